@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Role says what a key may do; http holds the table of operations.
+type Role string
+
+// The roles, from most to least powerful. An auditor reads records but never biometrics.
+const (
+	RoleAdmin    Role = "admin"
+	RoleEnroller Role = "enroller"
+	RoleMatcher  Role = "matcher"
+	RoleAuditor  Role = "auditor"
+)
+
+// Key is an API key as the store knows it: never the secret, only its SHA-256.
+type Key struct {
+	ID       string    `json:"id"` // 16 hex digits, the public part of the token
+	Tenant   string    `json:"tenant"`
+	Role     Role      `json:"role"`
+	Operator bool      `json:"operator,omitempty"` // may make keys for every tenant
+	Label    string    `json:"label,omitempty"`
+	Created  time.Time `json:"created"`
+	Revoked  time.Time `json:"revoked,omitzero"` // zero while the key is good
+}
+
+// Space is an embedding space that galleries may be fixed to.
+type Space struct {
+	ID          string
+	Dim         int
+	Calibration Calibration
+}
+
+// Template is one embedding: Vector is float32[dim] of the space, any non-zero finite norm; the engine
+// normalises a copy and retains nothing.
+type Template struct {
+	Space  string
+	Vector []float32
+	Source string // where it came from: "image" or "template"
+}
+
+// Policy is how a score becomes a decision: at most one field is set, none means the default of the
+// operation (verify and compare: FMR 1e-4; identify: FPIR 1e-2; duplicates: FPIR 1e-3).
+type Policy struct {
+	FMR        *float64 `json:"fmr,omitempty"`        // false match rate of one comparison, (0, 1]
+	FPIR       *float64 `json:"fpir,omitempty"`       // false positive identification rate of one search, (0, 1]
+	Similarity *float64 `json:"similarity,omitempty"` // calibrated, [0, 1]
+	Cosine     *float64 `json:"cosine,omitempty"`     // [-1, 1]
+}
+
+// GallerySpec is what a client states of a gallery.
+type GallerySpec struct {
+	Space  string // "" is the engine's default space, Config.Spaces[0]
+	Index  string // "auto", "scan"; "" is "auto"
+	Policy Policy // default of this gallery's searches and verifications
+}
+
+// Gallery describes people who are searched together.
+type Gallery struct {
+	Name      string    `json:"name"`
+	Space     string    `json:"space"`
+	Dim       int       `json:"dim"`
+	Index     string    `json:"index"`
+	Policy    Policy    `json:"policy,omitzero"`
+	People    int       `json:"people"`
+	Templates int       `json:"templates"`
+	Created   time.Time `json:"created"`
+}
+
+// PersonSpec is what a client states of a person: the whole truth, for PutPerson replaces.
+type PersonSpec struct {
+	Templates []Template      // 1..MaxTemplates
+	Metadata  json.RawMessage // a JSON object of at most MaxMetadataBytes, or nil
+}
+
+// Person is a stored person without the biometrics.
+type Person struct {
+	ID        string          `json:"id"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	Templates []TemplateInfo  `json:"templates"` // oldest first
+	Created   time.Time       `json:"created"`
+	Updated   time.Time       `json:"updated"`
+	Version   uint64          `json:"version"` // the store's sequence number of the last change
+}
+
+// TemplateInfo is the provenance of one stored template.
+type TemplateInfo struct {
+	ID      string    `json:"id"` // unique within the person
+	Source  string    `json:"source"`
+	Created time.Time `json:"created"`
+}
+
+// Decision is the answer to a 1:1 question.
+type Decision struct {
+	Match      bool    `json:"match"`
+	Similarity float64 `json:"similarity"`
+	Cosine     float64 `json:"cosine"`
+	FMR        float64 `json:"fmr"`       // false match rate at this score
+	Threshold  float64 `json:"threshold"` // the cosine that decided
+}
+
+// IdentifyOptions shape a 1:N search.
+type IdentifyOptions struct {
+	TopK   int    // 1..MaxTopK; 0 is 10
+	Policy Policy // zero: the gallery's, then the operation's default
+}
+
+// Candidate is one person at or above the threshold.
+type Candidate struct {
+	Person     string  `json:"person"`
+	Similarity float64 `json:"similarity"`
+	Cosine     float64 `json:"cosine"`
+	FMR        float64 `json:"fmr"`
+	FPIR       float64 `json:"fpir"` // 1 − (1 − fmr)^searched
+}
+
+// Candidates is the answer to a 1:N question, best first, ties by person id.
+type Candidates struct {
+	Candidates []Candidate `json:"candidates"`
+	Threshold  float64     `json:"threshold"` // the cosine that decided
+	Searched   int         `json:"searched"`  // templates compared
+}

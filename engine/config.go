@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Bounds on what a client may store or ask for.
+const (
+	MaxTemplates     = 8        // of one person
+	MaxMetadataBytes = 16 << 10 // of one person, as JSON
+	MaxTopK          = 100      // candidates of one search
+	DefaultTopK      = 10       // where IdentifyOptions.TopK is 0
+	MaxListLimit     = 1000     // people in one page
+	DefaultListLimit = 100      // where a list's limit is 0
+	MaxIDBytes       = 256      // of a person id
+	MaxNameBytes     = 64       // of a gallery or tenant name
+	MaxLabelBytes    = 256      // of a key's label
+	MaxSourceBytes   = 64       // of a template's source
+	MaxGalleries     = 100_000  // of one store
+	MasterKeyBytes   = 32
+)
+
+// Config says where the store is and how to use it. Dir and MasterKey are required.
+type Config struct {
+	// Dir is the data folder; the store is Dir/store, made if absent.
+	Dir string
+	// MasterKey is MasterKeyBytes long and seals the tenants' data keys. It is not retained.
+	MasterKey []byte
+	// Spaces are the embedding spaces this process has models for; the first is the default. It may be empty
+	// where only keys are managed: galleries of spaces not listed answer ErrSpaceUnknown.
+	Spaces []Space
+	// MinFreeBytes is the free disk space below which writes are refused. Default 256 MiB; negative: never.
+	MinFreeBytes int64
+	// CacheBytes is the size of Pebble's block cache. Default 32 MiB: vectors are served from memory, so only
+	// gets and lists of people profit from more.
+	CacheBytes int64
+	// FS is the file system of the store; nil is the disk.
+	FS vfs.FS
+	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
+	Logger *slog.Logger
+	// Now is the clock of the records; nil is time.Now.
+	Now func() time.Time
+
+	diskCheckEvery time.Duration // default 1 s; shorter in tests
+}
+
+func (c Config) withDefaults() Config {
+	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 256<<20)
+	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
+	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Dir == "" {
+		return fmt.Errorf("%w: Dir is empty", ErrConfig)
+	}
+	if len(c.MasterKey) != MasterKeyBytes {
+		return fmt.Errorf("%w: MasterKey has %d bytes, want %d", ErrConfig, len(c.MasterKey), MasterKeyBytes)
+	}
+	seen := make(map[string]bool)
+	for _, s := range c.Spaces {
+		if s.ID == "" || seen[s.ID] || s.Dim < 1 || s.Dim > maxDim {
+			return fmt.Errorf("%w: space %q with dim %d: ids must differ and dim be in 1..%d", ErrConfig, s.ID, s.Dim, maxDim)
+		}
+		seen[s.ID] = true
+		if err := s.Calibration.Validate(); err != nil {
+			return fmt.Errorf("%w: space %q: %w", ErrConfig, s.ID, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+)
+
+// Engine is an open store with its indexes. Safe for concurrent use; Close waits for calls that run.
+//
+// Lock order: life, the store's turn, mu, gallery.mu, index.
+type Engine struct {
+	log    *slog.Logger
+	spaces []Space
+	master *sealer
+	store  *store
+
+	life struct {
+		sync.RWMutex // held for reading by every call
+		closed       bool
+	}
+	mu struct {
+		sync.RWMutex
+		galleries map[galleryName]*gallery
+		keys      map[string]*keyRecord // by id; a record is replaced, never changed
+		sealers   map[string]*sealer    // by tenant
+	}
+}
+
+type galleryName struct{ tenant, name string }
+
+// Open opens the store in c.Dir, making it if there is none, and loads its galleries into memory: some
+// dim × 4 bytes a template. Errors: ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, the disk's.
+func Open(c Config) (*Engine, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	master, err := newSealer(c.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master}
+	e.mu.galleries = make(map[galleryName]*gallery)
+	e.mu.keys = make(map[string]*keyRecord)
+	e.mu.sealers = make(map[string]*sealer)
+	if e.store, err = openStore(c); err != nil {
+		return nil, err
+	}
+	if err := e.start(); err != nil {
+		return nil, errors.Join(err, e.store.close())
+	}
+	return e, nil
+}
+
+func (e *Engine) start() error {
+	if err := e.checkMeta(); err != nil {
+		return err
+	}
+	return e.load()
+}
+
+// Close waits for running calls and writes, then closes the store. Later calls answer ErrClosed; closing
+// again does nothing. After a failed disk write it returns ErrStorageFailed, and a few parked goroutines
+// remain until the process ends.
+func (e *Engine) Close() error {
+	e.life.Lock()
+	defer e.life.Unlock()
+	if e.life.closed {
+		return nil
+	}
+	e.life.closed = true
+	return e.store.close()
+}
+
+// Ready reports whether reads and writes work. Errors: ErrClosed, ErrStorageFailed, ErrStorageFull.
+func (e *Engine) Ready() error {
+	if err := e.enter(context.Background()); err != nil {
+		return err
+	}
+	defer e.leave()
+	if e.store.fs.isHalted() {
+		return errStorageFailed
+	}
+	return e.store.disk.check(false)
+}
+
+// DefaultSpace is Config.Spaces[0], or the zero Space where there is none.
+func (e *Engine) DefaultSpace() Space {
+	if len(e.spaces) == 0 {
+		return Space{}
+	}
+	return e.spaces[0]
+}
+
+// Space returns a configured embedding space; "" is the default one. Errors: ErrSpaceUnknown.
+func (e *Engine) Space(id string) (Space, error) {
+	for _, s := range e.spaces {
+		if s.ID == id || id == "" {
+			return s, nil
+		}
+	}
+	return Space{}, refuse(ErrSpaceUnknown, "this server has no model for embedding space %q", id)
+}
+
+// enter begins a call: it keeps the engine open until leave.
+func (e *Engine) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.life.RLock()
+	if e.life.closed {
+		e.life.RUnlock()
+		return errClosed
+	}
+	return nil
+}
+
+func (e *Engine) leave() { e.life.RUnlock() }
+
+var masterCheckText = []byte("mien master key")
+
+// checkMeta makes a new store's first records, or checks format and master key of an old one.
+func (e *Engine) checkMeta() error {
+	format, found, err := e.store.get(nil, keyFormat)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return e.initMeta()
+	}
+	if len(format) != 4 {
+		return fmt.Errorf("%w: format version", ErrCorrupt)
+	}
+	if v := binary.BigEndian.Uint32(format); v > formatVersion {
+		return fmt.Errorf("%w (format %d, this program knows %d)", ErrFormat, v, formatVersion)
+	}
+	sealed, _, err := e.store.get(nil, keyMasterCheck)
+	if err != nil {
+		return err
+	}
+	text, err := e.master.open(nil, place{kind: kindMasterCheck}, sealed)
+	if err != nil || !bytes.Equal(text, masterCheckText) {
+		return ErrMasterKey
+	}
+	seq, _, err := e.store.get(nil, keySequence)
+	if err != nil || len(seq) != 8 {
+		return errors.Join(fmt.Errorf("%w: sequence number", ErrCorrupt), err)
+	}
+	e.store.seq = binary.BigEndian.Uint64(seq)
+	return nil
+}
+
+func (e *Engine) initMeta() error {
+	empty := true
+	err := e.store.each([]byte{0}, []byte{0xff}, func(_, _ []byte) (bool, error) {
+		empty = false
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return fmt.Errorf("%w: no format version", ErrCorrupt)
+	}
+	return e.store.update(context.Background(), true, func(t *tx) error {
+		t.set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
+		t.set(keyMasterCheck, e.master.seal(place{kind: kindMasterCheck}, masterCheckText))
+		return nil
+	})
+}
+
+// tenantSealer returns the tenant's sealer, staging a new data key for a tenant that has none.
+func (e *Engine) tenantSealer(t *tx, tenant string) (*sealer, error) {
+	e.mu.RLock()
+	s := e.mu.sealers[tenant]
+	e.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	key := randomBytes(32)
+	defer clear(key)
+	s, err := newSealer(key)
+	if err != nil {
+		return nil, err
+	}
+	t.set(tenantKey(tenant), e.master.seal(place{kind: kindDataKey, tenant: tenant}, key))
+	// Before the write is durable, so that the next writer does not make another key; should it fail, there is
+	// no next writer.
+	t.onHandOver = append(t.onHandOver, func() { e.keepSealer(tenant, s) })
+	return s, nil
+}
+
+func (e *Engine) keepSealer(tenant string, s *sealer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mu.sealers[tenant] = s
+}

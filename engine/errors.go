@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors a client can cause or must know of. What the methods return wraps one of these; its text says what is
+// wrong and what to do, and is fit for a client's developer to read (see Detail).
+var (
+	// ErrID says that a tenant, gallery or person id is malformed.
+	ErrID = errors.New("bad id")
+	// ErrPolicy says that a policy sets more than one field or one out of range.
+	ErrPolicy = errors.New("bad policy")
+	// ErrLimit says that a limit or top_k is out of range.
+	ErrLimit = errors.New("limit out of range")
+	// ErrCursor says that a cursor was not made by People.
+	ErrCursor = errors.New("bad cursor")
+	// ErrMetadata says that metadata is not a JSON object or is too large.
+	ErrMetadata = errors.New("bad metadata")
+	// ErrGallerySpec says that a gallery's index kind is unknown.
+	ErrGallerySpec = errors.New("bad gallery")
+	// ErrKeySpec says that a key's role or label is not acceptable.
+	ErrKeySpec = errors.New("bad key specification")
+
+	// ErrGalleryExists says that a gallery of this name is there with another specification.
+	ErrGalleryExists = errors.New("gallery exists")
+	// ErrGalleryNotFound says that the tenant has no such gallery.
+	ErrGalleryNotFound = errors.New("gallery not found")
+	// ErrPersonNotFound says that the gallery has no such person.
+	ErrPersonNotFound = errors.New("person not found")
+	// ErrKeyNotFound says that the tenant has no such API key.
+	ErrKeyNotFound = errors.New("key not found")
+
+	// ErrTemplateCount says that a person was put with no template or more than MaxTemplates.
+	ErrTemplateCount = errors.New("bad number of templates")
+	// ErrTemplatesFull says that a person already has MaxTemplates.
+	ErrTemplatesFull = errors.New("templates full")
+	// ErrTemplateLength says that a vector's length is not its space's dim.
+	ErrTemplateLength = errors.New("wrong template length")
+	// ErrTemplateNotFinite says that a vector holds NaN or an infinity.
+	ErrTemplateNotFinite = errors.New("template not finite")
+	// ErrTemplateZeroNorm says that a vector is all zero.
+	ErrTemplateZeroNorm = errors.New("template has zero norm")
+	// ErrSpaceMismatch says that templates of different embedding spaces would have met.
+	ErrSpaceMismatch = errors.New("embedding space mismatch")
+	// ErrSpaceUnknown says that this server has no model for an embedding space.
+	ErrSpaceUnknown = errors.New("embedding space unknown")
+
+	// ErrKeyMissing says that no token was given.
+	ErrKeyMissing = errors.New("key missing")
+	// ErrKeyUnknown says that a token is malformed, unknown, or its secret is wrong.
+	ErrKeyUnknown = errors.New("key unknown")
+	// ErrKeyRevoked says that a token was good once; only who holds its secret is told.
+	ErrKeyRevoked = errors.New("key revoked")
+
+	// ErrStorageFull says that the disk has too little room left for writes. Reads work.
+	ErrStorageFull = errors.New("storage full")
+	// ErrStorageFailed says that a disk write failed: nothing is written until the server is restarted.
+	ErrStorageFailed = errors.New("storage failed")
+	// ErrOutcomeUnknown says that a call's context ended after its write was handed to the disk; the write may
+	// or may not happen. The context's error is wrapped beside it.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrClosed says that the engine is closed.
+	ErrClosed = errors.New("engine closed")
+)
+
+// Errors of Open.
+var (
+	// ErrConfig says that the configuration cannot be used.
+	ErrConfig = errors.New("engine: bad configuration")
+	// ErrMasterKey says that the master key does not open this store.
+	ErrMasterKey = errors.New("engine: the master key does not open this store: give the key the store was made with")
+	// ErrInUse says that a running process holds the store.
+	ErrInUse = errors.New("engine: the store is in use by a running process: stop it, or talk to it instead")
+	// ErrFormat says that a newer version of this program wrote the store.
+	ErrFormat = errors.New("engine: the store was written by a newer version: use that version or later")
+	// ErrCorrupt says that the store holds what this program cannot have written.
+	ErrCorrupt = errors.New("engine: the store is damaged")
+	// ErrCalibration says that a calibration's points are not a falling curve.
+	ErrCalibration = errors.New("engine: bad calibration")
+)
+
+// Error is what the methods return for everything a client can cause: one of the package's errors, and a
+// sentence for the client's developer that names no internals.
+type Error struct {
+	Err    error // ErrID, ErrPolicy, …
+	Detail string
+}
+
+// Error returns the detail.
+func (e *Error) Error() string { return e.Detail }
+
+// Unwrap returns the package's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Detail returns the sentence for the client's developer in err, or "" if err has none and its text must not
+// leave the process.
+func Detail(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Detail
+	}
+	if e, ok := errors.AsType[*SpaceMismatchError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*TemplateLengthError](err); ok {
+		return e.Error()
+	}
+	return ""
+}
+
+func refuse(err error, format string, args ...any) error {
+	return &Error{Err: err, Detail: fmt.Sprintf(format, args...)}
+}
+
+// SpaceMismatchError is an ErrSpaceMismatch with both spaces.
+type SpaceMismatchError struct {
+	Want, Got string
+	Against   string // what Want belongs to: "gallery" or "source"
+}
+
+// Error says which spaces met.
+func (e *SpaceMismatchError) Error() string {
+	return fmt.Sprintf("the template is of embedding space %q and the %s is of %q: make the template with the model of that space", e.Got, e.Against, e.Want)
+}
+
+// Unwrap returns ErrSpaceMismatch.
+func (e *SpaceMismatchError) Unwrap() error { return ErrSpaceMismatch }
+
+// TemplateLengthError is an ErrTemplateLength with both lengths, in numbers (not bytes).
+type TemplateLengthError struct {
+	Space     string
+	Want, Got int
+}
+
+// Error says which length was expected.
+func (e *TemplateLengthError) Error() string {
+	return fmt.Sprintf("the template has %d numbers and embedding space %q has %d: send float32[%d]", e.Got, e.Space, e.Want, e.Want)
+}
+
+// Unwrap returns ErrTemplateLength.
+func (e *TemplateLengthError) Unwrap() error { return ErrTemplateLength }
+
+var (
+	errGalleryNotFound = &Error{ErrGalleryNotFound, "there is no gallery of this name: create it, or check the name and the key's tenant"}
+	errPersonNotFound  = &Error{ErrPersonNotFound, "there is no person of this id in the gallery"}
+	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
+	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
+	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
+	errOutcomeUnknown  = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
+	errClosed          = &Error{ErrClosed, "the server is shutting down: try again soon"}
+)

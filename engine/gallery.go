@@ -1,0 +1,388 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"mien/index"
+)
+
+// Kinds of index a gallery may ask for.
+const (
+	indexAuto = "auto"
+	indexScan = "scan"
+)
+
+// searcher is what a gallery needs of an index. All of it is safe for concurrent use, and a search sees every
+// change that returned before it began.
+type searcher interface {
+	Add(label uint32, v []float32) (row uint32, err error)
+	Set(row, label uint32, v []float32) error
+	Remove(row uint32) error
+	Dot(row uint32, q []float32) (float32, error)
+	SearchInto(ctx context.Context, dst []index.Hit, q []float32, k int, threshold float32) ([]index.Hit, error)
+	Rows() int
+}
+
+// gallery is a gallery in memory: what is durable, in commit order (W3).
+type gallery struct {
+	tenant, name string
+	record       galleryRecord
+	space        *Space // nil where the space is not configured; then there is no index
+	seal         *sealer
+	index        searcher
+
+	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
+
+	mu struct {
+		sync.RWMutex
+		people    map[string]*member
+		ids       []string // by label; "" is a person who was deleted: labels are not used again, see newLabelLocked
+		templates int
+	}
+}
+
+// member is a person in memory.
+type member struct {
+	label     uint32
+	version   uint64
+	templates int
+	rows      []uint32 // empty where the space is not configured
+}
+
+// CreateGallery makes a gallery. One that is there with an equal specification is returned with created
+// false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrSpaceUnknown,
+// ErrGalleryExists, and those of every write: ErrStorageFull, ErrStorageFailed, ErrOutcomeUnknown, ErrClosed,
+// ctx's.
+func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec GallerySpec) (Gallery, bool, error) {
+	if err := e.enter(ctx); err != nil {
+		return Gallery{}, false, err
+	}
+	defer e.leave()
+	want, err := e.galleryRecord(tenant, name, spec)
+	if err != nil {
+		return Gallery{}, false, err
+	}
+	created := false
+	err = e.store.update(ctx, false, func(t *tx) (err error) {
+		created, err = e.stageGallery(t, tenant, name, want)
+		return err
+	})
+	if err != nil {
+		return Gallery{}, false, err
+	}
+	g, err := e.gallery(tenant, name)
+	if err != nil {
+		return Gallery{}, false, err // deleted meanwhile
+	}
+	return g.info(), created, nil
+}
+
+// galleryRecord checks a specification and fills in its defaults.
+func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRecord, error) {
+	if err := checkNames(tenant, name); err != nil {
+		return galleryRecord{}, err
+	}
+	space, err := e.Space(spec.Space)
+	if err != nil {
+		return galleryRecord{}, err
+	}
+	kind := cmp.Or(spec.Index, indexAuto)
+	if kind != indexAuto && kind != indexScan {
+		return galleryRecord{}, refuse(ErrGallerySpec, "index %q is unknown: use %q or %q", spec.Index, indexAuto, indexScan)
+	}
+	if err := spec.Policy.Validate(); err != nil {
+		return galleryRecord{}, err
+	}
+	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: spec.Policy.clone()}, nil
+}
+
+func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, err error) {
+	have, found, err := t.gallery(tenant, name)
+	if err != nil {
+		return false, err
+	}
+	if found {
+		return false, sameSpec(name, have, want)
+	}
+	if e.galleryCount() >= MaxGalleries {
+		return false, refuse(ErrGallerySpec, "the store holds %d galleries, the most there may be", MaxGalleries)
+	}
+	seal, err := e.tenantSealer(t, tenant)
+	if err != nil {
+		return false, err
+	}
+	if want.Number, err = t.nextGalleryNumber(); err != nil {
+		return false, err
+	}
+	want.Created = fromMillis(t.now)
+	t.set(galleryKey(tenant, name), appendJSONRecord(want))
+	g, err := e.newGallery(tenant, name, want, seal)
+	if err != nil {
+		return false, err
+	}
+	t.remember = func() { e.keepGallery(g) }
+	return true, nil
+}
+
+func sameSpec(name string, have, want galleryRecord) error {
+	if have.Space == want.Space && have.Index == want.Index && have.Policy.equal(want.Policy) {
+		return nil
+	}
+	return refuse(ErrGalleryExists, "gallery %q is there with another space, index or policy (space %q, index %q): delete it first, or use another name", name, have.Space, have.Index)
+}
+
+// DeleteGallery deletes a gallery with everyone in it. It is let through on a nearly full disk. Errors: ErrID,
+// ErrGalleryNotFound, and those of every write.
+func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
+	if err := e.enter(ctx); err != nil {
+		return err
+	}
+	defer e.leave()
+	if err := checkNames(tenant, name); err != nil {
+		return err
+	}
+	return e.store.update(ctx, true, func(t *tx) error {
+		have, found, err := t.gallery(tenant, name)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return errGalleryNotFound
+		}
+		t.delete(galleryKey(tenant, name))
+		t.deletePrefix(galleryPrefix(prefixPerson, have.Number))
+		t.deletePrefix(galleryPrefix(prefixTemplate, have.Number))
+		e.markUnsynced(t, tenant, name, have.Number)
+		t.remember = func() { e.dropGallery(galleryName{tenant, name}) }
+		return nil
+	})
+}
+
+// markUnsynced makes lists of a gallery in memory, if it is there already, wait for this write. A gallery that is
+// deleted stays so marked.
+func (e *Engine) markUnsynced(t *tx, tenant, name string, number uint64) {
+	if g, err := e.gallery(tenant, name); err == nil && g.record.Number == number {
+		t.onHandOver = append(t.onHandOver, func() { g.unsynced.Add(1) })
+	}
+}
+
+// Gallery returns one gallery. Errors: ErrID, ErrGalleryNotFound, ErrClosed, ctx's.
+func (e *Engine) Gallery(ctx context.Context, tenant, name string) (Gallery, error) {
+	if err := e.enter(ctx); err != nil {
+		return Gallery{}, err
+	}
+	defer e.leave()
+	g, err := e.gallery(tenant, name)
+	if err != nil {
+		return Gallery{}, err
+	}
+	return g.info(), nil
+}
+
+// Galleries returns a tenant's galleries by name. Errors: ErrID, ErrClosed, ctx's.
+func (e *Engine) Galleries(ctx context.Context, tenant string) ([]Gallery, error) {
+	if err := e.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	if err := checkName("tenant", tenant); err != nil {
+		return nil, err
+	}
+	all := []Gallery{}
+	for _, g := range e.galleriesOf(tenant) {
+		all = append(all, g.info())
+	}
+	slices.SortFunc(all, func(a, b Gallery) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func (e *Engine) galleriesOf(tenant string) (all []*gallery) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for name, g := range e.mu.galleries {
+		if name.tenant == tenant {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// gallery finds a durable gallery. Errors: ErrID, ErrGalleryNotFound.
+func (e *Engine) gallery(tenant, name string) (*gallery, error) {
+	if err := checkNames(tenant, name); err != nil {
+		return nil, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if g := e.mu.galleries[galleryName{tenant, name}]; g != nil {
+		return g, nil
+	}
+	return nil, errGalleryNotFound
+}
+
+// searchable is gallery for calls that compare templates. Errors: those and ErrSpaceUnknown.
+func (e *Engine) searchable(tenant, name string) (*gallery, error) {
+	g, err := e.gallery(tenant, name)
+	if err == nil && g.space == nil {
+		return nil, refuse(ErrSpaceUnknown, "gallery %q is of embedding space %q, for which this server has no model", name, g.record.Space)
+	}
+	return g, err
+}
+
+func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
+	g := &gallery{tenant: tenant, name: name, record: r, seal: seal}
+	g.mu.people = make(map[string]*member)
+	space, err := e.Space(cmp.Or(r.Space, "?"))
+	if err != nil {
+		return g, nil // its people can be listed and deleted, not compared
+	}
+	if space.Dim != r.Dim {
+		return nil, fmt.Errorf("%w: space %q has dim %d, gallery %q was made with %d", ErrConfig, r.Space, space.Dim, name, r.Dim)
+	}
+	scan, err := index.NewScan(r.Dim)
+	if err != nil {
+		return nil, err
+	}
+	g.space, g.index = &space, scan
+	return g, nil
+}
+
+func (e *Engine) keepGallery(g *gallery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mu.galleries[galleryName{g.tenant, g.name}] = g
+}
+
+func (e *Engine) dropGallery(name galleryName) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.mu.galleries, name)
+}
+
+func (e *Engine) galleryCount() int {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return len(e.mu.galleries)
+}
+
+func (g *gallery) info() Gallery {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
+		Policy: g.record.Policy.clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
+}
+
+// version is the durable version of a person, 0 if there is none.
+func (g *gallery) version(id string) uint64 {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if m := g.mu.people[id]; m != nil {
+		return m.version
+	}
+	return 0
+}
+
+// touch makes a person's version durable without a change of templates.
+func (g *gallery) touch(id string, version uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.people[id].version = version
+}
+
+// put makes a person's templates exactly these. Rows are overwritten before any is added or removed, so a
+// search that runs meanwhile finds the person by the old templates, the new, or some of both, never not.
+func (g *gallery) put(id string, version uint64, templates int, vectors [][]float32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.memberLocked(id)
+	m.version = version
+	g.mu.templates += templates - m.templates
+	m.templates = templates
+	if g.index == nil {
+		return
+	}
+	shared := min(len(m.rows), len(vectors))
+	for i, v := range vectors[:shared] {
+		must(g.index.Set(m.rows[i], m.label, v))
+	}
+	g.addRowsLocked(m, vectors[shared:])
+	for _, row := range m.rows[len(vectors):] {
+		must(g.index.Remove(row))
+	}
+	m.rows = m.rows[:len(vectors)]
+}
+
+// addTemplate adds one template to a person who is there.
+func (g *gallery) addTemplate(id string, version uint64, vector []float32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.mu.people[id]
+	m.version = version
+	m.templates++
+	g.mu.templates++
+	g.addRowsLocked(m, [][]float32{vector})
+}
+
+func (g *gallery) remove(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.mu.people[id]
+	for _, row := range m.rows {
+		must(g.index.Remove(row))
+	}
+	delete(g.mu.people, id)
+	g.mu.ids[m.label] = ""
+	g.mu.templates -= m.templates
+}
+
+// memberLocked finds a person or adds one with a new label. Labels of the deleted are not used again until the
+// store is reopened: a search that runs across the deletion would name the wrong person. That costs 16 bytes a
+// deletion, and the process could make four thousand million people before it must restart.
+func (g *gallery) memberLocked(id string) *member {
+	if m := g.mu.people[id]; m != nil {
+		return m
+	}
+	m := &member{label: uint32(len(g.mu.ids))}
+	g.mu.ids = append(g.mu.ids, id)
+	g.mu.people[id] = m
+	return m
+}
+
+func (g *gallery) addRowsLocked(m *member, vectors [][]float32) {
+	for _, v := range vectors {
+		row, err := g.index.Add(m.label, v)
+		must(err)
+		m.rows = append(m.rows, row)
+	}
+}
+
+// gallery reads a gallery's record as the store will have it.
+func (t *tx) gallery(tenant, name string) (r galleryRecord, found bool, err error) {
+	value, found, err := t.get(galleryKey(tenant, name))
+	if err != nil || !found {
+		return r, false, err
+	}
+	return r, true, parseJSONRecord(value, &r)
+}
+
+func (t *tx) nextGalleryNumber() (uint64, error) {
+	value, found, err := t.get(keyLastGallery)
+	if err != nil {
+		return 0, err
+	}
+	n := uint64(1)
+	if found {
+		if len(value) != 8 {
+			return 0, fmt.Errorf("%w: last gallery number", ErrCorrupt)
+		}
+		n = binary.BigEndian.Uint64(value) + 1
+	}
+	t.set(keyLastGallery, binary.BigEndian.AppendUint64(nil, n))
+	return n, nil
+}

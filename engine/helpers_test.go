@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+var (
+	long = flag.Bool("long", false, "run the random tests for minutes instead of seconds")
+	seed = flag.Uint64("seed", 0, "seed of the random tests; 0 takes one from the clock")
+)
+
+// scaled is n, or a good deal more with -long.
+func scaled(n int) int {
+	if *long {
+		return 50 * n
+	}
+	return n
+}
+
+func newRand(t testing.TB) *rand.Rand {
+	s := *seed
+	if s == 0 {
+		s = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-seed=%d", s)
+	return rand.New(rand.NewPCG(s, 0))
+}
+
+var (
+	testKey   = bytes.Repeat([]byte{7}, MasterKeyBytes)
+	testCurve = Calibration{Points: []CalibrationPoint{
+		{Cosine: 0.05, FMR: 0.3}, {Cosine: 0.2, FMR: 1e-2}, {Cosine: 0.3, FMR: 1e-3}, {Cosine: 0.38, FMR: 1e-4},
+		{Cosine: 0.45, FMR: 1e-5}, {Cosine: 0.5, FMR: 1e-6, Extrapolated: true},
+	}}
+	spaceA = Space{ID: "a-4", Dim: 4, Calibration: testCurve}
+	spaceB = Space{ID: "b-20", Dim: 20, Calibration: testCurve}
+)
+
+func testConfig(fs vfs.FS) Config {
+	return Config{Dir: "data", MasterKey: testKey, Spaces: []Space{spaceA, spaceB}, FS: fs, MinFreeBytes: -1}
+}
+
+func open(t testing.TB, c Config) *Engine {
+	t.Helper()
+	e, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func openMem(t testing.TB) *Engine { return open(t, testConfig(vfs.NewMem())) }
+
+func reopen(t testing.TB, e *Engine, c Config) *Engine {
+	t.Helper()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, c)
+}
+
+func mustGallery(t testing.TB, e *Engine, tenant, name string) {
+	t.Helper()
+	if _, _, err := e.CreateGallery(context.Background(), tenant, name, GallerySpec{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func template(v ...float32) Template {
+	return Template{Space: spaceA.ID, Vector: v, Source: "template"}
+}
+
+// randomUnit is a random direction of a space.
+func randomUnit(rng *rand.Rand, s Space) Template {
+	v := make([]float32, s.Dim)
+	for i := range v {
+		v[i] = float32(rng.NormFloat64())
+	}
+	return Template{Space: s.ID, Vector: v, Source: "image"}
+}
+
+func wantErr(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}
+
+// check verifies a quiet engine: memory and index hold what the store holds, and the store holds nothing
+// half-written.
+func check(e *Engine) error {
+	seq, _, err := e.store.get(nil, keySequence)
+	if err != nil || binary.BigEndian.Uint64(seq) != e.store.seq {
+		return fmt.Errorf("sequence %x, in memory %d: %v", seq, e.store.seq, err)
+	}
+	people, templates := 0, 0
+	for name, g := range e.mu.galleries {
+		if err := checkGallery(e, g); err != nil {
+			return fmt.Errorf("gallery %v: %w", name, err)
+		}
+		people, templates = people+len(g.mu.people), templates+g.mu.templates
+	}
+	for prefix, want := range map[byte]int{prefixPerson: people, prefixTemplate: templates,
+		prefixGallery: len(e.mu.galleries), prefixAPIKey: len(e.mu.keys), prefixTenant: len(e.mu.sealers)} {
+		n := 0
+		err := e.store.each([]byte{prefix}, []byte{prefix + 1}, func(_, _ []byte) (bool, error) { n++; return true, nil })
+		if err != nil || n != want {
+			return fmt.Errorf("%d keys of prefix %d, want %d: %v", n, prefix, want, err)
+		}
+	}
+	return nil
+}
+
+func checkGallery(e *Engine, g *gallery) error {
+	templates, rows := 0, map[uint32]bool{}
+	for id, m := range g.mu.people {
+		sealed, found, err := e.store.get(nil, personKey(g.record.Number, id))
+		if err != nil || !found {
+			return fmt.Errorf("%q is not in the store: %v", id, err)
+		}
+		r, err := g.openPerson(id, sealed)
+		if err != nil {
+			return err
+		}
+		if r.version != m.version || len(r.templates) != m.templates || g.mu.ids[m.label] != id {
+			return fmt.Errorf("%q: version %d, in memory %d; %d templates, in memory %d", id, r.version, m.version, len(r.templates), m.templates)
+		}
+		templates += m.templates
+		for i, t := range r.templates {
+			if err := checkTemplate(e, g, id, m, i, t.number); err != nil {
+				return err
+			}
+		}
+		for _, row := range m.rows {
+			if rows[row] {
+				return fmt.Errorf("row %d belongs to two", row)
+			}
+			rows[row] = true
+		}
+	}
+	if templates != g.mu.templates || g.index != nil && (g.index.Rows() != templates || len(rows) != templates) {
+		return fmt.Errorf("%d templates, counted %d, rows %d", templates, g.mu.templates, g.index.Rows())
+	}
+	return nil
+}
+
+func checkTemplate(e *Engine, g *gallery, id string, m *member, i int, number uint32) error {
+	sealed, found, err := e.store.get(nil, templateKey(g.record.Number, id, number))
+	if err != nil || !found {
+		return fmt.Errorf("template %d of %q is not in the store: %v", number, id, err)
+	}
+	plain, err := g.seal.open(nil, g.templatePlace(id, number), sealed)
+	if err != nil {
+		return err
+	}
+	v := make([]float32, g.record.Dim)
+	if err := vectorInto(v, plain); err != nil || g.index == nil {
+		return err
+	}
+	dot, err := g.index.Dot(m.rows[i], v)
+	if err != nil || math.Abs(float64(dot)-1) > 1e-5 {
+		return fmt.Errorf("template %d of %q: cosine with its row is %v, %v", number, id, dot, err)
+	}
+	return nil
+}
+
+func mustCheck(t testing.TB, e *Engine) {
+	t.Helper()
+	if err := check(e); err != nil {
+		t.Fatal(err)
+	}
+}

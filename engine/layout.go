@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// The table of keys is in doc.go. Numbers are never reused.
+const (
+	prefixMeta     = 0x01
+	prefixTenant   = 0x02
+	prefixAPIKey   = 0x03
+	prefixGallery  = 0x04
+	prefixPerson   = 0x05
+	prefixTemplate = 0x06
+)
+
+// formatVersion is the version of everything in doc.go's table.
+//
+//	1  first
+const formatVersion = 1
+
+var (
+	keyFormat      = []byte{prefixMeta, 'f'}
+	keyMasterCheck = []byte{prefixMeta, 'm'}
+	keySequence    = []byte{prefixMeta, 's'}
+	keyLastGallery = []byte{prefixMeta, 'g'}
+)
+
+func tenantKey(tenant string) []byte { return append([]byte{prefixTenant}, tenant...) }
+
+func apiKeyKey(id string) []byte {
+	raw, err := hex.DecodeString(id)
+	if err != nil {
+		panic("BUG: key id is not hex")
+	}
+	return append([]byte{prefixAPIKey}, raw...)
+}
+
+func galleryKey(tenant, name string) []byte {
+	k := append([]byte{prefixGallery}, tenant...)
+	return append(append(k, 0), name...)
+}
+
+// galleryPrefix begins every key of a gallery's people or templates.
+func galleryPrefix(prefix byte, gallery uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefix}, gallery)
+}
+
+func personKey(gallery uint64, id string) []byte {
+	return append(galleryPrefix(prefixPerson, gallery), id...)
+}
+
+func templateKey(gallery uint64, id string, number uint32) []byte {
+	k := append(galleryPrefix(prefixTemplate, gallery), id...)
+	return binary.BigEndian.AppendUint32(append(k, 0), number)
+}
+
+// splitTemplateKey is the inverse of templateKey, for a key that begins with its gallery's prefix.
+func splitTemplateKey(key []byte) (id string, number uint32, ok bool) {
+	const head, tail = 9, 5
+	if len(key) <= head+tail || key[len(key)-tail] != 0 {
+		return "", 0, false
+	}
+	return string(key[head : len(key)-tail]), binary.BigEndian.Uint32(key[len(key)-4:]), true
+}
+
+// prefixEnd is the first key after all that begin with prefix. REQUIRES: prefix is not all 0xff.
+func prefixEnd(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	panic("BUG: prefix without end")
+}

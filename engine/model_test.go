@@ -1,0 +1,348 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+)
+
+// model is the engine's specification over plain maps and float64: what every history must agree with,
+// across restarts.
+type model struct {
+	e         *Engine
+	config    Config
+	rng       *rand.Rand
+	galleries map[string]*modelGallery
+	versions  map[string]uint64 // gallery/person, to see that versions rise
+}
+
+type modelGallery struct {
+	space  Space
+	people map[string]*modelPerson
+}
+
+type modelPerson struct {
+	metadata string
+	vectors  [][]float64
+	next     int
+	ids      []string
+}
+
+var (
+	modelGalleries = rapid.SampledFrom([]string{"a", "a.b", "z"})
+	modelPeople    = rapid.SampledFrom([]string{"p", "p q", "q", "é", "p/../q", "%2F", "日本"})
+	modelMetadata  = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
+)
+
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{config: testConfig(vfs.NewMem()), rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3)),
+			galleries: map[string]*modelGallery{}, versions: map[string]uint64{}}
+		m.open(t)
+		defer func() { m.e.Close() }()
+		t.Repeat(map[string]func(*rapid.T){
+			"gallery": m.createGallery, "delete gallery": m.deleteGallery, "put": m.put, "put again": m.put, "add": m.add,
+			"patch": m.patch, "delete": m.delete, "get": m.get, "list": m.list, "verify": m.verify, "identify": m.identify,
+			"reopen": m.reopen, "flush": func(t *rapid.T) {
+				if err := m.e.store.db.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			},
+		})
+		m.reopen(t)
+	})
+}
+
+func (m *model) open(t *rapid.T) {
+	e, err := Open(m.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.e = e
+}
+
+func (m *model) reopen(t *rapid.T) {
+	if err := errors.Join(check(m.e), m.e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	m.open(t)
+	if err := check(m.e); err != nil {
+		t.Fatal(err)
+	}
+	all, err := m.e.Galleries(context.Background(), "t")
+	if err != nil || len(all) != len(m.galleries) {
+		t.Fatalf("%d galleries, want %d: %v", len(all), len(m.galleries), err)
+	}
+	for _, g := range all {
+		want := m.galleries[g.Name]
+		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID {
+			t.Fatalf("gallery %+v differs", g)
+		}
+	}
+}
+
+func (g *modelGallery) templates() (n int) {
+	for _, p := range g.people {
+		n += len(p.vectors)
+	}
+	return n
+}
+
+// want checks an outcome: nil exactly when ok, else target.
+func want(t *rapid.T, what string, err error, ok bool, target error) bool {
+	if ok && err != nil || !ok && !errors.Is(err, target) {
+		t.Fatalf("%s: %v; want success %v, else %v", what, err, ok, target)
+	}
+	return ok
+}
+
+func (m *model) createGallery(t *rapid.T) {
+	name, space := modelGalleries.Draw(t, "gallery"), rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
+	have := m.galleries[name]
+	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID})
+	if !want(t, "create", err, have == nil || have.space.ID == space.ID, ErrGalleryExists) {
+		return
+	}
+	if created != (have == nil) {
+		t.Fatalf("created %v", created)
+	}
+	if created {
+		m.galleries[name] = &modelGallery{space: space, people: map[string]*modelPerson{}}
+	}
+}
+
+func (m *model) deleteGallery(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "rarely") != 0 {
+		return
+	}
+	name := modelGalleries.Draw(t, "gallery")
+	want(t, "delete gallery", m.e.DeleteGallery(context.Background(), "t", name), m.galleries[name] != nil, ErrGalleryNotFound)
+	delete(m.galleries, name)
+}
+
+// pick draws a gallery and a person; the gallery may be absent, the person nil.
+func (m *model) pick(t *rapid.T) (name, id string, g *modelGallery, p *modelPerson) {
+	name, id = modelGalleries.Draw(t, "gallery"), modelPeople.Draw(t, "person")
+	if g = m.galleries[name]; g != nil {
+		p = g.people[id]
+	}
+	return name, id, g, p
+}
+
+// template is of the gallery's space, or of any where there is no gallery. Some are drawn from few directions, so
+// that ties and repeats happen.
+func (m *model) template(t *rapid.T, g *modelGallery) Template {
+	space := spaceA
+	if g != nil {
+		space = g.space
+	}
+	if rapid.Bool().Draw(t, "axis") {
+		v := make([]float32, space.Dim)
+		v[rapid.IntRange(0, 3).Draw(t, "direction")] = float32(rapid.SampledFrom([]float64{1e-40, 0.5, 1, 3e38}).Draw(t, "norm"))
+		return Template{Space: space.ID, Vector: v}
+	}
+	return randomUnit(m.rng, space)
+}
+
+func unit64(v []float32) []float64 {
+	u, sum := make([]float64, len(v)), 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
+	}
+	for i, x := range v {
+		u[i] = float64(x) / math.Sqrt(sum)
+	}
+	return u
+}
+
+// checkPerson compares an answer with the model.
+func (m *model) checkPerson(t *rapid.T, gallery string, got Person, id string, p *modelPerson) {
+	ids := []string{}
+	for _, info := range got.Templates {
+		ids = append(ids, info.ID)
+	}
+	key := gallery + "/" + id
+	if got.ID != id || string(got.Metadata) != p.metadata || !slices.Equal(ids, p.ids) || got.Version < m.versions[key] || got.Updated.Before(got.Created) {
+		t.Fatalf("%+v, want %+v", got, p)
+	}
+	m.versions[key] = got.Version
+}
+
+func (m *model) put(t *rapid.T) {
+	name, id, g, p := m.pick(t)
+	spec := PersonSpec{Metadata: json.RawMessage(modelMetadata.Draw(t, "metadata"))}
+	next := &modelPerson{metadata: string(spec.Metadata), next: 1}
+	if p != nil {
+		next.next = p.next
+	}
+	for range rapid.IntRange(1, 4).Draw(t, "templates") {
+		v := m.template(t, g)
+		spec.Templates = append(spec.Templates, v)
+		next.add(v)
+	}
+	got, created, err := m.e.PutPerson(context.Background(), "t", name, id, spec)
+	if !want(t, "put", err, g != nil, ErrGalleryNotFound) {
+		return
+	}
+	if created != (p == nil) {
+		t.Fatalf("created %v", created)
+	}
+	g.people[id] = next
+	m.checkPerson(t, name, got, id, next)
+}
+
+func (p *modelPerson) add(v Template) {
+	p.vectors, p.ids = append(p.vectors, unit64(v.Vector)), append(p.ids, fmt.Sprint(p.next))
+	p.next++
+}
+
+func (m *model) add(t *rapid.T) {
+	name, id, g, p := m.pick(t)
+	v := m.template(t, g)
+	got, err := m.e.AddTemplate(context.Background(), "t", name, id, v)
+	target := ErrPersonNotFound
+	if g == nil {
+		target = ErrGalleryNotFound
+	} else if p != nil {
+		target = ErrTemplatesFull
+	}
+	if want(t, "add", err, p != nil && len(p.vectors) < MaxTemplates, target) {
+		p.add(v)
+		m.checkPerson(t, name, got, id, p)
+	}
+}
+
+func (m *model) patch(t *rapid.T) {
+	name, id, g, p := m.pick(t)
+	metadata := modelMetadata.Draw(t, "metadata")
+	got, err := m.e.PatchPerson(context.Background(), "t", name, id, json.RawMessage(metadata))
+	if want(t, "patch", err, p != nil, absent(g)) {
+		p.metadata = metadata
+		m.checkPerson(t, name, got, id, p)
+	}
+}
+
+func absent(g *modelGallery) error {
+	if g == nil {
+		return ErrGalleryNotFound
+	}
+	return ErrPersonNotFound
+}
+
+func (m *model) delete(t *rapid.T) {
+	name, id, g, p := m.pick(t)
+	if want(t, "delete", m.e.DeletePerson(context.Background(), "t", name, id), p != nil, absent(g)) {
+		delete(g.people, id)
+	}
+}
+
+func (m *model) get(t *rapid.T) {
+	name, id, g, p := m.pick(t)
+	got, err := m.e.Person(context.Background(), "t", name, id)
+	if want(t, "get", err, p != nil, absent(g)) {
+		m.checkPerson(t, name, got, id, p)
+	}
+}
+
+func (m *model) list(t *rapid.T) {
+	name := modelGalleries.Draw(t, "gallery")
+	g, limit, cursor := m.galleries[name], rapid.IntRange(1, 4).Draw(t, "limit"), ""
+	var ids, wantIDs []string
+	for {
+		page, next, err := m.e.People(context.Background(), "t", name, limit, cursor)
+		if !want(t, "list", err, g != nil, ErrGalleryNotFound) {
+			return
+		}
+		for _, p := range page {
+			ids = append(ids, p.ID)
+			m.checkPerson(t, name, p, p.ID, g.people[p.ID])
+		}
+		if next != "" && len(page) != limit {
+			t.Fatalf("a page of %d is not the last", len(page))
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	for id := range g.people {
+		wantIDs = append(wantIDs, id)
+	}
+	if slices.Sort(wantIDs); !slices.Equal(ids, wantIDs) {
+		t.Fatalf("listed %q, want %q", ids, wantIDs)
+	}
+}
+
+func (p *modelPerson) best(q []float64) float64 {
+	best := math.Inf(-1)
+	for _, v := range p.vectors {
+		dot := 0.0
+		for i := range v {
+			dot += v[i] * q[i]
+		}
+		best = max(best, dot)
+	}
+	return best
+}
+
+// modelError bounds the difference between the engine's float32 cosine and the model's: the rounding of two
+// unit vectors, and of the sum (see index.dotError), and the 1e-6 that cosineOf rounds up near 1.
+const modelError = 6e-6
+
+func (m *model) verify(t *rapid.T) {
+	name, id, g, p := m.pick(t)
+	probe, threshold := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold")
+	d, err := m.e.Verify(context.Background(), "t", name, id, probe, Policy{Cosine: &threshold})
+	if !want(t, "verify", err, p != nil, absent(g)) {
+		return
+	}
+	exact := p.best(unit64(probe.Vector))
+	if math.Abs(d.Cosine-exact) > modelError || d.Match != (d.Cosine >= threshold) || d.Threshold != threshold {
+		t.Fatalf("%+v, exact cosine %v, threshold %v", d, exact, threshold)
+	}
+}
+
+func (m *model) identify(t *rapid.T) {
+	name := modelGalleries.Draw(t, "gallery")
+	g := m.galleries[name]
+	probe, threshold, k := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold"), rapid.IntRange(1, 6).Draw(t, "k")
+	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}})
+	if !want(t, "identify", err, g != nil, ErrGalleryNotFound) {
+		return
+	}
+	if r.Searched != g.templates() || len(r.Candidates) > k {
+		t.Fatalf("searched %d, want %d; %d candidates of %d", r.Searched, g.templates(), len(r.Candidates), k)
+	}
+	m.checkCandidates(t, g, r.Candidates, unit64(probe.Vector), threshold, k)
+}
+
+func (m *model) checkCandidates(t *rapid.T, g *modelGallery, found []Candidate, q []float64, threshold float64, k int) {
+	seen := map[string]bool{}
+	for i, c := range found {
+		p := g.people[c.Person]
+		if p == nil || seen[c.Person] || c.Cosine < threshold || math.Abs(c.Cosine-p.best(q)) > modelError {
+			t.Fatalf("candidate %+v of %+v", c, p)
+		}
+		if i > 0 && cmp.Or(cmp.Compare(c.Cosine, found[i-1].Cosine), cmp.Compare(found[i-1].Person, c.Person)) >= 0 {
+			t.Fatalf("out of order: %+v", found)
+		}
+		seen[c.Person] = true
+	}
+	for id, p := range g.people {
+		exact := p.best(q)
+		if seen[id] || exact < threshold+modelError {
+			continue
+		}
+		if len(found) < k || exact > found[len(found)-1].Cosine+modelError {
+			t.Fatalf("%q with cosine %v is missing from %+v", id, exact, found)
+		}
+	}
+}

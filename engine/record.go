@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// personRecord is what is sealed under a person's key. Layout, integers as uvarint, strings and bytes with
+// their length before them:
+//
+//	version · created ms · updated ms · next template number · metadata · count · count × (number · created ms · source)
+type personRecord struct {
+	version   uint64 // the sequence number of the write that made this record
+	created   int64  // ms since 1970
+	updated   int64
+	next      uint32 // the number of the next template: never used again within the person
+	metadata  []byte
+	templates []templateRecord
+}
+
+type templateRecord struct {
+	number  uint32
+	created int64
+	source  string
+}
+
+func (r *personRecord) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, r.version)
+	dst = binary.AppendUvarint(dst, uint64(r.created))
+	dst = binary.AppendUvarint(dst, uint64(r.updated))
+	dst = binary.AppendUvarint(dst, uint64(r.next))
+	dst = binary.AppendUvarint(dst, uint64(len(r.metadata)))
+	dst = append(dst, r.metadata...)
+	dst = binary.AppendUvarint(dst, uint64(len(r.templates)))
+	for _, t := range r.templates {
+		dst = binary.AppendUvarint(dst, uint64(t.number))
+		dst = binary.AppendUvarint(dst, uint64(t.created))
+		dst = binary.AppendUvarint(dst, uint64(len(t.source)))
+		dst = append(dst, t.source...)
+	}
+	return dst
+}
+
+// parsePersonRecord is the inverse of append; the record does not alias b. Errors: ErrCorrupt.
+func parsePersonRecord(b []byte) (*personRecord, error) {
+	d := decoder{rest: b}
+	r := &personRecord{
+		version:  d.uint(math.MaxUint64),
+		created:  int64(d.uint(math.MaxInt64)),
+		updated:  int64(d.uint(math.MaxInt64)),
+		next:     uint32(d.uint(math.MaxUint32)),
+		metadata: d.bytes(MaxMetadataBytes),
+	}
+	n := d.uint(MaxTemplates)
+	for range n {
+		r.templates = append(r.templates, templateRecord{
+			number:  uint32(d.uint(math.MaxUint32)),
+			created: int64(d.uint(math.MaxInt64)),
+			source:  string(d.bytes(MaxSourceBytes)),
+		})
+	}
+	if d.bad || len(d.rest) > 0 || len(r.templates) == 0 {
+		return nil, fmt.Errorf("%w: person record", ErrCorrupt)
+	}
+	return r, nil
+}
+
+// decoder reads fields and remembers that one was bad.
+type decoder struct {
+	rest []byte
+	bad  bool
+}
+
+func (d *decoder) uint(limit uint64) uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 || v > limit {
+		d.bad, d.rest = true, nil
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *decoder) bytes(limit int) []byte {
+	n := int(d.uint(uint64(limit)))
+	if n > len(d.rest) {
+		d.bad, d.rest = true, nil
+		return nil
+	}
+	var b []byte
+	if n > 0 {
+		b = append(b, d.rest[:n]...)
+	}
+	d.rest = d.rest[n:]
+	return b
+}
+
+// person is the record as clients see it.
+func (r *personRecord) person(id string) Person {
+	p := Person{ID: id, Metadata: json.RawMessage(r.metadata), Version: r.version,
+		Created: fromMillis(r.created), Updated: fromMillis(r.updated), Templates: make([]TemplateInfo, len(r.templates))}
+	for i, t := range r.templates {
+		p.Templates[i] = TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created)}
+	}
+	return p
+}
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// galleryRecord is the JSON under a gallery's key.
+type galleryRecord struct {
+	Number  uint64    `json:"number"`
+	Space   string    `json:"space"`
+	Dim     int       `json:"dim"`
+	Index   string    `json:"index"`
+	Policy  Policy    `json:"policy,omitzero"`
+	Created time.Time `json:"created"`
+}
+
+// keyRecord is the JSON under an API key's key.
+type keyRecord struct {
+	Key
+	Hash []byte `json:"hash"` // SHA-256 of the secret part
+}
+
+const jsonRecordVersion = 1
+
+func appendJSONRecord(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: record does not marshal: " + err.Error())
+	}
+	return append([]byte{jsonRecordVersion}, b...)
+}
+
+func parseJSONRecord(b []byte, v any) error {
+	if len(b) == 0 || b[0] != jsonRecordVersion {
+		return fmt.Errorf("%w: record version", ErrCorrupt)
+	}
+	if err := json.Unmarshal(b[1:], v); err != nil {
+		return fmt.Errorf("%w: record: %w", ErrCorrupt, err)
+	}
+	return nil
+}
+
+func appendVector(dst []byte, v []float32) []byte {
+	for _, x := range v {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
+	}
+	return dst
+}
+
+// vectorInto decodes len(dst) numbers. Errors: ErrCorrupt.
+func vectorInto(dst []float32, b []byte) error {
+	if len(b) != 4*len(dst) {
+		return fmt.Errorf("%w: template has %d bytes, want %d", ErrCorrupt, len(b), 4*len(dst))
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return nil
+}

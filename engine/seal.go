@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+)
+
+const (
+	sealVersion    = 1
+	firstKey       = 1 // key version; rotation counts up from here
+	sealHeaderSize = 1 + 4
+	sealOverhead   = sealHeaderSize + 12 + 16
+)
+
+// Kinds of sealed values, part of their additional data.
+const (
+	kindMasterCheck = "master-check"
+	kindDataKey     = "data-key"
+	kindPerson      = "person"
+	kindTemplate    = "template"
+)
+
+// place says where a sealed value belongs; a value opens only in its place.
+type place struct {
+	kind    string
+	tenant  string
+	gallery uint64
+	person  string
+	number  uint32
+	space   string
+}
+
+// appendAAD encodes the place so that no two places have the same bytes: strings carry their length.
+func (p place) appendAAD(dst []byte, keyVersion uint32) []byte {
+	dst = append(dst, "mien/rec/v1"...)
+	for _, s := range []string{p.kind, p.tenant, p.person, p.space} {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
+		dst = append(dst, s...)
+	}
+	dst = binary.BigEndian.AppendUint64(dst, p.gallery)
+	dst = binary.BigEndian.AppendUint32(dst, p.number)
+	return binary.BigEndian.AppendUint32(dst, keyVersion)
+}
+
+// sealer seals and opens values under one key. Safe for concurrent use.
+type sealer struct{ aead cipher.AEAD }
+
+// newSealer takes a 32-byte key, which is not retained.
+func newSealer(key []byte) (*sealer, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	return &sealer{aead}, nil
+}
+
+func (s *sealer) seal(p place, plain []byte) []byte {
+	out := make([]byte, sealHeaderSize, len(plain)+sealOverhead)
+	out[0] = sealVersion
+	binary.BigEndian.PutUint32(out[1:], firstKey)
+	return s.aead.Seal(out, nil, plain, p.appendAAD(nil, firstKey))
+}
+
+// open appends the plain text of a sealed value to dst. Errors: ErrCorrupt, also for a value out of its place.
+func (s *sealer) open(dst []byte, p place, sealed []byte) ([]byte, error) {
+	if len(sealed) < sealOverhead || sealed[0] != sealVersion {
+		return nil, fmt.Errorf("%w: sealed %s has a bad header", ErrCorrupt, p.kind)
+	}
+	version := binary.BigEndian.Uint32(sealed[1:])
+	if version != firstKey {
+		return nil, fmt.Errorf("%w: sealed %s has key version %d", ErrCorrupt, p.kind, version)
+	}
+	var room [256]byte
+	plain, err := s.aead.Open(dst, nil, sealed[sealHeaderSize:], p.appendAAD(room[:0], version))
+	if err != nil {
+		return nil, fmt.Errorf("%w: sealed %s does not open in its place", ErrCorrupt, p.kind)
+	}
+	return plain, nil
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails (crypto/rand)
+	return b
+}

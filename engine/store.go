@@ -1,0 +1,361 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// store is Pebble with the write path of doc.go (W1 to W5). Safe for concurrent use.
+type store struct {
+	db  *pebble.DB
+	fs  *haltFS
+	now func() time.Time
+
+	// turn holds one token: who has it may validate and hand over a write. A channel, so that waiting for it
+	// ends with the caller's context or with a halt, in which case the token is never given back.
+	turn chan struct{}
+	seq  uint64                 // of the last write handed over; owned by who has the turn
+	last atomic.Pointer[commit] // the last write handed over
+
+	toApply chan *commit
+	toSync  chan *commit
+	wg      sync.WaitGroup
+
+	disk diskGuard
+}
+
+// commit is a write on its way.
+type commit struct {
+	batch    *pebble.Batch
+	remember func()        // changes memory; nil if there is nothing to change
+	applied  chan struct{} // closed when the batch is visible in Pebble
+	done     chan struct{} // closed when it is durable and in memory
+}
+
+// maxUnsynced bounds the writes between apply and fsync; Pebble itself stalls at 511.
+const maxUnsynced = 256
+
+// pebbleFormat pins the store's format: WAL chunks that tell a torn tail from a damaged middle. Raising it is
+// one way.
+const pebbleFormat = pebble.FormatWALSyncChunks
+
+func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          disk,
+		Logger:                      l,
+		FormatMajorVersion:          pebbleFormat,
+		CacheSize:                   c.CacheBytes,
+		MemTableSize:                16 << 20, // some 6,000 templates of dim 512
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       24,
+		MaxOpenFiles:                512,
+		BytesPerSync:                512 << 10,
+		WALBytesPerSync:             512 << 10,
+		FlushDelayDeleteRange:       10 * time.Second, // a deleted gallery leaves the disk soon
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	// Iterators would take Pebble's central lock to queue compactions by reads; then a halted store's
+	// background work could hold up a reader. Point reads and lists are rare here.
+	o.Experimental.ReadSamplingMultiplier = -1
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { l.log.Error("store: background work failed", "error", err) },
+		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log.Error("store: data corruption", "info", i.String()) },
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { l.log.Warn("store: writes stall", "reason", i.Reason) },
+		DiskSlow:        func(i pebble.DiskSlowInfo) { l.log.Warn("store: disk slow", "info", i.String()) },
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		// Sealed values do not compress.
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	return o
+}
+
+// openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat, the disk's.
+func openStore(c Config) (*store, error) {
+	s := &store{now: c.Now, turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
+	s.fs = newHaltFS(c.FS, func(err error) { c.Logger.Error("store: a disk write failed; writes stop until restart", "error", err) })
+	dir := c.FS.PathJoin(c.Dir, "store")
+	if err := checkPebbleFormat(dir, c.FS); err != nil {
+		return nil, err
+	}
+	if err := s.openPebble(dir, pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs})); err != nil {
+		return nil, err
+	}
+	s.fs.arm()
+	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
+	s.wg.Go(s.applyLoop)
+	s.wg.Go(s.syncLoop)
+	return s, nil
+}
+
+func (s *store) openPebble(dir string, o *pebble.Options) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // Pebble panics on some disk errors while it opens
+			err = errors.Join(fmt.Errorf("engine: open store: %v", r), s.fs.releaseLocks())
+		}
+	}()
+	s.db, err = pebble.Open(dir, o)
+	if _, noFile := errors.AsType[*fs.PathError](err); errors.Is(err, errLock) && !noFile {
+		return fmt.Errorf("%w (%w)", ErrInUse, err)
+	}
+	if err != nil {
+		return fmt.Errorf("engine: open store: %w", err)
+	}
+	return nil
+}
+
+// checkPebbleFormat recognises a store of a newer Pebble; everything else is left to pebble.Open. Pebble has
+// no sentinel for it, so the text is matched, and a test holds it.
+func checkPebbleFormat(dir string, disk vfs.FS) error {
+	_, err := pebble.Peek(dir, disk)
+	if err != nil && strings.Contains(err.Error(), "unknown format major version") {
+		return fmt.Errorf("%w (%w)", ErrFormat, err)
+	}
+	return nil
+}
+
+// update runs one write. validate reads the store as it will be when every earlier write has happened, and
+// stages the changes; if it stages none, its answer still waits until the writes it saw are durable (W4).
+// removal marks writes that free space. Errors: validate's, ErrStorageFull, ErrStorageFailed,
+// ErrOutcomeUnknown, ctx's.
+func (s *store) update(ctx context.Context, removal bool, validate func(*tx) error) error {
+	if err := s.takeTurn(ctx, removal); err != nil {
+		return err
+	}
+	t := &tx{store: s, batch: s.db.NewBatch(), now: s.now().UnixMilli(), seq: s.seq + 1}
+	err := validate(t)
+	ended := ctx.Err()
+	if err == nil && ended == nil && !t.batch.Empty() {
+		return s.commit(ctx, t)
+	}
+	seen := s.last.Load()
+	<-s.turn
+	must(t.batch.Close())
+	if unsettled := cmp.Or(ended, s.settle(ctx, seen)); unsettled != nil {
+		return unsettled
+	}
+	return err
+}
+
+func (s *store) takeTurn(ctx context.Context, removal bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.fs.isHalted() {
+		return errStorageFailed
+	}
+	if err := s.disk.check(removal); err != nil {
+		return err
+	}
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-s.fs.halted:
+		return errStorageFailed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// commit hands a staged write over and waits for it. REQUIRES: the turn, which it gives back.
+func (s *store) commit(ctx context.Context, t *tx) error {
+	t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
+	c := &commit{batch: t.batch, remember: t.remember, applied: make(chan struct{}), done: make(chan struct{})}
+	s.seq = t.seq
+	s.last.Store(c) // before the batch is visible: whoever reads it finds what to wait for
+	for _, f := range t.onHandOver {
+		f()
+	}
+	select {
+	case s.toApply <- c:
+	case <-s.fs.halted: // the turn is kept: nobody writes again
+		return errStorageFailed
+	}
+	select {
+	case <-c.applied:
+		<-s.turn
+	case <-s.fs.halted:
+	}
+	err := s.settle(ctx, c)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errOutcomeUnknown, err)
+	}
+	return err
+}
+
+// settle waits until a write is durable and in memory; nil is no write. Errors: ErrStorageFailed, ctx's.
+func (s *store) settle(ctx context.Context, c *commit) error {
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c.done:
+		return nil
+	default:
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-s.fs.halted:
+		return errStorageFailed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// applyLoop makes writes visible, one at a time, in order. It is a goroutine of its own because a halt may
+// park it in the middle of a WAL rotation.
+func (s *store) applyLoop() {
+	defer close(s.toSync)
+	for c := range s.toApply {
+		if err := s.db.ApplyNoSyncWait(c.batch, pebble.Sync); err != nil {
+			s.fs.halt(fmt.Errorf("apply: %w", err))
+			return
+		}
+		close(c.applied)
+		s.toSync <- c
+	}
+}
+
+// syncLoop waits for each write's fsync and changes memory, in commit order (W3). While it waits for one, Pebble
+// syncs all that follow with it.
+func (s *store) syncLoop() {
+	for c := range s.toSync {
+		if err := c.batch.SyncWait(); err != nil {
+			s.fs.halt(fmt.Errorf("sync: %w", err))
+			return
+		}
+		if c.remember != nil {
+			c.remember()
+		}
+		close(c.done)
+		c.batch.Close() // nothing is pending in it: the error is always nil
+	}
+}
+
+// close ends the goroutines after the writes in flight and closes Pebble. A halted store cannot be closed:
+// its lock is released and its goroutines stay parked. REQUIRES: no update runs or begins.
+func (s *store) close() error {
+	closed := make(chan error, 1)
+	close(s.toApply)
+	go func() { // ends with the store, or parks with it
+		s.wg.Wait()
+		if s.fs.isHalted() {
+			park()
+		}
+		closed <- s.db.Close()
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-s.fs.halted:
+		return errors.Join(errStorageFailed, s.fs.releaseLocks())
+	}
+}
+
+// get appends a key's value to dst; found is false when there is none.
+func (s *store) get(dst, key []byte) (value []byte, found bool, err error) {
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("engine: read: %w", err)
+	}
+	dst = append(dst, v...)
+	return dst, true, closer.Close()
+}
+
+// each calls visit with every key and value from lower to upper, which die when it returns. visit stops the
+// walk by returning false or an error.
+func (s *store) each(lower, upper []byte, visit func(key, value []byte) (bool, error)) (err error) {
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("engine: read: %w", err)
+	}
+	defer func() { err = errors.Join(err, iter.Close()) }()
+	for ok := iter.First(); ok; ok = iter.Next() {
+		value, err := iter.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("engine: read: %w", err)
+		}
+		if more, err := visit(iter.Key(), value); err != nil || !more {
+			return err
+		}
+	}
+	return iter.Error()
+}
+
+// tx is one write being validated and staged.
+type tx struct {
+	store      *store
+	batch      *pebble.Batch
+	seq        uint64
+	now        int64    // ms since 1970
+	remember   func()   // for commit
+	onHandOver []func() // called just before the batch may become visible
+}
+
+func (t *tx) get(key []byte) ([]byte, bool, error) { return t.store.get(nil, key) }
+
+// set and its like stage a change. Batch methods fail only for a batch that is already applied.
+func (t *tx) set(key, value []byte) { must(t.batch.Set(key, value, nil)) }
+
+func (t *tx) delete(key []byte) { must(t.batch.Delete(key, nil)) }
+
+func (t *tx) deletePrefix(prefix []byte) {
+	must(t.batch.DeleteRange(prefix, prefixEnd(prefix), nil))
+}
+
+func must(err error) {
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+}
+
+// storeLogger adapts slog to Pebble's logger. What Pebble would end the process for halts the store instead,
+// and the goroutine never returns into code that counts on that.
+type storeLogger struct {
+	log *slog.Logger
+	fs  *haltFS
+}
+
+// Infof implements pebble.Logger.
+func (l *storeLogger) Infof(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("store: " + fmt.Sprintf(format, args...))
+	}
+}
+
+// Errorf implements pebble.Logger.
+func (l *storeLogger) Errorf(format string, args ...any) {
+	l.log.Error("store: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf implements pebble.Logger. While the store is being opened it returns: Pebble's Open returns the error
+// as well.
+func (l *storeLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	if !l.fs.armed.Load() {
+		l.log.Error("store: " + err.Error())
+		return
+	}
+	l.fs.halt(err)
+	park()
+}

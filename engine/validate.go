@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"mien/index"
+)
+
+const maxDim = index.MaxDim
+
+// checkName holds for tenants and galleries: [A-Za-z0-9][A-Za-z0-9._-]{0,63}.
+func checkName(what, name string) error {
+	ok := len(name) > 0 && len(name) <= MaxNameBytes && isAlphanumeric(name[0])
+	for i := 0; ok && i < len(name); i++ {
+		ok = isAlphanumeric(name[i]) || strings.IndexByte("._-", name[i]) >= 0
+	}
+	if !ok {
+		return refuse(ErrID, "the %s name is not acceptable: use 1 to %d of A-Z a-z 0-9 . _ -, the first a letter or digit", what, MaxNameBytes)
+	}
+	return nil
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+func checkNames(tenant, gallery string) error {
+	if err := checkName("tenant", tenant); err != nil {
+		return err
+	}
+	return checkName("gallery", gallery)
+}
+
+func checkPersonID(id string) error {
+	if len(id) == 0 || len(id) > MaxIDBytes || !utf8.ValidString(id) ||
+		strings.ContainsFunc(id, unicode.IsControl) || strings.TrimSpace(id) != id {
+		return refuse(ErrID, "the person id is not acceptable: use 1 to %d bytes of UTF-8 without control characters, no space at either end", MaxIDBytes)
+	}
+	return nil
+}
+
+// compactMetadata checks that metadata is a JSON object and drops the spaces between tokens. nil, and JSON
+// null, stay nil.
+func compactMetadata(m json.RawMessage) (json.RawMessage, error) {
+	if len(m) > MaxMetadataBytes {
+		return nil, refuse(ErrMetadata, "the metadata has %d bytes: the most is %d", len(m), MaxMetadataBytes)
+	}
+	trimmed := bytes.TrimSpace(m)
+	if len(trimmed) == 0 || string(trimmed) == "null" {
+		return nil, nil
+	}
+	var out bytes.Buffer
+	if trimmed[0] != '{' || !utf8.Valid(trimmed) || json.Compact(&out, trimmed) != nil {
+		return nil, refuse(ErrMetadata, "the metadata is not a JSON object: send one, as in {\"name\": \"…\"}")
+	}
+	return out.Bytes(), nil
+}
+
+// unitVector checks a template's numbers against its space and returns a copy of norm 1.
+func unitVector(space Space, v []float32) ([]float32, error) {
+	if len(v) != space.Dim {
+		return nil, &TemplateLengthError{Space: space.ID, Want: space.Dim, Got: len(v)}
+	}
+	sum := 0.0 // float64: the squares of float32 neither overflow nor vanish in it
+	for i, x := range v {
+		if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, refuse(ErrTemplateNotFinite, "number %d of the template is %v: every number must be finite", i, x)
+		}
+		sum += float64(x) * float64(x)
+	}
+	if sum == 0 {
+		return nil, refuse(ErrTemplateZeroNorm, "the template is all zeros: it has no direction to compare")
+	}
+	unit := make([]float32, len(v))
+	scale := 1 / math.Sqrt(sum)
+	for i, x := range v {
+		unit[i] = float32(float64(x) * scale)
+	}
+	return unit, nil
+}
+
+// cosineOf turns a dot product of unit vectors into a cosine. Rounding leaves a template against itself within
+// 1e-6 of 1 (float32, dim ≤ 2^14, summed in lanes); there it is 1, so that a policy of cosine 1 finds it.
+func cosineOf(dot float32) float64 {
+	c := float64(dot)
+	if c > 1-1e-6 {
+		return 1
+	}
+	return max(c, -1)
+}
