@@ -1,0 +1,303 @@
+package extract
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"mien/extract/pack"
+)
+
+// errDegenerate: a detection whose points or template can't be a face's.
+var errDegenerate = fmt.Errorf("%w: what was found has not the shape of a face", ErrNoFace)
+
+// Config of an Extractor. Library and Pack are required.
+type Config struct {
+	Library string // path of ONNX Runtime's shared library
+	Pack    string // folder of the model pack
+
+	// Workers is how many photos are worked on at once, one thread each; 0 is GOMAXPROCS. Each holds about
+	// 5 MB of tensors, and while it works the decoded photo: 3 bytes a pixel and up to 16 for a progressive JPEG.
+	Workers int
+	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker.
+	Queue int
+	// MaxPixels is the largest photo by its header; 0 is 50,000,000.
+	MaxPixels int
+	// MinFaceHeight is the least height of a face's box in source pixels where one face is asked for; 0 is 40.
+	MinFaceHeight float32
+}
+
+func (c Config) withDefaults() Config {
+	c.Workers = cmp.Or(c.Workers, runtime.GOMAXPROCS(0))
+	c.Queue = cmp.Or(c.Queue, 64*c.Workers)
+	c.MaxPixels = cmp.Or(c.MaxPixels, 50_000_000)
+	c.MinFaceHeight = cmp.Or(c.MinFaceHeight, 40)
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Workers < 1 || c.Queue < 1 || c.MaxPixels < 1 || !(c.MinFaceHeight > 0) {
+		return fmt.Errorf("extract: workers, queue, pixels and face height must be positive: %+v", c)
+	}
+	return nil
+}
+
+// Extractor turns photos into faces. Safe for concurrent use.
+type Extractor struct {
+	config   Config
+	manifest *pack.Manifest
+	models   []*model
+	idle     chan *worker // every worker that no call holds
+	load     atomic.Int64 // calls that hold or wait for a worker
+	stop     chan struct{}
+	stopOnce sync.Once
+	closeErr error
+}
+
+// New checks the pack's files against their sums, loads the library and the models and makes the workers.
+func New(c Config) (*Extractor, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	manifest, err := pack.Load(c.Pack)
+	if err != nil {
+		return nil, err
+	}
+	if err := acquireEnvironment(c.Library); err != nil {
+		return nil, err
+	}
+	x := &Extractor{config: c, manifest: manifest, idle: make(chan *worker, c.Workers), stop: make(chan struct{})}
+	if err := x.start(); err != nil {
+		return nil, errors.Join(err, x.release())
+	}
+	return x, nil
+}
+
+// Manifest describes the pack that is loaded. The caller must not change it.
+func (x *Extractor) Manifest() *pack.Manifest { return x.manifest }
+
+// graph is what the pipeline expects of one model: shapes of one item, without the batch dimension.
+type graph struct {
+	role string
+	in   []int64
+	outs []output
+}
+
+var graphs = []graph{
+	{pack.Detector, []int64{3, detectH, detectW}, []output{{"scores", []int64{anchors, 2}}, {"boxes", []int64{anchors, 4}}}},
+	{pack.Landmarks, []int64{1, landmarkSize, landmarkSize}, []output{{"output", []int64{136}}}},
+	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{512}}}},
+}
+
+func (x *Extractor) start() error {
+	for _, g := range graphs {
+		data, err := x.manifest.Read(x.config.Pack, g.role)
+		if err != nil {
+			return err
+		}
+		m, err := newModel(g.role, data, g.in, g.outs)
+		if err != nil {
+			return err
+		}
+		x.models = append(x.models, m)
+	}
+	for range x.config.Workers {
+		w, err := newWorker(x.models)
+		if err != nil {
+			return err
+		}
+		x.idle <- w
+	}
+	return nil
+}
+
+// Close waits for the calls that hold a worker, then frees models and library. Calls that wait get ErrClosed,
+// and so does every later one. Close is idempotent.
+func (x *Extractor) Close() error {
+	x.stopOnce.Do(func() {
+		close(x.stop)
+		workers := make([]*worker, x.config.Workers)
+		for i := range workers { // every worker must come home first
+			workers[i] = <-x.idle
+		}
+		for _, w := range workers {
+			x.idle <- w
+		}
+		x.closeErr = x.release()
+	})
+	return x.closeErr
+}
+
+// release frees what start made, however far it came.
+func (x *Extractor) release() error {
+	var errs []error
+	for len(x.idle) > 0 {
+		errs = append(errs, (<-x.idle).close())
+	}
+	for _, m := range x.models {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(append(errs, releaseEnvironment())...)
+}
+
+// Extract finds the faces of the photo in data, which is not retained.
+//
+// It waits for a worker as long as ctx allows and checks ctx between stages, not within a model run
+// (milliseconds). Errors: those of Decode, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
+// and ctx's.
+func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face, error) {
+	w, err := x.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer x.giveBack(w)
+	m, err := Decode(data, x.config.MaxPixels)
+	if err != nil {
+		return nil, err
+	}
+	found, err := w.detect(m)
+	if err != nil {
+		return nil, err
+	}
+	if found, err = x.choose(found, o.Select); err != nil {
+		return nil, err
+	}
+	return w.faces(ctx, m, found)
+}
+
+func (x *Extractor) acquire(ctx context.Context) (*worker, error) {
+	if x.load.Add(1) > int64(x.config.Workers+x.config.Queue) {
+		x.load.Add(-1)
+		return nil, ErrBusy
+	}
+	w, err := x.wait(ctx)
+	if err != nil {
+		x.load.Add(-1)
+	}
+	return w, err
+}
+
+func (x *Extractor) wait(ctx context.Context) (*worker, error) {
+	select { // first of all: a closed extractor or a dead request gets no worker even if one is idle
+	case <-x.stop:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	default:
+	}
+	select {
+	case w := <-x.idle:
+		return w, nil
+	case <-x.stop:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (x *Extractor) giveBack(w *worker) {
+	x.idle <- w
+	x.load.Add(-1)
+}
+
+// choose applies a Select to what was detected.
+func (x *Extractor) choose(found []detection, s Select) ([]detection, error) {
+	if s == SelectAll {
+		return found, nil
+	}
+	if len(found) == 0 {
+		return nil, ErrNoFace
+	}
+	if s == SelectOne && len(found) > 1 {
+		return nil, &FacesError{Found: len(found)}
+	}
+	largest := slices.MaxFunc(found, func(a, b detection) int { return cmp.Compare(a.area(), b.area()) })
+	if h := float32(largest.height()); h < x.config.MinFaceHeight {
+		return nil, &SizeError{Height: h, Min: x.config.MinFaceHeight}
+	}
+	return []detection{largest}, nil
+}
+
+// worker is the memory of one photo at a time.
+type worker struct {
+	detector, landmarker, embedder *run
+	landmarkCropped                *Image
+}
+
+// newWorker makes the tensors for models, which come in the order of graphs.
+func newWorker(models []*model) (*worker, error) {
+	w := &worker{landmarkCropped: newImage(landmarkSize, landmarkSize)}
+	for i, r := range []**run{&w.detector, &w.landmarker, &w.embedder} {
+		var err error
+		if *r, err = models[i].newRun(); err != nil {
+			return nil, errors.Join(err, w.close())
+		}
+	}
+	return w, nil
+}
+
+func (w *worker) close() error {
+	var errs []error
+	for _, r := range []*run{w.detector, w.landmarker, w.embedder} {
+		if r != nil {
+			errs = append(errs, r.close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// faces completes detections.
+func (w *worker) faces(ctx context.Context, m *Image, found []detection) ([]Face, error) {
+	out := make([]Face, 0, len(found))
+	for _, d := range found {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		f, err := w.face(m, d)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func (w *worker) face(m *Image, d detection) (Face, error) {
+	f := Face{Box: Box{float32(d.x1), float32(d.y1), float32(d.x2), float32(d.y2)}, Score: d.score}
+	l, err := w.landmark(m, d)
+	if err != nil {
+		return f, err
+	}
+	for i, p := range l {
+		f.Landmarks[i] = Point{float32(p[0]), float32(p[1])}
+	}
+	if f.Crop, err = align(m, l); err != nil {
+		return f, err
+	}
+	f.Template, err = w.embed(f.Crop)
+	return f, err
+}
+
+// SelfTest runs every model once on an empty picture and reports what fails. It waits for a worker as Extract does.
+func (x *Extractor) SelfTest(ctx context.Context) error {
+	w, err := x.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer x.giveBack(w)
+	m := newImage(detectW, detectH)
+	if _, err := w.detect(m); err != nil {
+		return err
+	}
+	if _, err := w.landmark(m, detection{x1: 100, y1: 60, x2: 200, y2: 200}); err != nil && !errors.Is(err, errDegenerate) {
+		return err
+	}
+	_, err = w.embed(newImage(alignSize, alignSize))
+	return err
+}

@@ -1,0 +1,188 @@
+package extract
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// environment is ONNX Runtime's process-wide state: loaded with the first Extractor, unloaded with the last.
+var environment struct {
+	sync.Mutex
+	library string
+	users   int
+}
+
+func acquireEnvironment(library string) error {
+	e := &environment
+	e.Lock()
+	defer e.Unlock()
+	if e.users > 0 && e.library != library {
+		return fmt.Errorf("extract: ONNX Runtime is already loaded from %s; one process can't load another", e.library)
+	}
+	if e.users == 0 {
+		ort.SetSharedLibraryPath(library)
+		if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+			return fmt.Errorf("extract: load ONNX Runtime from %s: %w", library, err)
+		}
+	}
+	e.library = library
+	e.users++
+	return nil
+}
+
+func releaseEnvironment() error {
+	e := &environment
+	e.Lock()
+	defer e.Unlock()
+	if e.users--; e.users > 0 {
+		return nil
+	}
+	return ort.DestroyEnvironment()
+}
+
+// tensor is float32 memory that ONNX Runtime may read and write: the slice stays pinned from newTensor to
+// close, because the C side keeps its address between calls, which cgo's own pinning does not cover.
+type tensor struct {
+	data  []float32
+	value *ort.Tensor[float32]
+	pin   runtime.Pinner
+}
+
+func newTensor(shape []int64) (*tensor, error) {
+	t := &tensor{data: make([]float32, ort.NewShape(shape...).FlattenedSize())}
+	t.pin.Pin(&t.data[0])
+	value, err := ort.NewTensor(ort.NewShape(shape...), t.data)
+	if err != nil {
+		t.pin.Unpin()
+		return nil, fmt.Errorf("extract: tensor %v: %w", shape, err)
+	}
+	t.value = value
+	return t, nil
+}
+
+func (t *tensor) close() error {
+	err := t.value.Destroy()
+	t.pin.Unpin()
+	return err
+}
+
+// model is one loaded graph. Its session is shared by all workers: Run is safe for concurrent use.
+type model struct {
+	role    string
+	session *ort.DynamicAdvancedSession
+	in      []int64   // one item: [1, C, H, W]
+	out     [][]int64 // one item each
+}
+
+// newModel loads the graph in data and checks that it has one input of shape [N, in…] and the outputs outs.
+func newModel(role string, data []byte, in []int64, outs []output) (*model, error) {
+	m := &model{role: role, in: append([]int64{1}, in...)}
+	names := make([]string, len(outs))
+	for i, o := range outs {
+		names[i] = o.name
+		m.out = append(m.out, append([]int64{1}, o.shape...))
+	}
+	input, err := m.check(data, outs)
+	if err != nil {
+		return nil, fmt.Errorf("extract: %s model: %w", role, err)
+	}
+	options, err := sessionOptions()
+	if err != nil {
+		return nil, err
+	}
+	defer options.Destroy()
+	m.session, err = ort.NewDynamicAdvancedSessionWithONNXData(data, []string{input}, names, options)
+	if err != nil {
+		return nil, fmt.Errorf("extract: load %s model: %w", role, err)
+	}
+	return m, nil
+}
+
+// output is a named result of a graph and its shape without the batch dimension.
+type output struct {
+	name  string
+	shape []int64
+}
+
+// check compares what the graph declares with what the pipeline expects and returns the input's name: a wrong
+// file must fail here, not as memory written past a tensor.
+func (m *model) check(data []byte, outs []output) (string, error) {
+	ins, have, err := ort.GetInputOutputInfoWithONNXData(data)
+	if err != nil {
+		return "", err
+	}
+	if len(ins) != 1 || !slices.Equal(ins[0].Dimensions[1:], m.in[1:]) {
+		return "", fmt.Errorf("input is %v, want one of [N %v]", ins, m.in[1:])
+	}
+	for _, o := range outs {
+		i := slices.IndexFunc(have, func(h ort.InputOutputInfo) bool { return h.Name == o.name })
+		if i < 0 || !slices.Equal(have[i].Dimensions[1:], o.shape) {
+			return "", fmt.Errorf("outputs are %v, want %q of [N %v]", have, o.name, o.shape)
+		}
+	}
+	return ins[0].Name, nil
+}
+
+// sessionOptions: one thread a run, for the workers are the parallelism (models.md, section 2: batches and
+// intra-op threads gain nothing on a CPU).
+func sessionOptions() (*ort.SessionOptions, error) {
+	o, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("extract: session options: %w", err)
+	}
+	if err := errors.Join(o.SetIntraOpNumThreads(1), o.SetInterOpNumThreads(1),
+		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll)); err != nil {
+		o.Destroy()
+		return nil, fmt.Errorf("extract: session options: %w", err)
+	}
+	return o, nil
+}
+
+func (m *model) close() error { return m.session.Destroy() }
+
+// run is one worker's memory for one model: fill in.data, call do, read outs[i].data before the next call.
+type run struct {
+	model *model
+	in    *tensor
+	outs  []*tensor
+}
+
+func (m *model) newRun() (*run, error) {
+	r := &run{model: m}
+	var err error
+	if r.in, err = newTensor(m.in); err != nil {
+		return nil, err
+	}
+	for _, shape := range m.out {
+		t, err := newTensor(shape)
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		r.outs = append(r.outs, t)
+	}
+	return r, nil
+}
+
+func (r *run) do() error {
+	outs := make([]ort.Value, len(r.outs))
+	for i, t := range r.outs {
+		outs[i] = t.value
+	}
+	if err := r.model.session.Run([]ort.Value{r.in.value}, outs); err != nil {
+		return fmt.Errorf("extract: run %s model: %w", r.model.role, err)
+	}
+	return nil
+}
+
+func (r *run) close() error {
+	err := r.in.close()
+	for _, t := range r.outs {
+		err = errors.Join(err, t.close())
+	}
+	return err
+}

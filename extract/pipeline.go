@@ -1,0 +1,251 @@
+package extract
+
+import (
+	"math"
+	"slices"
+)
+
+// Constants of the default pack's pipeline, preprocessing version 1. Each was measured; changing one changes
+// the embedding space (see doc.go) and needs a new version.
+const (
+	detectW, detectH = 320, 240
+	detectMargin     = .9 // of the canvas: faces that touch the border are missed (7 instead of 2 of 298)
+	detectScore      = .8
+	detectIoU        = .4  // greedy suppression
+	detectInside     = .55 // of the smaller box inside a better one: the same face
+	anchors          = 4420
+	landmarkSize     = 64
+	alignSize        = 112
+	rollLimit        = 15 * math.Pi / 180 // beyond it landmarks are found again on an upright crop
+)
+
+// alignTarget is where the eyes, the nose and the corners of the mouth go in the aligned crop (ArcFace template).
+var alignTarget = [5][2]float64{
+	{38.2946, 51.6963}, {73.5318, 51.5014}, {56.0252, 71.7366}, {41.5493, 92.3655}, {70.7299, 92.2041},
+}
+
+// detection is a face before landmarks: box in source pixels.
+type detection struct {
+	x1, y1, x2, y2 float64
+	score          float32
+}
+
+func (d detection) area() float64   { return (d.x2 - d.x1) * (d.y2 - d.y1) }
+func (d detection) height() float64 { return d.y2 - d.y1 }
+
+func overlap(a, b detection) float64 {
+	w := min(a.x2, b.x2) - max(a.x1, b.x1)
+	h := min(a.y2, b.y2) - max(a.y1, b.y1)
+	return max(w, 0) * max(h, 0)
+}
+
+// canvas is how a photo lies on the detector's input: scaled to w×h at (x, y).
+type canvas struct{ w, h, x, y int }
+
+func fit(m *Image) canvas {
+	s := min(detectW/float64(m.W), detectH/float64(m.H)) * detectMargin
+	w := max(int(math.RoundToEven(float64(m.W)*s)), 1)
+	h := max(int(math.RoundToEven(float64(m.H)*s)), 1)
+	return canvas{w, h, (detectW - w) / 2, (detectH - h) / 2}
+}
+
+// draw fills the detector's input, float32[3][240][320] RGB (v−127)/128, grey 127 around the photo.
+func (c canvas) draw(in []float32, m *Image) {
+	small := resize(m, c.w, c.h)
+	clear(in) // (127−127)/128
+	for ch := range 3 {
+		for y := range c.h {
+			row := small.row(y)
+			out := in[(ch*detectH+c.y+y)*detectW+c.x:]
+			for x := range c.w {
+				out[x] = (float32(row[3*x+ch]) - 127) / 128
+			}
+		}
+	}
+}
+
+// detect finds the faces of m, best first.
+func (w *worker) detect(m *Image) ([]detection, error) {
+	c := fit(m)
+	c.draw(w.detector.in.data, m)
+	if err := w.detector.do(); err != nil {
+		return nil, err
+	}
+	scores, boxes := w.detector.outs[0].data, w.detector.outs[1].data
+	kx, ky := float64(m.W)/float64(c.w), float64(m.H)/float64(c.h)
+	var found []detection
+	for i := range anchors {
+		if !(scores[2*i+1] > detectScore) {
+			continue
+		}
+		b := boxes[4*i:]
+		d := detection{
+			(float64(b[0])*detectW - float64(c.x)) * kx, (float64(b[1])*detectH - float64(c.y)) * ky,
+			(float64(b[2])*detectW - float64(c.x)) * kx, (float64(b[3])*detectH - float64(c.y)) * ky,
+			scores[2*i+1],
+		}
+		if d.x2 > d.x1 && d.y2 > d.y1 { // NaN fails too
+			found = append(found, d)
+		}
+	}
+	return suppress(found), nil
+}
+
+// suppress keeps the best box of each face: greedy by score over IoU, then once more by containment.
+func suppress(d []detection) []detection {
+	slices.SortStableFunc(d, func(a, b detection) int {
+		switch {
+		case a.score > b.score:
+			return -1
+		case a.score < b.score:
+			return 1
+		}
+		return 0
+	})
+	d = keepApart(d, func(a, b detection) bool {
+		o := overlap(a, b)
+		return o/(a.area()+b.area()-o) <= detectIoU
+	})
+	return keepApart(d, func(a, b detection) bool {
+		return overlap(a, b)/min(a.area(), b.area()) <= detectInside
+	})
+}
+
+// keepApart keeps each box that is apart from every better one kept before it.
+func keepApart(d []detection, apart func(a, b detection) bool) []detection {
+	var kept []detection
+	for _, b := range d {
+		if !slices.ContainsFunc(kept, func(a detection) bool { return !apart(a, b) }) {
+			kept = append(kept, b)
+		}
+	}
+	return kept
+}
+
+// landmarks are 68 points in source pixels.
+type landmarks [68][2]float64
+
+func (l *landmarks) mean(points ...int) (p [2]float64) {
+	for _, i := range points {
+		p[0] += l[i][0] / float64(len(points))
+		p[1] += l[i][1] / float64(len(points))
+	}
+	return p
+}
+
+// roll is the angle of the line between the eyes, clockwise, in radians.
+func (l *landmarks) roll() float64 {
+	left, right := l.mean(36, 37, 38, 39, 40, 41), l.mean(42, 43, 44, 45, 46, 47)
+	return math.Atan2(right[1]-left[1], right[0]-left[0])
+}
+
+// five are the points that alignment uses: eyes (lids only), tip of the nose, corners of the mouth.
+func (l *landmarks) five() [5][2]float64 {
+	return [5][2]float64{l.mean(37, 38, 40, 41), l.mean(43, 44, 46, 47), l[30], l[48], l[54]}
+}
+
+// landmark places the 68 points: on a square of 0.9 box heights, shifted down by a tenth; once more on an
+// upright crop when the head is rolled.
+func (w *worker) landmark(m *Image, d detection) (*landmarks, error) {
+	s := .9 * d.height()
+	x, y := (d.x1+d.x2)/2-s/2, (d.y1+d.y2)/2+.1*s-s/2
+	l, err := w.landmarkCrop(m, squareCrop(x, y, s, landmarkSize))
+	if err != nil {
+		return nil, err
+	}
+	// Preprocessing version 1 places these points at corner + out·s, half a pixel from where the crop's own
+	// convention puts them; the upright crop below has no such offset. Kept: it is part of the embedding space.
+	for i := range l {
+		l[i][0] += .5
+		l[i][1] += .5
+	}
+	if a := l.roll(); math.Abs(a) > rollLimit {
+		return w.landmarkCrop(m, l.uprightCrop(a))
+	}
+	return l, nil
+}
+
+// uprightCrop maps the square around the points, turned by −a, to the landmark model's input.
+func (l *landmarks) uprightCrop(a float64) affine {
+	turn := affine{math.Cos(a), math.Sin(a), 0, -math.Sin(a), math.Cos(a), 0}
+	x0, y0, x1, y1 := math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
+	for _, p := range l {
+		x, y := turn.apply(p[0], p[1])
+		x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
+	}
+	k := landmarkSize / (max(x1-x0, y1-y0) * 1.12)
+	const mid = landmarkSize/2 - .5
+	return affine{
+		turn.a * k, turn.b * k, mid - (x0+x1)/2*k,
+		turn.c * k, turn.d * k, mid - (y0+y1)/2*k,
+	}
+}
+
+// landmarkCrop runs the model on the crop a, grey/256, and maps its points back.
+func (w *worker) landmarkCrop(m *Image, a affine) (*landmarks, error) {
+	if !a.regular() {
+		return nil, errDegenerate
+	}
+	warp(w.landmarkCropped, m, a)
+	for i := range w.landmarker.in.data {
+		w.landmarker.in.data[i] = float32(grey(w.landmarkCropped.Pix[3*i:])) / 256
+	}
+	if err := w.landmarker.do(); err != nil {
+		return nil, err
+	}
+	out, back := w.landmarker.outs[0].data, a.inverse()
+	l := new(landmarks)
+	for i := range l {
+		l[i][0], l[i][1] = back.apply(float64(out[2*i])*landmarkSize-.5, float64(out[2*i+1])*landmarkSize-.5)
+	}
+	return l, nil
+}
+
+// grey is BT.601 luma in 14-bit fixed point.
+func grey(p []uint8) uint8 {
+	return uint8((int(p[0])*4899 + int(p[1])*9617 + int(p[2])*1868 + 1<<13) >> 14)
+}
+
+// align cuts the embedder's 112×112 crop.
+func align(m *Image, l *landmarks) (*Image, error) {
+	five := l.five()
+	a := similarity(&five, &alignTarget)
+	if !a.regular() {
+		return nil, errDegenerate
+	}
+	crop := newImage(alignSize, alignSize)
+	warp(crop, m, a)
+	return crop, nil
+}
+
+// embed returns the L2-normalised template of an aligned crop: BGR (v−127.5)/127.5.
+func (w *worker) embed(crop *Image) ([]float32, error) {
+	in, plane := w.embedder.in.data, alignSize*alignSize
+	for i := range plane {
+		p := crop.Pix[3*i : 3*i+3]
+		in[i], in[plane+i], in[2*plane+i] = pixel(p[2]), pixel(p[1]), pixel(p[0])
+	}
+	if err := w.embedder.do(); err != nil {
+		return nil, err
+	}
+	return normalised(w.embedder.outs[0].data)
+}
+
+func pixel(v uint8) float32 { return (float32(v) - 127.5) / 127.5 }
+
+// normalised returns v / ‖v‖₂ in memory of its own.
+func normalised(v []float32) ([]float32, error) {
+	var n float64
+	for _, x := range v {
+		n += float64(x) * float64(x)
+	}
+	n = math.Sqrt(n)
+	if !(n > 1e-6 && n < math.MaxFloat32) { // NaN fails too
+		return nil, errDegenerate
+	}
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(float64(x) / n)
+	}
+	return out, nil
+}
