@@ -1,0 +1,110 @@
+# mien. The two that matter:
+#
+#   make run     fetch what is needed, build, serve on LISTEN with data in DATA
+#   make test    fetch what is needed, check, test; ends with go test's own lines
+#
+# Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
+# folder). The others: build, setup, check (all that CI and a reviewer ask), test-arm64, fuzz, clean.
+
+DATA    ?= build/data
+LISTEN  ?= 127.0.0.1:8080
+FUZZTIME ?= 10s
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# make's own default for CC is cc; Go's is gcc. Take what there is.
+ifeq ($(origin CC),default)
+CC := $(shell for c in gcc cc clang; do command -v $$c >/dev/null 2>&1 && echo $$c && break; done)
+endif
+export CC
+export CGO_ENABLED = 1
+
+# Everything that runs goes through these, so that a missing tool is one line and not a page of Go's.
+define need
+no_go() { echo "make: Go 1.26 or later is needed, $$1: get it from https://go.dev/dl" >&2; exit 1; }; \
+command -v $(GO) >/dev/null 2>&1 || no_go "there is none on PATH"; \
+v=$$($(GO) env GOVERSION 2>&1) || no_go "this one says '$$(echo "$$v" | head -n 1)'"; \
+major=$${v#go}; major=$${major%%.*}; minor=$${v#*.}; minor=$${minor%%[!0-9]*}; \
+[ "$$major" -gt 1 ] 2>/dev/null || [ "$$minor" -ge 26 ] 2>/dev/null || no_go "this is $$v"; \
+command -v "$(firstword $(CC))" >/dev/null 2>&1 || { \
+echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of gcc, cc and clang is) on PATH:" \
+"install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
+endef
+
+.PHONY: run build setup test check lint race variants modernise test-arm64 fuzz clean prerequisites go-test
+.DEFAULT_GOAL := build
+
+prerequisites:
+	@$(need)
+
+setup: prerequisites
+	@mkdir -p build 2>/dev/null || { echo "make: cannot write the folder build" >&2; exit 1; }
+	@$(GO) build -buildvcs=false -o build/setup ./cmd/setup
+	@build/setup --build build $(SETUP_FLAGS)
+
+build: prerequisites
+	$(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o build/mien ./cmd/mien
+
+run: setup build
+	@exec build/mien serve --data '$(DATA)' --listen '$(LISTEN)'
+
+# In a recipe, not as prerequisites, so that `make -j` keeps the order: go test's lines come last.
+test: SETUP_FLAGS = --sources
+test: setup
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory test-arm64
+	@$(MAKE) --no-print-directory go-test
+
+go-test:
+	$(GO) test -shuffle=on ./...
+
+check: SETUP_FLAGS = --sources
+check: setup
+	@$(MAKE) --no-print-directory lint modernise variants
+	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory test-arm64
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory go-test
+
+lint:
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:" $$unformatted >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@if [ -f asm/go.mod ]; then cd asm && $(GO) vet ./...; fi  # a module of its own
+
+modernise:
+	$(GO) fix -diff ./...
+
+# The generic kernels alone, and the expensive self-checks.
+variants:
+	$(GO) vet -tags purego ./...
+	$(GO) test -tags purego -shuffle=on ./...
+	$(GO) vet -tags invariants ./...
+	$(GO) test -tags invariants -shuffle=on ./...
+
+race:
+	$(GO) test -race -shuffle=on ./...
+
+# Cross-built with cgo and run under emulation: what has code of its own for arm64 or a format on disk. The rest is
+# vetted for arm64 only.
+ARM64_CC   ?= aarch64-linux-gnu-gcc
+ARM64_RUN  ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
+ARM64_TEST := $(addsuffix /...,$(wildcard ./simd ./index ./engine ./extract/pack))
+test-arm64: prerequisites
+	@for tool in $(firstword $(ARM64_CC)) $(firstword $(ARM64_RUN)); do command -v $$tool >/dev/null 2>&1 || \
+	{ echo "test-arm64: skipped: no $$tool (Debian: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)"; exit 0; }; done; \
+	set -ex; export GOOS=linux GOARCH=arm64 CC='$(ARM64_CC)'; \
+	$(GO) build ./...; \
+	$(GO) test -short -shuffle=on -exec '$(ARM64_RUN)' $(ARM64_TEST)
+
+# Every fuzz target for FUZZTIME.
+fuzz: prerequisites
+	@set -e; for p in $$($(GO) list ./...); do \
+	for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	echo "fuzz $$p $$f $(FUZZTIME)"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; done; done
+
+# Keeps the data of a server that ran here, and the downloads in the cache.
+clean:
+	rm -rf build/mien build/setup build/lib build/models
