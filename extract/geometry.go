@@ -101,8 +101,19 @@ func bilinear(out []uint8, from *Image, x, y float64) {
 		out[0], out[1], out[2] = 0, 0, 0
 		return
 	}
-	x0, y0 := int(math.Floor(x)), int(math.Floor(y))
+	x0, y0 := int(x+1)-1, int(y+1)-1 // floor: x, y > −1
 	fx, fy := float32(x-float64(x0)), float32(y-float64(y0))
+	if x0 >= 0 && y0 >= 0 && x0+1 < from.W && y0+1 < from.H {
+		p := 3 * (y0*from.W + x0)
+		top, bottom := from.Pix[p:p+6:p+6], from.Pix[p+3*from.W:p+3*from.W+6:p+3*from.W+6]
+		for i := range 3 {
+			a, b := float32(top[i]), float32(bottom[i])
+			a += fx * (float32(top[i+3]) - a)
+			b += fx * (float32(bottom[i+3]) - b)
+			out[i] = uint8(a + fy*(b-a) + .5)
+		}
+		return
+	}
 	var sum [3]float32
 	addPixel(&sum, from, x0, y0, (1-fx)*(1-fy))
 	addPixel(&sum, from, x0+1, y0, fx*(1-fy))
@@ -143,12 +154,13 @@ func boxBlur(src *Image, r rect, q int) *Image {
 		add(y, 1)
 	}
 	area := uint32(q * q)
+	reciprocal := (1<<40 + uint64(area) - 1) / uint64(area) // exact for sums below 2⁴⁰ / area
 	for y := range out.H {
 		top := r.y0 + y - q/2
 		add(top+q-1, 1)
 		row := out.row(y)
 		for i, v := range sums {
-			row[i] = uint8((v + area/2) / area)
+			row[i] = uint8(uint64(v+area/2) * reciprocal >> 40)
 		}
 		add(top, ^uint32(0)) // subtract
 	}
@@ -161,11 +173,11 @@ func boxRow(dst []uint32, row []uint8, x0, q, w int) {
 	for x := x0; x < x0+q-1; x++ {
 		addRGB(&s, row, reflect101(x, w), 1)
 	}
-	for i := 0; i < len(dst); i += 3 {
-		x := x0 + i/3
+	for x := x0; len(dst) > 0; x++ {
 		addRGB(&s, row, reflect101(x+q-1, w), 1)
-		dst[i], dst[i+1], dst[i+2] = s[0], s[1], s[2]
+		dst[0], dst[1], dst[2] = s[0], s[1], s[2]
 		addRGB(&s, row, reflect101(x, w), ^uint32(0))
+		dst = dst[3:]
 	}
 }
 

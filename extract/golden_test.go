@@ -30,18 +30,22 @@ func testLibrary() string {
 	return filepath.Join("..", "build", "lib", runtime.GOOS+"-"+runtime.GOARCH, name)
 }
 
-// shared is one extractor for all tests that don't need their own.
+// shared is one extractor for all tests that don't need their own; the library is loaded by the first that does.
 var shared = sync.OnceValues(func() (*Extractor, error) {
-	return New(Config{Library: testLibrary(), Pack: *packFlag})
+	x, err := New(Config{Library: testLibrary(), Pack: *packFlag})
+	if err == nil {
+		closeShared = x.Close
+	}
+	return x, err
 })
+
+var closeShared = func() error { return nil }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
-	if x, err := shared(); err == nil {
-		if err := x.Close(); err != nil {
-			panic(err)
-		}
+	if err := closeShared(); err != nil {
+		panic(err)
 	}
 	os.Exit(code)
 }
