@@ -1,0 +1,120 @@
+package http
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mien/engine"
+	"mien/extract"
+)
+
+// Extractor turns a photo into faces; *extract.Extractor is the one that runs.
+//
+// It may hold data until Extract has returned and no longer, must obey ctx as far as it can, and bounds its
+// own work: a request with eight photos calls it eight times at once. Safe for concurrent use.
+type Extractor interface {
+	Extract(ctx context.Context, data []byte, o extract.Options) ([]extract.Face, error)
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxBodyBytes         = 16 << 20
+	DefaultMaxBodyBytesInFlight = 512 << 20
+	DefaultMaxHeaderBytes       = 16 << 10
+	DefaultMaxConns             = 1024
+	DefaultMaxRequests          = 256
+	DefaultHeaderTimeout        = 5 * time.Second
+	DefaultIdleTimeout          = 60 * time.Second
+	DefaultWriteTimeout         = 30 * time.Second
+	DefaultRequestTimeout       = 10 * time.Second
+)
+
+// Config of a Server. Only Engine is required; a zero field takes its default.
+type Config struct {
+	// Engine answers every request. The server does not close it.
+	Engine *engine.Engine
+	// Extractor makes templates of photos, in the space Engine.DefaultSpace. Without one the server is not
+	// ready and refuses photos by extractor_missing, but serves templates. The server does not close it.
+	Extractor Extractor
+	// Logger takes one record per request and each internal error. Default: none is written.
+	Logger *slog.Logger
+
+	// MaxBodyBytes of one request. Default 16 MiB. A request costs about twice its body while it is answered
+	// (JSON 1.75 times: base64 and its bytes; multipart up to 3), and the pixels that the extractor bounds.
+	MaxBodyBytes int
+	// MaxBodyBytesInFlight of all requests together; a request that would pass it is answered 503. At least
+	// MaxBodyBytes. Default 512 MiB: what a flood of uploads may take of memory, times two.
+	MaxBodyBytesInFlight int
+	// MaxHeaderBytes of the request line and the header fields, allocated for each connection. Default 16 KiB.
+	MaxHeaderBytes int
+	// MaxConns open at once; one more is answered 503 and closed. Default 1024; each costs about 30 KiB.
+	MaxConns int
+	// MaxRequests with a key in flight at once, from their header to their answer; one more is answered 503.
+	// Requests that need no key (health, the document) are not counted. Default 256.
+	MaxRequests int
+
+	// HeaderTimeout for the header of a request, from its first byte. Default 5 s.
+	HeaderTimeout time.Duration
+	// IdleTimeout of a connection between requests. Default 60 s.
+	IdleTimeout time.Duration
+	// WriteTimeout for taking an answer. Default 30 s.
+	WriteTimeout time.Duration
+	// RequestTimeout for a whole request, from its header to its answer: the body must have come by then
+	// (408), and the extractor and the engine get it as the deadline of their context (503). Default 10 s.
+	RequestTimeout time.Duration
+	// DrainDelay is how long Shutdown lets /readyz say 503 before it stops accepting, for the sake of load
+	// balancers that ask it. Default 0.
+	DrainDelay time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, DefaultMaxBodyBytes)
+	c.MaxBodyBytesInFlight = cmp.Or(c.MaxBodyBytesInFlight, max(DefaultMaxBodyBytesInFlight, c.MaxBodyBytes))
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, DefaultMaxHeaderBytes)
+	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
+	c.MaxRequests = cmp.Or(c.MaxRequests, DefaultMaxRequests)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, DefaultHeaderTimeout)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultWriteTimeout)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, DefaultRequestTimeout)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Engine == nil {
+		return errors.New("http: Config.Engine is nil")
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxBodyBytes", int64(c.MaxBodyBytes)},
+		{"MaxBodyBytesInFlight", int64(c.MaxBodyBytesInFlight)},
+		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
+		{"MaxConns", int64(c.MaxConns)},
+		{"MaxRequests", int64(c.MaxRequests)},
+		{"HeaderTimeout", int64(c.HeaderTimeout)},
+		{"IdleTimeout", int64(c.IdleTimeout)},
+		{"WriteTimeout", int64(c.WriteTimeout)},
+		{"RequestTimeout", int64(c.RequestTimeout)},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("http: Config.%s is negative", f.name)
+		}
+	}
+	if c.DrainDelay < 0 {
+		return errors.New("http: Config.DrainDelay is negative")
+	}
+	if c.MaxBodyBytesInFlight < c.MaxBodyBytes {
+		return fmt.Errorf("http: Config.MaxBodyBytesInFlight (%d) is below MaxBodyBytes (%d)",
+			c.MaxBodyBytesInFlight, c.MaxBodyBytes)
+	}
+	return nil
+}

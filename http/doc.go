@@ -1,0 +1,45 @@
+// Package http serves the native API of the design over fasthttp: it parses, authenticates, bounds and
+// translates to one call of the engine, and decides nothing about faces.
+//
+//	conn ─▶ listener   open connections, file descriptors             → 503 and close
+//	     ─▶ fasthttp   header: size, time, syntax                      → 431, 408, 400
+//	     ─▶ admit      route, method, key, role, Content-Length        → 404, 405, 401, 403, 413   (body unread)
+//	     ─▶ slot       requests in flight                              → 503                       (body unread)
+//	     ─▶ decode     byte budget, time, JSON | multipart | raw       → 503, 408, 413, 400, 415
+//	     ─▶ extract    photos to templates, at the same time           → 422, 503
+//	     ─▶ engine     one call                                        → 2xx, 404, 409, 503, 507
+//
+// It promises:
+//
+//  1. The table routes and the document openapi.json say the same; so do the table codes and the document's
+//     problem codes. Tests compare them both ways and hold every request and answer of theirs against the document.
+//  2. Every answer but a 2xx of the three public routes is JSON with an X-Request-Id; every failure is a problem (RFC 9457)
+//     with a stable code and a detail that says what to do. Text of an error that is in no table (errors.go) stays
+//     in the log.
+//  3. What is refused before its body, is refused without reading it; the client can still read why: the server
+//     sends its answer and the end of the stream, then reads and drops what still comes (at most 1 s and 32 MiB).
+//  4. A body that was not read to its end closes the connection, so that it is never taken for the next request.
+//  5. Memory of bodies is bounded by Config.MaxBodyBytesInFlight, photos at work by the extractor; whatever is
+//     full answers 503 at once with Retry-After, nothing queues here.
+//  6. Shutdown answers every request that was begun. A request whose bytes were in a buffer when the answer
+//     before it said "Connection: close" was not begun (RFC 9112, 9.6).
+//  7. Logs hold no path but its pattern, no body, no token and nothing biometric.
+//
+// It refuses: JSON with unknown or repeated fields, names of another case, data behind the object or bytes that
+// are no UTF-8; base64 that is not RFC 4648 standard with padding; query parameters that are unknown, repeated or
+// beside a body that has options; forms with unknown fields; Content-Encoding; a path that ends in a slash.
+//
+// # Limits
+//
+// The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not
+// look at it is waited for: an answer that is late but right is better than work whose outcome nobody knows. A
+// client that goes away is not noticed until its answer is written. TLS is the business of whoever makes the
+// listener, or of a proxy before it. HTTP/1.1 and 1.0 only.
+//
+// Invariants, cited in code and tests:
+//
+//	H1  Nothing but request.fc refers to memory of a fasthttp.RequestCtx.
+//	H2  What is reserved of the byte budget is released when serve returns, and not before the operation has.
+//	H3  On a body stream nothing is read after io.EOF; a Content-Length is counted, not trusted to end in io.EOF
+//	    (fasthttp v1.73.0, streaming.go).
+package http

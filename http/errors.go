@@ -1,0 +1,123 @@
+package http
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"mien/engine"
+	"mien/extract"
+)
+
+// sentinel is a row of sentinels.
+type sentinel struct {
+	err    error
+	code   code
+	detail func(error) string // nil: engine.Detail
+}
+
+// sentence is what the client is told of err beside the code.
+func (s sentinel) sentence(err error) string {
+	if s.detail != nil {
+		return s.detail(err)
+	}
+	return cmp.Or(engine.Detail(err), s.err.Error())
+}
+
+// sentinels is the one table from the errors of engine and extract to codes. The first that errors.Is decides.
+// Errors of the engine carry a sentence for the client (engine.Detail); for the others detail makes one.
+var sentinels = []sentinel{
+	{engine.ErrID, codeBadID, nil},
+	{engine.ErrPolicy, codeBadPolicy, nil},
+	{engine.ErrLimit, codeBadRequest, nil},
+	{engine.ErrCursor, codeBadCursor, nil},
+	{engine.ErrMetadata, codeBadMetadata, nil},
+	{engine.ErrGallerySpec, codeBadRequest, nil},
+	{engine.ErrKeySpec, codeBadRequest, nil},
+	{engine.ErrGalleryExists, codeGalleryExists, nil},
+	{engine.ErrGalleryNotFound, codeGalleryNotFound, nil},
+	{engine.ErrPersonNotFound, codePersonNotFound, nil},
+	{engine.ErrKeyNotFound, codeKeyNotFound, nil},
+	{engine.ErrTemplateCount, codeBadRequest, nil},
+	{engine.ErrTemplatesFull, codeTemplatesFull, nil},
+	{engine.ErrTemplateLength, codeTemplateLength, nil},
+	{engine.ErrTemplateNotFinite, codeTemplateNotFinite, nil},
+	{engine.ErrTemplateZeroNorm, codeTemplateZeroNorm, nil},
+	{engine.ErrSpaceMismatch, codeSpaceMismatch, nil},
+	{engine.ErrSpaceUnknown, codeSpaceUnknown, nil},
+	{engine.ErrKeyMissing, codeKeyMissing, nil},
+	{engine.ErrKeyUnknown, codeKeyUnknown, nil},
+	{engine.ErrKeyRevoked, codeKeyRevoked, nil},
+	{engine.ErrStorageFull, codeStorageFull, nil},
+	{engine.ErrStorageFailed, codeStorageFailed, nil},
+	{engine.ErrClosed, codeShuttingDown, nil},
+	{engine.ErrOutcomeUnknown, codeTimeout, always("the time for this request ended while it was being written: " +
+		"it may or may not have happened; repeat it, which is safe")},
+
+	{extract.ErrNotImage, codeNotAnImage, always("send a whole JPEG, PNG, BMP or WebP file; this one is of another kind or damaged")},
+	{extract.ErrTruncated, codeImageTruncated, always("the image begins well and ends too early; send the whole file")},
+	{extract.ErrTooManyPixels, codeImageTooLarge, pixelsDetail},
+	{extract.ErrNoFace, codeNoFace, always("no face was found; send a photo of the whole face, upright and in focus")},
+	{extract.ErrSeveralFaces, codeSeveralFaces, facesDetail},
+	{extract.ErrFaceTooSmall, codeFaceTooSmall, sizeDetail},
+	{extract.ErrBusy, codeOverloaded, always("too many photos are waiting; try again in a second")},
+	{extract.ErrClosed, codeShuttingDown, always("the server is shutting down")},
+
+	{context.DeadlineExceeded, codeTimeout, always("the time for this request ended before it was done; " +
+		"send fewer or smaller photos at once, or try when the server is less busy")},
+	{context.Canceled, codeShuttingDown, always("the server is shutting down")},
+}
+
+func always(detail string) func(error) string { return func(error) string { return detail } }
+
+func pixelsDetail(err error) string {
+	if e, ok := errors.AsType[*extract.PixelsError](err); ok {
+		return fmt.Sprintf("the image states %d×%d pixels; at most %d in all are decoded: scale it down", e.Width, e.Height, e.Max)
+	}
+	return "the image states too many pixels; scale it down"
+}
+
+func facesDetail(err error) string {
+	const how = `crop the photo to the one that is meant, or set "select": "largest" to take the largest`
+	if e, ok := errors.AsType[*extract.FacesError](err); ok {
+		return fmt.Sprintf("%d faces were found and one is needed; %s", e.Found, how)
+	}
+	return "several faces were found and one is needed; " + how
+}
+
+func sizeDetail(err error) string {
+	if e, ok := errors.AsType[*extract.SizeError](err); ok {
+		return fmt.Sprintf("the face is %.0f pixels high and at least %.0f are needed; send a closer or larger photo", e.Height, e.Min)
+	}
+	return "the face is too small; send a closer or larger photo"
+}
+
+// problemOf returns what the client is told of err. An error that is in no table is internal, and its text
+// does not leave the process.
+func (s *Server) problemOf(err error) *problem {
+	if e, ok := errors.AsType[*partError](err); ok {
+		p := *s.problemOf(e.err)
+		p.at, p.detail = e.at, e.at+": "+p.detail
+		return &p
+	}
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	for _, row := range sentinels {
+		if errors.Is(err, row.err) {
+			return &problem{code: row.code, detail: row.sentence(err), cause: err}
+		}
+	}
+	return &problem{code: codeInternal, detail: "the cause is in the server's log under this request's id", cause: err}
+}
+
+// partError is an error of one of several photos or templates of a request.
+type partError struct {
+	at  string // where it was: a JSON pointer or a form field
+	err error
+}
+
+func (e *partError) Error() string { return e.at + ": " + e.err.Error() }
+
+func (e *partError) Unwrap() error { return e.err }

@@ -1,0 +1,44 @@
+package http
+
+import (
+	_ "embed"
+)
+
+// openapi is the document of the native API, written by hand.
+//
+//go:embed openapi.json
+var openapi []byte
+
+func (s *Server) document(*request) (reply, error) {
+	return reply{status: 200, raw: openapi}, nil
+}
+
+// statusBody is the answer of /healthz and /readyz.
+type statusBody struct {
+	Status  string   `json:"status"`            // "ok", "unavailable"
+	Reasons []string `json:"reasons,omitempty"` // why it is unavailable
+}
+
+func (s *Server) health(*request) (reply, error) {
+	return reply{status: 200, value: statusBody{Status: "ok"}}, nil
+}
+
+// ready says whether this server should be sent requests. Its reasons are for an operator; the cause of an
+// unusable store is in the log.
+func (s *Server) ready(r *request) (reply, error) {
+	var reasons []string
+	if s.draining.Load() {
+		reasons = append(reasons, "the server is shutting down")
+	}
+	if s.cfg.Extractor == nil {
+		reasons = append(reasons, "the models are not loaded")
+	}
+	if err := s.engine.Ready(); err != nil {
+		reasons = append(reasons, s.problemOf(err).detail)
+		s.logFailure(r, err)
+	}
+	if len(reasons) > 0 {
+		return reply{status: 503, value: statusBody{"unavailable", reasons}}, nil
+	}
+	return reply{status: 200, value: statusBody{Status: "ok"}}, nil
+}

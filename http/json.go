@@ -1,0 +1,306 @@
+package http
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// JSON of requests is decoded here and not by reflection, for what encoding/json does not refuse: unknown
+// names behind known ones of another case, names given twice, bytes that are no UTF-8; and because a photo of
+// megabytes should be decoded from base64 in place, not copied into a string first. encoding/json validates
+// the syntax; below that, values are only cut apart.
+
+// member is a name that an object may have and what takes its value.
+type member struct {
+	name string
+	take func(value []byte, at string) error
+}
+
+// decodeBody decodes a body that must be one JSON object of the given members.
+func decodeBody(body []byte, members []member) error {
+	if !utf8.Valid(body) {
+		return fail(codeBadJSON, "the body is not valid UTF-8")
+	}
+	if !json.Valid(body) {
+		return fail(codeBadJSON, "%s", syntaxDetail(body))
+	}
+	return decodeObject(bytes.Trim(body, jsonSpace), "", members)
+}
+
+const jsonSpace = " \t\r\n"
+
+// syntaxDetail says where body ceases to be JSON, without repeating it.
+func syntaxDetail(body []byte) string {
+	var v json.RawMessage
+	err := json.Unmarshal(body, &v)
+	if len(bytes.Trim(body, jsonSpace)) == 0 {
+		return "the body is empty; a JSON object is expected"
+	}
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("the body is not one JSON value: at byte %d: %s", s.Offset, strings.TrimPrefix(s.Error(), "json: "))
+	}
+	return "the body is not one JSON value"
+}
+
+// decodeObject gives each value of the object raw to its member. REQUIRES: raw is valid JSON, trimmed.
+func decodeObject(raw []byte, at string, members []member) error {
+	if raw[0] != '{' {
+		return wrongType(raw, at, "an object")
+	}
+	var seen uint64 // by index of members, which are few
+	return eachMember(raw, func(name string, value []byte) error {
+		i := slices.IndexFunc(members, func(m member) bool { return m.name == name })
+		if i < 0 {
+			return unknownMember(at, name, members)
+		}
+		if seen&(1<<i) != 0 {
+			return fail(codeBadJSON, "%q is given twice", pointer(at, name))
+		}
+		seen |= 1 << i
+		return members[i].take(value, pointer(at, name))
+	})
+}
+
+func unknownMember(at, name string, members []member) error {
+	names := make([]string, len(members))
+	for i, m := range members {
+		names[i] = m.name
+	}
+	return fail(codeBadJSON, "unknown field %q; known here: %s", pointer(at, clip(name)), strings.Join(names, ", "))
+}
+
+// eachMember calls f with each name and trimmed value of an object. REQUIRES: raw is a valid JSON object.
+func eachMember(raw []byte, f func(name string, value []byte) error) error {
+	rest := bytes.TrimLeft(raw[1:], jsonSpace)
+	for rest[0] != '}' {
+		n := valueLen(rest)
+		name, err := unquote(rest[:n])
+		if err != nil {
+			return err
+		}
+		rest = bytes.TrimLeft(rest[n:], jsonSpace)
+		rest = bytes.TrimLeft(rest[1:], jsonSpace) // the colon
+		n = valueLen(rest)
+		if err := f(string(name), rest[:n]); err != nil {
+			return err
+		}
+		rest = afterComma(rest[n:])
+	}
+	return nil
+}
+
+// eachElement calls f with the index and each trimmed value of an array. REQUIRES: raw is a valid JSON array.
+func eachElement(raw []byte, f func(i int, value []byte) error) error {
+	rest := bytes.TrimLeft(raw[1:], jsonSpace)
+	for i := 0; rest[0] != ']'; i++ {
+		n := valueLen(rest)
+		if err := f(i, rest[:n]); err != nil {
+			return err
+		}
+		rest = afterComma(rest[n:])
+	}
+	return nil
+}
+
+func afterComma(b []byte) []byte {
+	b = bytes.TrimLeft(b, jsonSpace)
+	if b[0] == ',' {
+		b = bytes.TrimLeft(b[1:], jsonSpace)
+	}
+	return b
+}
+
+// valueLen returns the length of the value at the head of b. REQUIRES: b begins with a valid JSON value.
+func valueLen(b []byte) int {
+	depth, i := 0, 0
+	for {
+		switch b[i] {
+		case '"':
+			i += stringLen(b[i:])
+		case '{', '[':
+			depth++
+			i++
+		case '}', ']':
+			depth--
+			i++
+		case ',', ':', ' ', '\t', '\r', '\n':
+			i++
+			continue
+		default: // a number, true, false or null ends before a delimiter
+			n := bytes.IndexAny(b[i:], ",]} \t\r\n")
+			if n < 0 {
+				return len(b)
+			}
+			i += n
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+}
+
+// stringLen returns the length of the string at the head of b, its quotes included.
+func stringLen(b []byte) int {
+	i := 1
+	for {
+		i += bytes.IndexByte(b[i:], '"')
+		slashes := 0
+		for b[i-1-slashes] == '\\' {
+			slashes++
+		}
+		i++
+		if slashes%2 == 0 {
+			return i
+		}
+	}
+}
+
+// unquote returns the bytes of a JSON string: within raw if it holds no escape, else a copy.
+func unquote(raw []byte) ([]byte, error) {
+	inner := raw[1 : len(raw)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner, nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, fail(codeBadJSON, "a string is not readable")
+	}
+	return []byte(s), nil
+}
+
+// escapePointer escapes a name for a JSON pointer (RFC 6901).
+var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
+
+// pointer appends a name to a JSON pointer.
+func pointer(at, name string) string { return at + "/" + escapePointer.Replace(name) }
+
+// clip shortens what a client sent before a detail repeats it.
+func clip(s string) string {
+	if len(s) <= 64 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:64], "") + "…"
+}
+
+func wrongType(raw []byte, at, want string) error {
+	got := "a number"
+	switch raw[0] {
+	case '{':
+		got = "an object"
+	case '[':
+		got = "an array"
+	case '"':
+		got = "a string"
+	case 't', 'f':
+		got = "a boolean"
+	case 'n':
+		got = "null"
+	}
+	if at == "" {
+		return fail(codeBadJSON, "the body must be %s, not %s", want, got)
+	}
+	return fail(codeBadJSON, "%q must be %s, not %s", at, want, got)
+}
+
+func takeString(dst *string) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		if raw[0] != '"' {
+			return wrongType(raw, at, "a string")
+		}
+		s, err := unquote(raw)
+		*dst = string(s)
+		return err
+	}
+}
+
+func takeBool(dst *bool) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		if raw[0] != 't' && raw[0] != 'f' {
+			return wrongType(raw, at, "true or false")
+		}
+		*dst = raw[0] == 't'
+		return nil
+	}
+}
+
+func takeInt(dst *int, lo, hi int) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		n, err := strconv.Atoi(string(raw))
+		if err != nil || n < lo || n > hi {
+			return fail(codeBadJSON, "%q must be a whole number from %d to %d", at, lo, hi)
+		}
+		*dst = n
+		return nil
+	}
+}
+
+func takeFloat(dst **float64) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+			return wrongType(raw, at, "a number")
+		}
+		f, err := strconv.ParseFloat(string(raw), 64)
+		if err != nil {
+			return fail(codeBadJSON, "%q is out of range", at)
+		}
+		*dst = &f
+		return nil
+	}
+}
+
+// takeBytes decodes base64, with a data URL's prefix if it has one.
+func takeBytes(dst *[]byte) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		if raw[0] != '"' {
+			return wrongType(raw, at, "a string of base64")
+		}
+		s, err := unquote(raw)
+		if err != nil {
+			return err
+		}
+		*dst, err = decodeBase64(s, at)
+		return err
+	}
+}
+
+var dataPrefix, base64Mark = []byte("data:"), []byte(";base64,")
+
+// maxDataPrefix bounds the media type of a data URL.
+const maxDataPrefix = 128
+
+func decodeBase64(s []byte, at string) ([]byte, error) {
+	if bytes.HasPrefix(s, dataPrefix) {
+		i := bytes.Index(s[:min(len(s), maxDataPrefix)], base64Mark)
+		if i < 0 {
+			return nil, fail(codeBadBase64, "%q begins as a data URL but is none of base64: data:image/jpeg;base64,…", at)
+		}
+		s = s[i+len(base64Mark):]
+	}
+	if len(s) == 0 {
+		return nil, fail(codeBadBase64, "%q is empty", at)
+	}
+	// The decoder skips line breaks, RFC 4648 does not.
+	for _, c := range []byte("\r\n") {
+		if i := bytes.IndexByte(s, c); i >= 0 {
+			return nil, badBase64(at, i)
+		}
+	}
+	dst := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
+	n, err := base64.StdEncoding.Strict().Decode(dst, s)
+	if corrupt, ok := errors.AsType[base64.CorruptInputError](err); ok {
+		return nil, badBase64(at, int(corrupt))
+	}
+	return dst[:n], err
+}
+
+func badBase64(at string, i int) error {
+	return fail(codeBadBase64, "%q is not base64 from character %d on: use the standard alphabet (A-Z a-z 0-9 + /) "+
+		"with = padding and no line breaks", at, i+1)
+}

@@ -1,0 +1,98 @@
+package http
+
+import (
+	"encoding/json"
+
+	"mien/engine"
+)
+
+func (s *Server) putPerson(r *request) (reply, error) {
+	var sub subject
+	var metadata json.RawMessage
+	if err := r.decode(append(sub.several(), metadataField(&metadata))); err != nil {
+		return reply{}, err
+	}
+	if err := sub.check("images", "templates"); err != nil {
+		return reply{}, err
+	}
+	templates, _, err := r.resolve(&sub)
+	if err != nil {
+		return reply{}, err
+	}
+	p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
+		engine.PersonSpec{Templates: templates, Metadata: metadata})
+	if created {
+		return reply{status: 201, value: p}, err
+	}
+	return reply{status: 200, value: p}, err
+}
+
+func (s *Server) addTemplate(r *request) (reply, error) {
+	var sub subject
+	if err := r.decode(sub.one()); err != nil {
+		return reply{}, err
+	}
+	if err := sub.check("image", "template"); err != nil {
+		return reply{}, err
+	}
+	templates, _, err := r.resolve(&sub)
+	if err != nil {
+		return reply{}, err
+	}
+	p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], templates[0])
+	return reply{status: 201, value: p}, err
+}
+
+func (s *Server) patchPerson(r *request) (reply, error) {
+	var metadata json.RawMessage
+	given := false
+	err := r.decode([]field{{name: "metadata", json: func(raw []byte, at string) error {
+		given = true
+		if raw[0] == 'n' {
+			return nil // null removes it
+		}
+		return takeObject(&metadata)(raw, at)
+	}}})
+	if err != nil {
+		return reply{}, err
+	}
+	if !given {
+		return reply{}, fail(codeBadRequest, `give "metadata": an object that replaces what is there, or null to remove it`)
+	}
+	p, err := s.engine.PatchPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], metadata)
+	return reply{status: 200, value: p}, err
+}
+
+func (s *Server) getPerson(r *request) (reply, error) {
+	if err := r.noQuery(); err != nil {
+		return reply{}, err
+	}
+	p, err := s.engine.Person(r.ctx, r.key.Tenant, r.params[0], r.params[1])
+	return reply{status: 200, value: p}, err
+}
+
+func (s *Server) deletePerson(r *request) (reply, error) {
+	if err := r.noQuery(); err != nil {
+		return reply{}, err
+	}
+	return reply{status: 204}, s.engine.DeletePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1])
+}
+
+// peopleBody is a page of people.
+type peopleBody struct {
+	People []engine.Person `json:"people"`
+	Next   string          `json:"next,omitempty"` // the cursor of the next page; none: this was the last
+}
+
+func (s *Server) listPeople(r *request) (reply, error) {
+	limit, cursor := engine.DefaultListLimit, ""
+	err := r.eachQuery([]field{
+		{name: "limit", text: textInt(&limit, 1, engine.MaxListLimit)},
+		{name: "cursor", text: func(v, _ string) error { cursor = v; return nil }},
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	people, next, err := s.engine.People(r.ctx, r.key.Tenant, r.params[0], limit, cursor)
+	return reply{status: 200, value: peopleBody{orEmpty(people), next}}, err
+}

@@ -1,0 +1,186 @@
+package http
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// code is the stable name of a kind of failure: clients branch on it, so one is never renamed or reused.
+type code string
+
+// The codes, by status; statusOf and the document's ProblemCode say the same, and a test compares them.
+const (
+	codeBadRequest        code = "bad_request"
+	codeBadJSON           code = "bad_json"
+	codeBadBase64         code = "bad_base64"
+	codeBadID             code = "bad_id"
+	codeBadPolicy         code = "bad_policy"
+	codeBadCursor         code = "bad_cursor"
+	codeBadMultipart      code = "bad_multipart"
+	codeBadMetadata       code = "bad_metadata"
+	codeTemplateLength    code = "template_length"
+	codeTemplateNotFinite code = "template_not_finite"
+	codeTemplateZeroNorm  code = "template_zero_norm"
+
+	codeKeyMissing code = "key_missing"
+	codeKeyUnknown code = "key_unknown"
+	codeKeyRevoked code = "key_revoked"
+	codeForbidden  code = "forbidden"
+
+	codeRouteNotFound    code = "route_not_found"
+	codeGalleryNotFound  code = "gallery_not_found"
+	codePersonNotFound   code = "person_not_found"
+	codeKeyNotFound      code = "key_not_found"
+	codeMethodNotAllowed code = "method_not_allowed"
+
+	codeRequestTimeout code = "request_timeout"
+	codeGalleryExists  code = "gallery_exists"
+	codeSpaceMismatch  code = "space_mismatch"
+	codeSpaceUnknown   code = "space_unknown"
+	codeTemplatesFull  code = "templates_full"
+	codeBodyTooLarge   code = "body_too_large"
+	codeUnsupported    code = "unsupported_media_type"
+	codeHeaderTooLarge code = "header_too_large"
+
+	codeNotAnImage     code = "not_an_image"
+	codeImageTruncated code = "image_truncated"
+	codeImageTooLarge  code = "image_too_large"
+	codeNoFace         code = "no_face"
+	codeSeveralFaces   code = "several_faces"
+	codeFaceTooSmall   code = "face_too_small"
+
+	codeInternal         code = "internal"
+	codeOverloaded       code = "overloaded"
+	codeTimeout          code = "timeout"
+	codeStorageFailed    code = "storage_failed"
+	codeShuttingDown     code = "shutting_down"
+	codeExtractorMissing code = "extractor_missing"
+	codeStorageFull      code = "storage_full"
+)
+
+// codes is the one table from a code to its status and title.
+var codes = map[code]struct {
+	status int
+	title  string
+}{
+	codeBadRequest:        {400, "The request is not well formed"},
+	codeBadJSON:           {400, "The JSON body is not as documented"},
+	codeBadBase64:         {400, "A field is not base64"},
+	codeBadID:             {400, "An id is not allowed"},
+	codeBadPolicy:         {400, "The policy is not allowed"},
+	codeBadCursor:         {400, "The cursor is not one of ours"},
+	codeBadMultipart:      {400, "The multipart form is not as documented"},
+	codeBadMetadata:       {400, "The metadata is not allowed"},
+	codeTemplateLength:    {400, "The template has the wrong length"},
+	codeTemplateNotFinite: {400, "The template holds NaN or infinity"},
+	codeTemplateZeroNorm:  {400, "The template has no direction"},
+
+	codeKeyMissing: {401, "An API key is needed"},
+	codeKeyUnknown: {401, "The API key is unknown"},
+	codeKeyRevoked: {401, "The API key was revoked"},
+	codeForbidden:  {403, "The API key may not do this"},
+
+	codeRouteNotFound:    {404, "There is nothing at this path"},
+	codeGalleryNotFound:  {404, "The gallery does not exist"},
+	codePersonNotFound:   {404, "The person does not exist"},
+	codeKeyNotFound:      {404, "The API key does not exist"},
+	codeMethodNotAllowed: {405, "The method is not allowed here"},
+
+	codeRequestTimeout: {408, "The request did not arrive in time"},
+	codeGalleryExists:  {409, "The gallery is already there"},
+	codeSpaceMismatch:  {409, "The embedding spaces differ"},
+	codeSpaceUnknown:   {409, "The embedding space is unknown here"},
+	codeTemplatesFull:  {409, "The person has all templates it may have"},
+	codeBodyTooLarge:   {413, "The body is too large"},
+	codeUnsupported:    {415, "The content type is not understood"},
+	codeHeaderTooLarge: {431, "The header is too large"},
+
+	codeNotAnImage:     {422, "The bytes are no readable image"},
+	codeImageTruncated: {422, "The image ends too early"},
+	codeImageTooLarge:  {422, "The image has too many pixels"},
+	codeNoFace:         {422, "No face was found"},
+	codeSeveralFaces:   {422, "Several faces were found"},
+	codeFaceTooSmall:   {422, "The face is too small"},
+
+	codeInternal:         {500, "Something went wrong on our side"},
+	codeOverloaded:       {503, "The server is busy"},
+	codeTimeout:          {503, "The work took too long"},
+	codeStorageFailed:    {503, "The store failed"},
+	codeShuttingDown:     {503, "The server is shutting down"},
+	codeExtractorMissing: {503, "The server has no models for photos"},
+	codeStorageFull:      {507, "The store is full"},
+}
+
+// problem is a refusal or a failure as the client sees it: its code and a sentence that says what to do.
+type problem struct {
+	code   code
+	detail string
+	at     string // which photo of several: a JSON pointer, or a form field and its number
+	allow  string // the Allow field of a 405
+	cause  error  // logged with an internal error, never shown
+}
+
+func (p *problem) Error() string { return string(p.code) + ": " + p.detail }
+
+func (p *problem) Unwrap() error { return p.cause }
+
+func (p *problem) status() int { return codes[p.code].status }
+
+// fail makes a problem of a code and a formatted detail.
+func fail(c code, format string, args ...any) *problem {
+	return &problem{code: c, detail: fmt.Sprintf(format, args...)}
+}
+
+// problemBody is application/problem+json of RFC 9457.
+type problemBody struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      code   `json:"code"`
+	Pointer   string `json:"pointer,omitempty"`
+	RequestID string `json:"request_id"`
+}
+
+const problemType = "application/problem+json"
+
+func (p *problem) body(requestID string) []byte {
+	b, err := json.Marshal(problemBody{
+		Type: "about:blank", Title: codes[p.code].title, Status: p.status(),
+		Detail: p.detail, Code: p.code, Pointer: p.at, RequestID: requestID,
+	})
+	if err != nil {
+		panic("BUG: http: problem does not marshal: " + err.Error())
+	}
+	return b
+}
+
+// write sets the response to the problem.
+func (p *problem) write(resp *fasthttp.Response, requestID string) {
+	resp.SetStatusCode(p.status())
+	resp.Header.SetContentType(problemType)
+	switch p.code {
+	case codeKeyMissing:
+		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien"`)
+	case codeKeyUnknown, codeKeyRevoked:
+		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien", error="invalid_token"`)
+	case codeOverloaded, codeShuttingDown:
+		resp.Header.Set("Retry-After", "1")
+	case codeMethodNotAllowed:
+		resp.Header.Set("Allow", p.allow)
+	}
+	resp.SetBodyRaw(p.body(requestID))
+}
+
+// rawAnswer is the problem as the bytes of an HTTP/1.1 answer that closes the connection.
+func (p *problem) rawAnswer(requestID string) []byte {
+	body := p.body(requestID)
+	return []byte("HTTP/1.1 " + strconv.Itoa(p.status()) + " " + fasthttp.StatusMessage(p.status()) +
+		"\r\nContent-Type: " + problemType +
+		"\r\nContent-Length: " + strconv.Itoa(len(body)) +
+		"\r\nRetry-After: 1\r\nX-Request-Id: " + requestID +
+		"\r\nConnection: close\r\n\r\n" + string(body))
+}

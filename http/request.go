@@ -1,0 +1,249 @@
+package http
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"mien/engine"
+)
+
+// request is one request while it is answered. Its strings are copies: nothing here but fc dies with the
+// fasthttp.RequestCtx (H1). Used by one goroutine.
+type request struct {
+	server *Server
+	fc     *fasthttp.RequestCtx
+	ctx    context.Context // ends at deadline or when Shutdown gives up
+
+	id          string // X-Request-Id
+	method      string
+	path        string // raw
+	query       string // raw
+	contentType string
+	length      int // of the body; -1: chunked; 0: none
+	start       time.Time
+	deadline    time.Time
+
+	route  *route
+	params []string // of the path, unescaped
+	key    engine.Key
+
+	reserved int64 // of the byte budget
+	consumed bool  // the body was read to its end
+}
+
+// reply is what an operation answers when it went well.
+type reply struct {
+	status int
+	value  any    // marshalled, unless raw is there
+	raw    []byte // JSON; not changed after
+}
+
+func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {
+	h := &fc.Request.Header
+	r := &request{
+		server:      s,
+		fc:          fc,
+		method:      string(h.Method()),
+		contentType: string(h.ContentType()),
+		length:      max(h.ContentLength(), -1),
+		start:       time.Now(),
+	}
+	if h.ContentLength() < -1 { // neither Content-Length nor chunked
+		r.length = 0
+	}
+	r.id = requestID(h.Peek("X-Request-Id"))
+	r.deadline = r.start.Add(s.cfg.RequestTimeout)
+	r.path, r.query = splitTarget(string(h.RequestURI()))
+	return r
+}
+
+// setBusy tells the connection whether a request is on it.
+func (r *request) setBusy(busy bool) {
+	if c, ok := r.fc.Conn().(*conn); ok {
+		c.setBusy(busy)
+	}
+}
+
+// splitTarget cuts the raw path and query out of a request target in origin-form or absolute-form.
+func splitTarget(target string) (path, query string) {
+	if !strings.HasPrefix(target, "/") {
+		if _, rest, ok := strings.Cut(target, "://"); ok {
+			target = rest[max(strings.IndexAny(rest, "/?"), 0):]
+		}
+	}
+	path, query, _ = strings.Cut(target, "?")
+	return path, query
+}
+
+const maxRequestID = 64
+
+// requestID returns the client's id if it is fit to be repeated, else a new one.
+func requestID(sent []byte) string {
+	if len(sent) == 0 || len(sent) > maxRequestID || slices.ContainsFunc(sent, notRequestID) {
+		return newRequestID()
+	}
+	return string(sent)
+}
+
+func notRequestID(b byte) bool {
+	return !(b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("._-", b) >= 0)
+}
+
+func newRequestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// admit decides everything that can be decided before the body: route, method, key, role, size. It reserves
+// nothing. Errors: problems of 401, 403, 404, 405, 413 and 415.
+func (s *Server) admit(r *request) error {
+	var err error
+	if r.route, r.params, err = s.router.find(r.method, r.path); err != nil {
+		return err
+	}
+	if r.route.roles != nil {
+		if err := s.authorize(r); err != nil {
+			return err
+		}
+	}
+	if !r.route.takesBody() {
+		return nil // what comes nevertheless is left unread
+	}
+	if r.length > s.cfg.MaxBodyBytes {
+		return s.bodyTooLarge()
+	}
+	if enc := r.fc.Request.Header.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
+		return fail(codeUnsupported, "Content-Encoding %q is not understood; send the body as it is", clip(string(enc)))
+	}
+	return nil
+}
+
+func (s *Server) authorize(r *request) error {
+	token, err := bearer(r.fc.Request.Header.PeekAll("Authorization"))
+	if err != nil {
+		return err
+	}
+	if r.key, err = s.engine.Authenticate(token); err != nil {
+		return err
+	}
+	if !slices.Contains(r.route.roles, r.key.Role) {
+		return fail(codeForbidden, "this needs a key of the role %s; this key's role is %s", roleNames(r.route.roles), r.key.Role)
+	}
+	return nil
+}
+
+func roleNames(roles []engine.Role) string {
+	var names []string
+	for _, r := range roles {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, " or ")
+}
+
+func bearer(fields [][]byte) (string, error) {
+	if len(fields) == 0 {
+		return "", fail(codeKeyMissing, "send an API key: Authorization: Bearer mien_…")
+	}
+	if len(fields) > 1 {
+		return "", fail(codeBadRequest, "there is more than one Authorization header")
+	}
+	scheme, token, _ := strings.Cut(string(fields[0]), " ")
+	if token = strings.Trim(token, " "); !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", fail(codeKeyMissing, "the Authorization header carries no bearer key: Authorization: Bearer mien_…")
+	}
+	return token, nil
+}
+
+func (s *Server) bodyTooLarge() error {
+	return fail(codeBodyTooLarge, "a body may have %d bytes at most; send smaller photos, or fewer at once", s.cfg.MaxBodyBytes)
+}
+
+// firstChunk is the buffer that a body of unknown length begins with.
+const firstChunk = 32 << 10
+
+// readBody reads the whole body into memory of its own, within the byte budget and until the deadline.
+// Errors: problems body_too_large, overloaded, request_timeout, bad_request.
+func (r *request) readBody() ([]byte, error) {
+	if r.length == 0 {
+		return nil, nil
+	}
+	if err := r.fc.Conn().SetReadDeadline(r.deadline); err != nil {
+		return nil, r.readFailed(err)
+	}
+	if r.length > 0 {
+		return r.readKnown()
+	}
+	return r.readChunked()
+}
+
+func (r *request) readKnown() ([]byte, error) {
+	if err := r.reserve(r.length); err != nil {
+		return nil, err
+	}
+	body := make([]byte, r.length)
+	// fasthttp's stream says io.EOF for a body that is cut short too, so its length is what counts (H3).
+	if _, err := io.ReadFull(r.fc.RequestBodyStream(), body); err != nil {
+		return nil, r.readFailed(err)
+	}
+	r.consumed = true
+	return body, nil
+}
+
+// readChunked doubles its buffer as the body grows. It never reads past the first io.EOF: fasthttp's stream
+// would take the next request for a chunk (H3).
+func (r *request) readChunked() ([]byte, error) {
+	limit := r.server.cfg.MaxBodyBytes
+	stream := r.fc.RequestBodyStream()
+	var body []byte
+	for {
+		if len(body) == cap(body) {
+			grown := min(max(2*cap(body), firstChunk), limit+1)
+			if err := r.reserve(grown - cap(body)); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, grown), body...)
+		}
+		n, err := stream.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if len(body) > limit {
+			return nil, r.server.bodyTooLarge()
+		}
+		if err == io.EOF {
+			r.consumed = true
+			return body, nil
+		}
+		if err != nil {
+			return nil, r.readFailed(err)
+		}
+	}
+}
+
+func (r *request) reserve(n int) error {
+	if !r.server.budget.reserve(int64(n)) {
+		return fail(codeOverloaded, "too many bytes of requests are in flight; try again in a second")
+	}
+	r.reserved += int64(n)
+	return nil
+}
+
+func (r *request) readFailed(err error) error {
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return fail(codeRequestTimeout, "the body did not arrive within %v; send smaller photos or use a faster line",
+			r.server.cfg.RequestTimeout)
+	}
+	return fail(codeBadRequest, "the body ended early or its chunks are broken")
+}
+
+// unread reports whether bytes of the body may still come on the connection, so that the next request can't
+// be found on it.
+func (r *request) unread() bool { return r.length != 0 && !r.consumed }

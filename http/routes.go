@@ -1,0 +1,59 @@
+package http
+
+import "mien/engine"
+
+// Roles by what they may do.
+var (
+	everyRole = []engine.Role{engine.RoleAdmin, engine.RoleEnroller, engine.RoleMatcher, engine.RoleAuditor}
+	adminOnly = []engine.Role{engine.RoleAdmin}
+	enrolling = []engine.Role{engine.RoleAdmin, engine.RoleEnroller}
+	reading   = []engine.Role{engine.RoleAdmin, engine.RoleEnroller, engine.RoleAuditor}
+	matching  = []engine.Role{engine.RoleAdmin, engine.RoleMatcher}
+	deduping  = []engine.Role{engine.RoleAdmin, engine.RoleMatcher, engine.RoleEnroller}
+	auditing  = []engine.Role{engine.RoleAdmin, engine.RoleAuditor}
+	public    []engine.Role // no key is asked for
+)
+
+// route is one operation: everything that is decided of a request before its body is read.
+type route struct {
+	method  string
+	pattern string // literal segments and {names}
+	op      string // operationId in the document
+	roles   []engine.Role
+	handle  func(*Server, *request) (reply, error)
+
+	segments []string // of pattern, set by newRouter
+}
+
+func (rt *route) takesBody() bool {
+	return rt.method == "POST" || rt.method == "PUT" || rt.method == "PATCH"
+}
+
+// routes is the native API. The document (openapi.json) says the same, and a test compares them.
+var routes = []route{
+	{"GET", "/healthz", "health", public, (*Server).health, nil},
+	{"GET", "/readyz", "ready", public, (*Server).ready, nil},
+	{"GET", "/openapi.json", "document", public, (*Server).document, nil},
+
+	{"POST", "/v1/keys", "createKey", adminOnly, (*Server).createKey, nil},
+	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys, nil},
+	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey, nil},
+
+	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries, nil},
+	{"PUT", "/v1/galleries/{gallery}", "putGallery", adminOnly, (*Server).putGallery, nil},
+	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery, nil},
+	{"DELETE", "/v1/galleries/{gallery}", "deleteGallery", adminOnly, (*Server).deleteGallery, nil},
+
+	{"GET", "/v1/galleries/{gallery}/people", "listPeople", reading, (*Server).listPeople, nil},
+	{"PUT", "/v1/galleries/{gallery}/people/{person}", "putPerson", enrolling, (*Server).putPerson, nil},
+	{"GET", "/v1/galleries/{gallery}/people/{person}", "getPerson", reading, (*Server).getPerson, nil},
+	{"PATCH", "/v1/galleries/{gallery}/people/{person}", "patchPerson", enrolling, (*Server).patchPerson, nil},
+	{"DELETE", "/v1/galleries/{gallery}/people/{person}", "deletePerson", enrolling, (*Server).deletePerson, nil},
+	{"POST", "/v1/galleries/{gallery}/people/{person}/templates", "addTemplate", enrolling, (*Server).addTemplate, nil},
+
+	{"POST", "/v1/galleries/{gallery}/people/{person}/verify", "verify", matching, (*Server).verify, nil},
+	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify, nil},
+	{"POST", "/v1/galleries/{gallery}/duplicates", "duplicates", deduping, (*Server).duplicates, nil},
+	{"POST", "/v1/compare", "compare", matching, (*Server).compare, nil},
+	{"POST", "/v1/extract", "extract", deduping, (*Server).extract, nil},
+}

@@ -1,0 +1,272 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"mien/engine"
+)
+
+// Server answers the native API on one listener. Safe for concurrent use.
+type Server struct {
+	cfg    Config
+	engine *engine.Engine
+	log    *slog.Logger
+	router *router
+	fast   *fasthttp.Server
+	budget byteBudget
+	slots  chan struct{} // one of Config.MaxRequests each
+
+	draining atomic.Bool
+	base     context.Context // of every request
+	giveUp   context.CancelFunc
+
+	mu struct {
+		sync.Mutex
+		listener *listener
+		closed   bool
+	}
+}
+
+// New checks the configuration and returns a server that does nothing yet. Its Engine and Extractor must
+// outlive Shutdown.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:    cfg,
+		engine: cfg.Engine,
+		log:    cfg.Logger,
+		router: newRouter(routes),
+		budget: byteBudget{max: int64(cfg.MaxBodyBytesInFlight)},
+		slots:  make(chan struct{}, cfg.MaxRequests),
+	}
+	s.base, s.giveUp = context.WithCancel(context.Background())
+	s.fast = s.newFast()
+	return s, nil
+}
+
+// newFast configures fasthttp. What is not obvious:
+//
+//   - StreamRequestBody with MaxRequestBodySize 1 calls the handler as soon as the header and one byte of the
+//     body are there; the handler then decides whether to read the rest, and bounds it. (By default the body
+//     is read first, and with streaming 8 KiB of it.)
+//   - A handler that leaves a body unread must close the connection: fasthttp would take the rest of the body
+//     for the next request. See request.unread.
+//   - ReduceMemoryUsage closes a new connection that says nothing without an answer, which its client might take
+//     for that of a later request, and flushes an answer before it looks for a pipelined request.
+//   - fasthttp's own shutdown is not used (listener.go says why), so its Concurrency, ConnState and idle times
+//     have no part in ours.
+//   - Concurrency is above MaxConns because the listener is what refuses, with a problem; a worker that has
+//     closed its connection is still counted for a moment.
+func (s *Server) newFast() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      s.handle,
+		ExpectHandler:                s.expect,
+		ErrorHandler:                 s.broken,
+		Logger:                       fastLogger{s.log},
+		Concurrency:                  2*s.cfg.MaxConns + maxRejecting,
+		ReadBufferSize:               s.cfg.MaxHeaderBytes,
+		ReadTimeout:                  s.cfg.HeaderTimeout,
+		IdleTimeout:                  s.cfg.IdleTimeout,
+		WriteTimeout:                 s.cfg.WriteTimeout,
+		MaxRequestBodySize:           1,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		ReduceMemoryUsage:            true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+	}
+}
+
+// Serve answers the connections of ln until Shutdown, then returns nil; otherwise it returns why accepting
+// failed. It closes ln. It may be called once.
+func (s *Server) Serve(ln net.Listener) error {
+	busy := fail(codeOverloaded, "too many connections are open; try again in a second")
+	l := newListener(ln, s.cfg.MaxConns, func() []byte { return busy.rawAnswer(newRequestID()) })
+	s.mu.Lock()
+	again, closed := s.mu.listener != nil, s.mu.closed
+	if !again {
+		s.mu.listener = l
+	}
+	s.mu.Unlock()
+	if again {
+		return errors.New("http: Serve was called before")
+	}
+	if closed {
+		close(l.done)
+		return ignoreClosed(l.Close())
+	}
+	defer close(l.done)
+	err := s.fast.Serve(l)
+	return errors.Join(err, ignoreClosed(l.Close()))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown makes /readyz answer 503, waits Config.DrainDelay, stops accepting and lets every request that was
+// begun be answered; connections that bring no other within 250 ms are closed. When ctx ends first, the contexts of the requests are
+// cancelled, their connections closed, and ctx's error returned. A second call skips the delay and waits too.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if !s.draining.Swap(true) {
+		wait(ctx, s.cfg.DrainDelay)
+	}
+	s.mu.Lock()
+	s.mu.closed = true
+	l := s.mu.listener
+	s.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	err := ignoreClosed(l.Close())
+	l.drainAll()
+	if e := l.settle(ctx); e != nil {
+		s.giveUp()
+		l.closeAll()
+		return e
+	}
+	return err
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// handle answers one request.
+func (s *Server) handle(fc *fasthttp.RequestCtx) {
+	r := s.newRequest(fc)
+	r.setBusy(true) // a pipelined request was not read from the connection just now
+	rep, err := s.serve(r)
+	s.answer(r, rep, err)
+}
+
+// expect decides on a request that waits for "100 Continue" with its body. fasthttp says that the response
+// must not be modified here; what it means is that it must be clean if the request goes on. One that does not
+// is written as it is, with the status returned (server.go of v1.73.0; TestExpectRefused would notice).
+func (s *Server) expect(fc *fasthttp.RequestCtx) int {
+	r := s.newRequest(fc)
+	err := s.admit(r)
+	if err == nil {
+		return fasthttp.StatusContinue
+	}
+	s.answer(r, reply{}, err)
+	return fc.Response.StatusCode()
+}
+
+// broken answers what could not be read as a request. fasthttp closes the connection after it.
+func (s *Server) broken(fc *fasthttp.RequestCtx, err error) {
+	r := &request{server: s, fc: fc, id: newRequestID(), start: time.Now(), length: -1}
+	s.answer(r, reply{}, s.brokenProblem(err))
+}
+
+func (s *Server) brokenProblem(err error) *problem {
+	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
+		return fail(codeHeaderTooLarge, "the request line and the header fields may have %d bytes at most", s.cfg.MaxHeaderBytes)
+	}
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return fail(codeRequestTimeout, "the header did not arrive within %v", s.cfg.HeaderTimeout)
+	}
+	return fail(codeBadRequest, "this is not a request of HTTP/1.1")
+}
+
+// serve runs the operation of a request.
+func (s *Server) serve(r *request) (rep reply, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("http: panic in a handler: %v\n%s", v, debug.Stack())
+		}
+	}()
+	if err := s.admit(r); err != nil {
+		return allowOptions(r, err)
+	}
+	if r.route.roles != nil {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+		default:
+			return reply{}, fail(codeOverloaded, "%d requests are in flight; try again in a second", s.cfg.MaxRequests)
+		}
+	}
+	defer func() { s.budget.release(r.reserved) }() // H2
+	ctx, cancel := context.WithDeadline(s.base, r.deadline)
+	defer cancel()
+	r.ctx = ctx
+	return r.route.handle(s, r)
+}
+
+// allowOptions turns the 405 of an OPTIONS request into the 204 that lists the methods.
+func allowOptions(r *request, err error) (reply, error) {
+	p, ok := errors.AsType[*problem](err)
+	if !ok || p.code != codeMethodNotAllowed || r.method != fasthttp.MethodOptions {
+		return reply{}, err
+	}
+	r.fc.Response.Header.Set("Allow", p.allow)
+	return reply{status: fasthttp.StatusNoContent}, nil
+}
+
+// answer writes the response and the log record of a request.
+func (s *Server) answer(r *request, rep reply, err error) {
+	var body []byte
+	if err == nil {
+		body, err = rep.marshal()
+	}
+	resp := &r.fc.Response
+	if err != nil {
+		s.problemOf(err).write(resp, r.id)
+		s.logFailure(r, err)
+	} else {
+		resp.SetStatusCode(rep.status)
+		if rep.status != fasthttp.StatusNoContent {
+			resp.Header.SetContentType("application/json")
+			resp.SetBodyRaw(body)
+		}
+	}
+	resp.Header.Set("X-Request-Id", r.id)
+	resp.Header.Set("X-Content-Type-Options", "nosniff")
+	resp.Header.Set("Cache-Control", "no-store")
+	if r.unread() || s.draining.Load() {
+		resp.SetConnectionClose()
+		if c, ok := r.fc.Conn().(*conn); ok {
+			c.lingerOnClose()
+		}
+	}
+	r.setBusy(false)
+	s.logRequest(r, resp)
+}
+
+func (rep reply) marshal() ([]byte, error) {
+	if rep.raw != nil || rep.status == fasthttp.StatusNoContent {
+		return rep.raw, nil
+	}
+	b, err := json.Marshal(rep.value)
+	if err != nil {
+		return nil, fmt.Errorf("http: marshal %T: %w", rep.value, err)
+	}
+	return b, nil
+}
