@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	nethttp "net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// remote says which server to talk to and as whom.
+type remote struct {
+	Server  string `help:"Address of the server." env:"MIEN_SERVER" default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Key     string `help:"API key." env:"MIEN_KEY" placeholder:"KEY"`
+	KeyFile string `help:"File that holds the API key (default: build/data/admin.key if it is there)." env:"MIEN_KEY_FILE" type:"path" placeholder:"FILE"`
+}
+
+// defaultKeyFile is where `make run` leaves the first key.
+var defaultKeyFile = filepath.Join("build", "data", "admin.key")
+
+func (r *remote) token() (string, error) {
+	if r.Key != "" {
+		return r.Key, nil
+	}
+	file := r.KeyFile
+	if file == "" {
+		file = defaultKeyFile
+	}
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) && r.KeyFile == "" {
+		return "", errors.New("no API key: give --key, --key-file or MIEN_KEY")
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the API key: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// client is a connection to a server's public API. Safe for concurrent use.
+type client struct {
+	base, token string
+	http        *nethttp.Client
+}
+
+func (r *remote) client() (*client, error) {
+	token, err := r.token()
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(r.Server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("--server %q is not an address such as http://127.0.0.1:8080", r.Server)
+	}
+	return &client{strings.TrimRight(r.Server, "/"), token, &nethttp.Client{Timeout: time.Minute}}, nil
+}
+
+// problem is the server's refusal.
+type problem struct {
+	Status  int    `json:"status"`
+	Title   string `json:"title"`
+	Detail  string `json:"detail"`
+	Code    string `json:"code"`
+	Pointer string `json:"pointer"` // which part of the body, as a JSON pointer
+}
+
+func (p *problem) Error() string { return fmt.Sprintf("%s (%s)", p.Detail, p.Code) }
+
+// maxAnswer bounds what is read of an answer: a page of 1,000 people with full metadata fits.
+const maxAnswer = 64 << 20
+
+// attempts and their pauses when the server says that it is busy.
+const attempts = 6
+
+// do sends body as JSON (nil: none) and decodes the answer into out (nil: dropped). A refusal is a *problem. A
+// busy server is asked again.
+func (c *client) do(ctx context.Context, method, path string, body, out any) error {
+	var data []byte
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	pause := 250 * time.Millisecond
+	for try := 1; ; try++ {
+		err := c.once(ctx, method, path, data, out)
+		if p := (*problem)(nil); !errors.As(err, &p) || p.Code != "overloaded" || try == attempts {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+			pause *= 2
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *client) once(ctx context.Context, method, path string, data []byte, out any) error {
+	req, err := nethttp.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if data != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	return c.decode(resp.StatusCode, answer, out)
+}
+
+// unreachable drops two things that err may wrap: the path, which may hold a person's id, and the cause of a
+// cancelled context, which is another call's failure and would pass for this one's.
+func (c *client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		err = e.Err
+	}
+	return fmt.Errorf("no answer from %s: %w", c.base, err)
+}
+
+func (c *client) decode(status int, answer []byte, out any) error {
+	if status >= 400 {
+		p := new(problem)
+		if json.Unmarshal(answer, p) != nil || p.Code == "" {
+			return fmt.Errorf("%s answered with status %d and no reason: is it a mien server?", c.base, status)
+		}
+		return p
+	}
+	if out == nil || len(answer) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("%s sent an answer that can't be read: %w", c.base, err)
+	}
+	return nil
+}
+
+func galleryPath(gallery string) string { return "/v1/galleries/" + url.PathEscape(gallery) }
+
+func personPath(gallery, person string) string {
+	return galleryPath(gallery) + "/people/" + url.PathEscape(person)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func mustMarshal(t testing.TB, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// folder makes person/photo files out of the test pictures.
+func folder(t *testing.T, people map[string][]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for person, photos := range people {
+		if err := os.Mkdir(filepath.Join(dir, person), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range photos {
+			data := []byte("no image at all")
+			if p != "text.jpg" {
+				data = photoBytes(t, p)
+			}
+			if err := os.WriteFile(filepath.Join(dir, person, p), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dir
+}
+
+// The commands as a newcomer uses them: enrol a folder with bad photos in it, search, verify, compare.
+func TestCommands(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	people := folder(t, map[string][]string{
+		"Ada": {"a_1.jpg", "text.jpg", "a_2.jpg"}, "Bob": {"b_1.jpg"}, "nobody": {"noface.jpg", "group.jpg"}, "empty": {},
+	})
+	out, stderr, code := s.run("enroll", "--create", "-g", "demo", people)
+	if code != exitNegative {
+		t.Fatalf("enroll: exit code %d, want %d for refused photos\n%s%s", code, exitNegative, out, stderr)
+	}
+	for _, say := range []string{
+		`Ada/text.jpg`, `"not_an_image"`, `nobody/noface.jpg`, `"no_face"`, `nobody/group.jpg`, `"several_faces"`,
+		`{"people":2,"templates":3,"photos_refused":3,"people_refused":1}`,
+	} {
+		if !strings.Contains(out, say) {
+			t.Errorf("enroll says nothing of %s:\n%s", say, out)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{[]string{"identify", "-g", "demo", photo("a_3.jpg")}, 0, "Ada\t"},
+		{[]string{"identify", "-g", "demo", photo("c_1.jpg")}, exitNegative, "0 of 3 templates"},
+		{[]string{"identify", "-g", "none", photo("c_1.jpg")}, 1, "gallery_not_found"},
+		{[]string{"verify", "-g", "demo", "Bob", photo("b_2.jpg")}, 0, "match\t"},
+		{[]string{"verify", "-g", "demo", "Bob", photo("a_1.jpg")}, exitNegative, "no match\t"},
+		{[]string{"verify", "-g", "demo", "Eve", photo("a_1.jpg")}, 1, "person_not_found"},
+		{[]string{"verify", "-g", "demo", "--cosine", "1", "Bob", photo("b_2.jpg")}, exitNegative, "threshold 1.000"},
+		{[]string{"compare", photo("c_1.jpg"), photo("c_2.jpg")}, 0, "match\t"},
+		{[]string{"compare", photo("c_1.jpg"), photo("a_2.jpg")}, exitNegative, "no match\t"},
+		{[]string{"compare", photo("c_1.jpg"), photo("group.jpg")}, 1, "several_faces"},
+		{[]string{"compare", "--select", "largest", photo("a_1.jpg"), photo("group.jpg")}, 0, "match\t"},
+		{[]string{"galleries", "show", "demo"}, 0, "2 people\t3 templates"},
+		{[]string{"galleries", "delete", "demo"}, 0, "deleted demo"},
+		{[]string{"galleries", "show", "demo"}, 1, "gallery_not_found"},
+		{[]string{"galleries", "list"}, 0, "no galleries"},
+		{[]string{"keys", "list"}, 0, "admin (operator)"},
+		{[]string{"version"}, 0, "mien "},
+		{[]string{"enroll", "-g", "demo", t.TempDir()}, 1, "no person/photo files"},
+	} {
+		out, stderr, code := s.run(c.args...)
+		if code != c.code || !strings.Contains(out+stderr, c.say) {
+			t.Errorf("mien %s: exit code %d, %q; want %d and %q", strings.Join(c.args, " "), code, out+stderr, c.code, c.say)
+		}
+	}
+}
+
+func TestClientWithoutServerOrKey(t *testing.T) {
+	for _, c := range []struct {
+		env []string
+		say string
+	}{
+		{nil, "no API key"},
+		{[]string{"MIEN_KEY=x", "MIEN_SERVER=http://127.0.0.1:1"}, "no answer from http://127.0.0.1:1"},
+		{[]string{"MIEN_KEY=x", "MIEN_SERVER=nonsense"}, "is not an address"},
+	} {
+		if _, stderr, code := mien(t, c.env, "galleries", "list"); code != 1 || !strings.Contains(stderr, c.say) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit code %d, %q; want one line with %q", c.env, code, stderr, c.say)
+		}
+	}
+}
+
+// Flags win over the environment, the environment over the file.
+func TestSettingsPrecedence(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mien.json")
+	if err := os.WriteFile(file, []byte(`{"server": "http://127.0.0.1:1", "key": "file"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env, args []string
+		say       string
+	}{
+		{nil, nil, "127.0.0.1:1:"},
+		{[]string{"MIEN_SERVER=http://127.0.0.1:2"}, nil, "127.0.0.1:2:"},
+		{[]string{"MIEN_SERVER=http://127.0.0.1:2"}, []string{"--server", "http://127.0.0.1:3"}, "127.0.0.1:3:"},
+	} {
+		args := append([]string{"--config", file, "galleries", "list"}, c.args...)
+		if _, stderr, code := mien(t, c.env, args...); code != 1 || !strings.Contains(stderr, c.say) {
+			t.Errorf("%v %v: %d %q, want %q", c.env, c.args, code, stderr, c.say)
+		}
+	}
+}
+
+func mustUnmarshal(t testing.TB, data []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Errorf("%v: %s", err, data)
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mien/engine"
+)
+
+// masterKeyFlags say where the key that seals the store is.
+type masterKeyFlags struct {
+	MasterKey     string `name:"master-key" help:"File with the master key, 64 hex digits (default: DIR/master.key)." env:"MIEN_MASTER_KEY_FILE" type:"path" placeholder:"FILE"`
+	MasterKeyText string `name:"master-key-text" hidden:"" env:"MIEN_MASTER_KEY"`
+}
+
+// dataDir is an opened data folder's paths and key.
+type dataDir struct {
+	path string
+	keys masterKeyFlags
+}
+
+func (d dataDir) store() string    { return filepath.Join(d.path, "store") }
+func (d dataDir) adminKey() string { return filepath.Join(d.path, "admin.key") }
+
+func (d dataDir) masterKeyFile() string {
+	if d.keys.MasterKey != "" {
+		return d.keys.MasterKey
+	}
+	return filepath.Join(d.path, "master.key")
+}
+
+// create makes the folder, readable by its owner alone, and a master key unless one is given or a store is there
+// that some key has sealed already.
+func (d dataDir) create() error {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return fmt.Errorf("data folder %s can't be made: %w", d.path, reason(err))
+	}
+	if d.keys.MasterKey != "" || d.keys.MasterKeyText != "" {
+		return nil
+	}
+	if _, err := os.Stat(d.store()); err == nil {
+		return nil
+	}
+	key := make([]byte, engine.MasterKeyBytes)
+	rand.Read(key)
+	err := writeSecret(d.masterKeyFile(), hex.EncodeToString(key))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data folder %s can't be written: %w", d.path, reason(err))
+	}
+	return nil
+}
+
+// masterKey reads the key.
+func (d dataDir) masterKey() ([]byte, error) {
+	text, from := d.keys.MasterKeyText, "MIEN_MASTER_KEY"
+	if text == "" {
+		from = d.masterKeyFile()
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return nil, fmt.Errorf("master key %s can't be read: %w; without it the store can't be opened: put it back from your copy, or name it with --master-key", from, reason(err))
+		}
+		text = string(data)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(key) != engine.MasterKeyBytes {
+		return nil, fmt.Errorf("the master key in %s is not %d hex digits", from, 2*engine.MasterKeyBytes)
+	}
+	return key, nil
+}
+
+// open opens the store. The caller adds what it wants to c.
+func (d dataDir) open(c engine.Config) (*engine.Engine, error) {
+	key, err := d.masterKey()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	c.Dir, c.MasterKey = d.path, key
+	e, err := engine.Open(c)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", d.path, err)
+	}
+	return e, nil
+}
+
+// firstKey makes the administrator's key if the store has none yet and returns whether it did.
+func (d dataDir) firstKey(ctx context.Context, e *engine.Engine) (bool, error) {
+	keys, err := e.Keys(ctx, "default")
+	if err != nil || len(keys) > 0 {
+		return false, err
+	}
+	// A file left by a start that was cut off belongs to no store.
+	if err := os.Remove(d.adminKey()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	_, token, err := e.CreateKey(ctx, "default", engine.KeySpec{Role: engine.RoleAdmin, Operator: true, Label: "made at the first start"})
+	if err != nil {
+		return false, err
+	}
+	if err := writeSecret(d.adminKey(), token); err != nil {
+		return false, fmt.Errorf("write the admin key: %w (make another with: mien keys create --data %s --operator)", err, d.path)
+	}
+	return true, nil
+}
+
+// writeSecret writes a new file for the owner alone, durably and whole or not at all. It never replaces one:
+// the error is then fs.ErrExist.
+func writeSecret(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// reason drops the path from a file error that names it already.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is who may import whom of ours (style: nothing points up or sideways). What is not listed may
+// import nothing of ours.
+var mayImport = map[string][]string{
+	"mien/index":     {"mien/simd"},
+	"mien/extract":   {"mien/simd", "mien/extract/pack"},
+	"mien/engine":    {"mien/index"},
+	"mien/http":      {"mien/engine", "mien/extract"},
+	"mien/cmd/mien":  {"mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
+	"mien/cmd/setup": {"mien/extract/pack"},
+}
+
+// onlyIn is the one folder for each concern.
+var onlyIn = map[string]string{
+	"github.com/cockroachdb/pebble":   "mien/engine",
+	"github.com/yalue/onnxruntime_go": "mien/extract",
+	"github.com/valyala/fasthttp":     "mien/http",
+	"github.com/alecthomas/kong":      "mien/cmd/mien",
+	"google.golang.org/protobuf":      "mien/extract/pack",
+	"github.com/viterin/vek":          "mien/index",
+	"net/http":                        "mien/cmd/mien",
+}
+
+func TestImportPolicy(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "mien/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range forbidden(p.ImportPath, p.Imports) {
+			t.Errorf("%s may not import %s", p.ImportPath, bad)
+		}
+	}
+	if seen < 6 {
+		t.Errorf("only %d packages were looked at", seen)
+	}
+}
+
+func forbidden(path string, imports []string) (bad []string) {
+	for _, i := range imports {
+		if strings.HasPrefix(i, "mien/") && !slices.Contains(mayImport[path], i) {
+			bad = append(bad, i)
+		}
+		for prefix, only := range onlyIn {
+			if (i == prefix || strings.HasPrefix(i, prefix+"/")) && path != only {
+				bad = append(bad, i)
+			}
+		}
+	}
+	return bad
+}
+
+// The check itself must be able to fail.
+func TestImportPolicyFires(t *testing.T) {
+	for path, i := range map[string]string{
+		"mien/index": "mien/engine", "mien/engine": "mien/extract", "mien/http": "github.com/cockroachdb/pebble/v2",
+		"mien/extract": "mien/index", "mien/newcomer": "mien/engine",
+	} {
+		if len(forbidden(path, []string{"fmt", i})) != 1 {
+			t.Errorf("%s may import %s", path, i)
+		}
+	}
+}

@@ -1,0 +1,30 @@
+// Command mien is the face matching engine: a server, and a client for the shell.
+//
+//	mien serve --data DIR --listen ADDR
+//	mien enroll | identify | verify | compare | galleries | keys | doctor | version
+//
+// serve, doctor and `keys --data` work on a data folder, of which a running server is the only user; everything
+// else talks to a server by its public API, with the key of --key, --key-file or MIEN_KEY.
+//
+// # Settings
+//
+// Every flag may also come from the environment (MIEN_…, named in --help) or from a JSON file (--config FILE, keys
+// are flag names). A flag on the command line wins over the environment, the environment over the file. serve logs what it
+// uses, without secrets.
+//
+// # Data folder
+//
+//	DIR/store/       the store (package engine)
+//	DIR/master.key   seals the store; 64 hex digits, 0600; made at the first start unless one is given
+//	DIR/admin.key    the first API key: administrator of the tenant "default", may make keys for every tenant
+//
+// A store without its master key can't be opened by anyone. Keep a copy elsewhere, or keep the key elsewhere in
+// the first place (--master-key).
+//
+// # Exit codes
+//
+//	0  done (verify and compare: a match)
+//	1  failed, with one line on stderr
+//	2  verify and compare: no match; identify: nobody; enroll: some photos or people were refused
+//	80 the command line is wrong
+package main

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"mien/engine"
+	"mien/extract"
+	"mien/extract/pack"
+)
+
+type doctorCmd struct {
+	modelFlags
+	masterKeyFlags
+	Data string `help:"Data folder to check." env:"MIEN_DATA" default:"data" type:"path" placeholder:"DIR"`
+}
+
+// finding is the result of one check; Mend says what to do where it is not ok.
+type finding struct {
+	Check string `json:"check"`
+	State string `json:"state"` // ok, warn, fail
+	Found string `json:"found"`
+	Mend  string `json:"mend,omitempty"`
+}
+
+func ok(check, format string, args ...any) finding {
+	return finding{Check: check, State: "ok", Found: fmt.Sprintf(format, args...)}
+}
+
+func (f finding) but(state, mend string) finding {
+	f.State, f.Mend = state, mend
+	return f
+}
+
+// Run prints every check and fails if one did.
+func (c *doctorCmd) Run(ctx context.Context, out *output) error {
+	findings := []finding{
+		ok("program", "mien %s, %s, %s/%s, %d cores", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
+		processor(),
+	}
+	findings = append(findings, c.models(ctx)...)
+	findings = append(findings, c.data()...)
+	failed := 0
+	var text strings.Builder
+	for _, f := range findings {
+		if f.State == "fail" {
+			failed++
+		}
+		fmt.Fprintf(&text, "%-4s  %-11s %s\n", f.State, f.Check, f.Found)
+		if f.Mend != "" {
+			fmt.Fprintf(&text, "%18sto mend: %s\n", "", f.Mend)
+		}
+	}
+	if err := out.print(map[string]any{"checks": findings, "failed": failed}, strings.TrimSuffix(text.String(), "\n")); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", failed, len(findings))
+	}
+	return nil
+}
+
+// processor names what the kernels can use.
+func processor() finding {
+	var has []string
+	for _, f := range []cpuid.FeatureID{cpuid.SSE4, cpuid.AVX2, cpuid.FMA3, cpuid.AVXVNNI, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL,
+		cpuid.AVX512DQ, cpuid.AVX512VNNI, cpuid.AVX512VPOPCNTDQ, cpuid.ASIMD, cpuid.ASIMDDP} {
+		if cpuid.CPU.Supports(f) {
+			has = append(has, f.String())
+		}
+	}
+	f := ok("processor", "%s: %s", strings.TrimSpace(cpuid.CPU.BrandName), strings.Join(has, " "))
+	if runtime.GOARCH == "amd64" && !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+		return f.but("warn", "searches are slow without AVX2 and FMA: use a processor, or a virtual machine type, that has them")
+	}
+	return f
+}
+
+const setupAdvice = "run make setup in the source folder, or name the place with --library and --models"
+
+// models checks the pack's files, then loads library and models and runs each once.
+func (c *doctorCmd) models(ctx context.Context) []finding {
+	library, models := c.paths()
+	if _, err := os.Stat(library); err != nil {
+		return []finding{ok("library", "%s: %v", library, reason(err)).but("fail", setupAdvice)}
+	}
+	found := []finding{ok("library", "%s", library)}
+	m, err := pack.Load(models)
+	if err != nil {
+		return append(found, ok("models", "%v", err).but("fail", setupAdvice))
+	}
+	found = append(found, ok("models", "pack %q in %s, space %s, every file as pinned", m.Name, models, m.Space))
+	x, err := extract.New(extract.Config{Library: library, Pack: models, Workers: 1})
+	if err != nil {
+		return append(found, ok("inference", "%v", err).but("fail", setupAdvice))
+	}
+	defer x.Close()
+	if err := x.SelfTest(ctx); err != nil {
+		return append(found, ok("inference", "%v", err).but("fail", setupAdvice))
+	}
+	return append(found, ok("inference", "every model runs"))
+}
+
+// data checks the folder, the keys' permissions and the store, without changing anything.
+func (c *doctorCmd) data() []finding {
+	d := dataDir{c.Data, c.masterKeyFlags}
+	if _, err := os.Stat(d.store()); errors.Is(err, fs.ErrNotExist) {
+		return []finding{ok("data", "%s holds no store", d.path).but("warn", "the first mien serve --data makes it")}
+	}
+	found := []finding{writable(d.path)}
+	for _, file := range []string{d.masterKeyFile(), d.adminKey()} {
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+			found = append(found, ok("secrets", "%s can be read by others (%v)", file, info.Mode().Perm()).but("fail", "chmod 600 "+file))
+		}
+	}
+	return append(found, d.check())
+}
+
+func writable(path string) finding {
+	f, err := os.CreateTemp(path, ".doctor-*")
+	if err != nil {
+		return ok("data", "%s can't be written: %v", path, reason(err)).but("fail", "give this user write access to it")
+	}
+	defer os.Remove(f.Name())
+	if err := f.Close(); err != nil {
+		return ok("data", "%s: %v", path, err).but("fail", "check the disk")
+	}
+	return ok("data", "%s can be written", filepath.Clean(path))
+}
+
+// check opens the store, unless a server has it.
+func (d dataDir) check() finding {
+	e, err := d.open(engine.Config{})
+	switch {
+	case errors.Is(err, engine.ErrInUse):
+		return ok("store", "a running process has it open; ask its /readyz")
+	case errors.Is(err, engine.ErrMasterKey):
+		return ok("store", "%v", err).but("fail", "name the right key with --master-key")
+	case err != nil:
+		return ok("store", "%v", err).but("fail", "restore the data folder from a backup")
+	}
+	defer e.Close()
+	if err := e.Ready(); err != nil {
+		return ok("store", "%v", err).but("fail", "make room on the disk")
+	}
+	return ok("store", "opens with this master key")
+}

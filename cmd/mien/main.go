@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker.
+var version = "development"
+
+// exitNegative is the exit code of an answer that is no error and no yes.
+const exitNegative = 2
+
+// errNegative ends a command with exitNegative; what there is to say was said.
+var errNegative = errors.New("negative answer")
+
+type cli struct {
+	Config kong.ConfigFlag `help:"JSON file of settings; its keys are flag names." type:"existingfile" placeholder:"FILE"`
+	JSON   bool            `help:"Print JSON: one object, or one a line." name:"json"`
+
+	Serve     serveCmd     `cmd:"" help:"Serve the API from a data folder."`
+	Enroll    enrollCmd    `cmd:"" help:"Enrol a folder of person/photo files."`
+	Identify  identifyCmd  `cmd:"" help:"Search a gallery for the person on a photo."`
+	Verify    verifyCmd    `cmd:"" help:"Check that a photo shows a person of a gallery."`
+	Compare   compareCmd   `cmd:"" help:"Check that two photos show one person."`
+	Galleries galleriesCmd `cmd:"" help:"Create, list, show and delete galleries."`
+	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
+	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+// output is where a command writes its results.
+type output struct{ json bool }
+
+func main() {
+	var c cli
+	k := kong.Parse(&c, kong.Name("mien"), kong.Configuration(settingsFile), kong.UsageOnError(),
+		kong.Description("A self-hosted face matching engine: verify, identify, find duplicates."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	k.BindTo(ctx, (*context.Context)(nil))
+	err := k.Run(&output{json: c.JSON})
+	stop()
+	if errors.Is(err, errNegative) {
+		os.Exit(exitNegative)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "mien: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(out *output) error {
+	return out.print(map[string]string{"version": version}, "mien "+version)
+}
+
+// settingsFile reads a JSON file of settings. An environment variable wins over it (kong alone would let the file win).
+func settingsFile(r io.Reader) (kong.Resolver, error) {
+	file, err := kong.JSON(r)
+	if err != nil {
+		return nil, err
+	}
+	return kong.ResolverFunc(func(k *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+		for _, name := range flag.Envs {
+			if _, set := os.LookupEnv(name); set {
+				return nil, nil
+			}
+		}
+		return file.Resolve(k, parent, flag)
+	}), nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"mien/engine"
+)
+
+// policyFlags are one way to state what counts as a match.
+type policyFlags struct {
+	FMR        *float64 `name:"fmr" help:"Accept this false match rate for one comparison." xor:"policy" placeholder:"RATE"`
+	FPIR       *float64 `name:"fpir" help:"Accept this false positive rate for one search." xor:"policy" placeholder:"RATE"`
+	Similarity *float64 `help:"Accept from this similarity, 0 to 1." xor:"policy" placeholder:"S"`
+	Cosine     *float64 `help:"Accept from this cosine, -1 to 1." xor:"policy" placeholder:"C"`
+}
+
+func (p policyFlags) policy() *engine.Policy {
+	q := engine.Policy{FMR: p.FMR, FPIR: p.FPIR, Similarity: p.Similarity, Cosine: p.Cosine}
+	if q == (engine.Policy{}) {
+		return nil
+	}
+	return &q
+}
+
+// probe is the body of the matching calls.
+type probe struct {
+	Image  []byte         `json:"image"`
+	Select string         `json:"select,omitempty"`
+	TopK   int            `json:"top_k,omitempty"`
+	Policy *engine.Policy `json:"policy,omitempty"`
+}
+
+// selectFlag chooses among several faces.
+type selectFlag struct {
+	Select string `help:"Which face of a photo: one (several are an error) or largest." enum:"one,largest" default:"one"`
+}
+
+type identifyCmd struct {
+	remote
+	policyFlags
+	selectFlag
+	Gallery string `help:"Gallery to search." required:"" short:"g"`
+	TopK    int    `help:"How many candidates at most." default:"10"`
+	Photo   string `arg:"" type:"existingfile" help:"Photo of the person who is sought."`
+}
+
+// Run prints the candidates, best first.
+func (c *identifyCmd) Run(ctx context.Context, out *output) error {
+	var found engine.Candidates
+	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Policy: c.policy()}, &found)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, f := range found.Candidates {
+		fmt.Fprintf(&text, "%s\tsimilarity %.3f\tcosine %.3f\tFPIR %.1e\n", f.Person, f.Similarity, f.Cosine, f.FPIR)
+	}
+	fmt.Fprintf(&text, "%d of %d templates reach the threshold (cosine %.3f)", len(found.Candidates), found.Searched, found.Threshold)
+	return out.answer(len(found.Candidates) > 0, found, text.String())
+}
+
+// send posts a probe with the photo of a file.
+func (r *remote) send(ctx context.Context, photo, path string, p *probe, answer any) error {
+	client, err := r.client()
+	if err != nil {
+		return err
+	}
+	if p.Image, err = os.ReadFile(photo); err != nil {
+		return err
+	}
+	if err := client.do(ctx, "POST", path, p, answer); err != nil {
+		return fmt.Errorf("%s: %w", photo, err)
+	}
+	return nil
+}
+
+type verifyCmd struct {
+	remote
+	policyFlags
+	selectFlag
+	Gallery string `help:"Gallery of the person." required:"" short:"g"`
+	Person  string `arg:"" help:"Who it should be."`
+	Photo   string `arg:"" type:"existingfile" help:"Photo to check."`
+}
+
+// Run prints the decision.
+func (c *verifyCmd) Run(ctx context.Context, out *output) error {
+	var d engine.Decision
+	err := c.send(ctx, c.Photo, personPath(c.Gallery, c.Person)+"/verify", &probe{Select: c.Select, Policy: c.policy()}, &d)
+	if err != nil {
+		return err
+	}
+	return out.decision(d)
+}
+
+func (o *output) decision(d engine.Decision) error {
+	verdict := "no match"
+	if d.Match {
+		verdict = "match"
+	}
+	return o.answer(d.Match, d, fmt.Sprintf("%s\tsimilarity %.3f\tcosine %.3f (threshold %.3f)\tFMR %.1e",
+		verdict, d.Similarity, d.Cosine, d.Threshold, d.FMR))
+}
+
+type compareCmd struct {
+	remote
+	policyFlags
+	selectFlag
+	Source string `arg:"" type:"existingfile" help:"One photo."`
+	Target string `arg:"" type:"existingfile" help:"The other photo."`
+}
+
+// Run prints the decision.
+func (c *compareCmd) Run(ctx context.Context, out *output) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	body := map[string]any{"select": c.Select}
+	for side, file := range map[string]string{"source": c.Source, "target": c.Target} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		body[side] = map[string][]byte{"image": data}
+	}
+	if p := c.policy(); p != nil {
+		body["policy"] = p
+	}
+	var d engine.Decision
+	if err := client.do(ctx, "POST", "/v1/compare", body, &d); err != nil {
+		return err
+	}
+	return out.decision(d)
+}

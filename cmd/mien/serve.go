@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"mien/engine"
+	"mien/extract"
+	"mien/extract/pack"
+	"mien/http"
+)
+
+// modelFlags say where the library and the models are.
+type modelFlags struct {
+	Library string `help:"ONNX Runtime's shared library (default: beside the program)." env:"MIEN_LIBRARY" type:"path" placeholder:"FILE"`
+	Models  string `help:"Folder of the model pack (default: beside the program)." env:"MIEN_MODELS" type:"path" placeholder:"DIR"`
+}
+
+// paths fills in the places where `make` puts things: lib/ and models/ beside the program.
+func (m modelFlags) paths() (library, models string) {
+	beside := "."
+	if exe, err := os.Executable(); err == nil {
+		beside = filepath.Dir(exe)
+	}
+	library, models = m.Library, m.Models
+	if library == "" {
+		name := "libonnxruntime.so"
+		if runtime.GOOS == "darwin" {
+			name = "libonnxruntime.dylib"
+		}
+		library = filepath.Join(beside, "lib", runtime.GOOS+"-"+runtime.GOARCH, name)
+	}
+	if models == "" {
+		models = filepath.Join(beside, "models", "default")
+	}
+	return library, models
+}
+
+// limitFlags bound what the server takes on; 0 is the default that each help names.
+type limitFlags struct {
+	Workers        int           `help:"Photos worked on at once, a core each (0: all cores)." env:"MIEN_WORKERS"`
+	Queue          int           `help:"Photos that may wait for a worker (0: 64 a worker)." env:"MIEN_QUEUE"`
+	MaxPixels      int           `help:"Largest photo in pixels (0: 50 million)." env:"MIEN_MAX_PIXELS"`
+	MaxBody        int           `help:"Largest request in bytes (0: 16 MiB)." env:"MIEN_MAX_BODY"`
+	MaxBodies      int           `help:"Bytes of all requests in flight (0: 512 MiB)." env:"MIEN_MAX_BODIES"`
+	MaxConns       int           `help:"Open connections (0: 1024)." env:"MIEN_MAX_CONNS"`
+	MaxRequests    int           `help:"Requests in flight (0: 256)." env:"MIEN_MAX_REQUESTS"`
+	RequestTimeout time.Duration `help:"Time for one request (0: 10s)." env:"MIEN_REQUEST_TIMEOUT"`
+	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY"`
+	MinFree        int64         `help:"Free bytes on the disk below which writes are refused (0: 256 MiB)." env:"MIEN_MIN_FREE"`
+}
+
+type serveCmd struct {
+	modelFlags
+	masterKeyFlags
+	limitFlags
+	Data      string `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path" placeholder:"DIR"`
+	Listen    string `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR"`
+	LogFormat string `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
+	LogLevel  string `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+}
+
+// stopTimeout is how long accepted requests may take to finish after a signal.
+const stopTimeout = 30 * time.Second
+
+// Run serves until a signal, then finishes what it accepted.
+func (c *serveCmd) Run(ctx context.Context, out *output) error {
+	log := c.logger()
+	ln, err := net.Listen("tcp", c.Listen) // first: a busy port must change nothing on disk
+	if err != nil {
+		return listenError(c.Listen, err)
+	}
+	defer ln.Close()
+	extractor, err := c.extractor()
+	if err != nil {
+		return err
+	}
+	defer closing(log, "extractor", extractor.Close)
+	data := dataDir{c.Data, c.masterKeyFlags}
+	e, err := c.engine(data, extractor.Manifest(), log)
+	if err != nil {
+		return err
+	}
+	defer closing(log, "engine", e.Close)
+	if _, err := data.firstKey(ctx, e); err != nil {
+		return err
+	}
+	server, err := http.New(c.httpConfig(e, extractor, log))
+	if err != nil {
+		return err
+	}
+	c.announce(out, log, ln, data, extractor.Manifest())
+	return serveUntil(ctx, server, ln, log)
+}
+
+func (c *serveCmd) extractor() (*extract.Extractor, error) {
+	library, models := c.paths()
+	return extract.New(extract.Config{Library: library, Pack: models, Workers: c.Workers, Queue: c.Queue, MaxPixels: c.MaxPixels})
+}
+
+func (c *serveCmd) engine(data dataDir, m *pack.Manifest, log *slog.Logger) (*engine.Engine, error) {
+	if err := data.create(); err != nil {
+		return nil, err
+	}
+	return data.open(engine.Config{Spaces: []engine.Space{space(m)}, MinFreeBytes: c.MinFree, Logger: log})
+}
+
+// space is the pack's embedding space as the engine knows it.
+func space(m *pack.Manifest) engine.Space {
+	s := engine.Space{ID: m.Space, Dim: m.Dim}
+	for _, p := range m.Calibration {
+		s.Calibration.Points = append(s.Calibration.Points, engine.CalibrationPoint(p))
+	}
+	return s
+}
+
+func (c *serveCmd) httpConfig(e *engine.Engine, x *extract.Extractor, log *slog.Logger) http.Config {
+	return http.Config{
+		Engine: e, Extractor: x, Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout,
+		MaxBodyBytes: c.MaxBody, MaxBodyBytesInFlight: c.MaxBodies, MaxConns: c.MaxConns, MaxRequests: c.MaxRequests,
+	}
+}
+
+// serveUntil serves until ctx ends or accepting fails.
+func serveUntil(ctx context.Context, server *http.Server, ln net.Listener, log *slog.Logger) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping: finishing what was accepted")
+	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	return <-failed
+}
+
+func closing(log *slog.Logger, what string, c func() error) {
+	if err := c(); err != nil {
+		log.Error("close "+what, "error", err)
+	}
+}
+
+func listenError(addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use by another program: stop it, or choose another address with --listen", addr)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s may not be opened by this user: choose a port from 1024 on with --listen", addr)
+	}
+	return fmt.Errorf("can't listen on %s: %w", addr, err)
+}
+
+func (c *serveCmd) logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		panic("BUG: kong let through log level " + c.LogLevel)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "text" || c.LogFormat == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
+		return slog.New(slog.NewTextHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, o))
+}
+
+// announce logs the effective configuration and says on stdout where the server is and what to try.
+func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data dataDir, m *pack.Manifest) {
+	library, models := c.paths()
+	log.Info("mien", "version", version, "listen", ln.Addr().String(), "data", data.path, "library", library, "models", models,
+		"space", m.Space, "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0))
+	url := "http://" + ln.Addr().String()
+	// Nothing depends on the greeting: a closed stdout must not stop the server.
+	_ = out.print(map[string]string{"url": url, "admin_key_file": data.adminKey()}, greeting(url, relative(data.adminKey())))
+}
+
+// relative shortens a path below the current folder, for printing.
+func relative(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+			return rel
+		}
+	}
+	return path
+}
+
+// greeting ends in a call that works as printed: with the test pictures in a checkout, without them elsewhere.
+func greeting(url, adminKey string) string {
+	call := fmt.Sprintf("  curl -H \"Authorization: Bearer $(cat '%s')\" %s/v1/galleries", adminKey, url)
+	a, b := "testdata/faces/a_1.jpg", "testdata/faces/a_2.jpg"
+	if _, err := os.Stat(a); err == nil {
+		call = fmt.Sprintf("  curl -H \"Authorization: Bearer $(cat '%s')\" -F source=@%s -F target=@%s %s/v1/compare", adminKey, a, b, url)
+	}
+	return fmt.Sprintf("\nmien %s serves on %s\nadmin key: %s\nAPI: %s/openapi.json\nTry:\n%s\n", version, url, adminKey, url, call)
+}

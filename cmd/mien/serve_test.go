@@ -1,0 +1,291 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Every failure to start must be one line that says what to mend, exit code 1, and leave nothing behind.
+func TestStartErrors(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		say  string
+	}{
+		{"busy port", []string{"--listen", busy.Addr().String()}, "in use by another program"},
+		{"data folder is a file", []string{"--data", filepath.Join(file, "data")}, "can't be made: not a directory"},
+		{"no library", []string{"--library", "/nowhere/lib.so"}, "/nowhere/lib.so"},
+		{"no models", []string{"--models", t.TempDir()}, "go run ./cmd/setup"},
+		{"no master key", []string{"--master-key", "/nowhere/key"}, "master key /nowhere/key can't be read"},
+		{"bad master key", []string{"--master-key", file}, "is not 64 hex digits"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := filepath.Join(t.TempDir(), "data")
+			args := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, c.args...)
+			stdout, stderr, code := mien(t, setUp(t), args...)
+			var said []string
+			for line := range strings.Lines(stderr) {
+				if !strings.HasPrefix(line, "{") { // the log
+					said = append(said, line)
+				}
+			}
+			if code != 1 || stdout != "" || len(said) != 1 || !strings.Contains(said[0], c.say) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want 1 and one line with %q", code, stdout, stderr, c.say)
+			}
+			if _, err := os.Stat(filepath.Join(data, "admin.key")); err == nil {
+				t.Error("an admin key was made")
+			}
+		})
+	}
+}
+
+func TestKeysOnStoppedFolder(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	s := start(t, data)
+	if _, stderr, code := mien(t, nil, "keys", "list", "--data", data); code != 1 || !strings.Contains(stderr, "in use") {
+		t.Errorf("on a running server: %d %q, want a word that it is in use", code, stderr)
+	}
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatalf("%v\n%s", err, s.log)
+	}
+	token, stderr, code := mien(t, nil, "keys", "create", "--data", data, "--tenant", "acme", "--role", "matcher")
+	if token = strings.TrimSpace(token); code != 0 || !strings.HasPrefix(token, "mien_") || strings.Contains(token, "\n") {
+		t.Fatalf("%d %q %q, want a token alone", code, token, stderr)
+	}
+	s = start(t, data)
+	admin := s.token
+	s.token = token
+	s.want(200, "GET", "/v1/galleries", nil, nil)
+	if a := s.send("PUT", "/v1/galleries/g", "application/json", []byte("{}")); a.status != 403 || a.code != "forbidden" {
+		t.Errorf("a matcher makes a gallery: %v", a)
+	}
+	s.token = admin
+	id := strings.Split(token, "_")[1]
+	if stdout, stderr, code := s.run("keys", "revoke", "--tenant", "acme", id); code != 0 {
+		t.Errorf("revoke: %d %q %q", code, stdout, stderr)
+	}
+	s.token = token
+	if a := s.send("GET", "/v1/galleries", "", nil); a.status != 401 || a.code != "key_revoked" {
+		t.Errorf("a revoked key: %v", a)
+	}
+	for _, name := range []string{"admin.key", "master.key"} {
+		if info, err := os.Stat(filepath.Join(data, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; want 0600", name, info.Mode(), err)
+		}
+	}
+}
+
+// template is a random unit vector in the API's form.
+func template(space string, seed uint64) map[string]any {
+	r := rand.New(rand.NewPCG(seed, 1))
+	raw := make([]byte, 0, 4*512)
+	for range 512 {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(float32(r.NormFloat64())))
+	}
+	return map[string]any{"space": space, "f32": base64.StdEncoding.EncodeToString(raw)}
+}
+
+// kill -9 under load, again and again: what was acknowledged must be there, whole, and found by search.
+func TestKill9(t *testing.T) {
+	const rounds, clients = 4, 8
+	data := filepath.Join(t.TempDir(), "data")
+	var acked sync.Map // person → seed of the template that was acknowledged last
+	var next atomic.Uint64
+	space := ""
+	for round := range rounds {
+		s := start(t, data)
+		var g struct{ Space string }
+		if round == 0 {
+			s.want(201, "PUT", "/v1/galleries/g", map[string]any{}, &g)
+			space = g.Space
+		}
+		checkAcked(t, s, space, &acked)
+		var wg sync.WaitGroup
+		for range clients {
+			wg.Go(func() {
+				for {
+					seed := next.Add(1)
+					id := fmt.Sprintf("p%d", seed%200)
+					// One writer a person: the outcome of a write that was cut off is unknown and may replace what was there.
+					acked.Delete(id)
+					body := []byte(fmt.Sprintf(`{"templates":[%s]}`, mustJSON(t, template(space, seed))))
+					a, err := s.try("PUT", "/v1/galleries/g/people/"+id, "application/json", body)
+					if err != nil {
+						return // killed
+					}
+					if a.status != 200 && a.status != 201 {
+						t.Errorf("put %s: %v", id, a)
+						return
+					}
+					acked.Store(id, seed)
+				}
+			})
+		}
+		time.Sleep(400 * time.Millisecond)
+		if err := s.stop(syscall.SIGKILL); err == nil {
+			t.Fatal("killed with exit code 0")
+		}
+		wg.Wait()
+	}
+	s := start(t, data)
+	n := checkAcked(t, s, space, &acked)
+	t.Logf("%d writes in %d rounds, %d acknowledged people checked after the last", next.Load(), rounds, n)
+	if n < 50 {
+		t.Errorf("only %d people to check: the test tested nothing", n)
+	}
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Errorf("stop: %v\n%s", err, s.log)
+	}
+}
+
+func checkAcked(t *testing.T, s *testServer, space string, acked *sync.Map) (n int) {
+	t.Helper()
+	acked.Range(func(id, seed any) bool {
+		n++
+		var d struct{ Cosine float64 }
+		s.want(200, "POST", "/v1/galleries/g/people/"+id.(string)+"/verify", map[string]any{"template": template(space, seed.(uint64))}, &d)
+		if !(d.Cosine > .9999) {
+			t.Errorf("%s: cosine %v to what was acknowledged", id, d.Cosine)
+		}
+		if n%10 == 0 {
+			var found struct{ Candidates []struct{ Person string } }
+			s.want(200, "POST", "/v1/galleries/g/identify", map[string]any{"template": template(space, seed.(uint64)), "top_k": 1}, &found)
+			if len(found.Candidates) != 1 || found.Candidates[0].Person != id {
+				t.Errorf("search for %s finds %v", id, found.Candidates)
+			}
+		}
+		return true
+	})
+	return n
+}
+
+// SIGTERM must finish what was accepted: no request that was sent may be cut off.
+func TestGracefulStop(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	s.want(201, "PUT", "/v1/galleries/g", map[string]any{}, nil)
+	image := photoBytes(t, "a_1.jpg")
+	var done, refused atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				a, err := s.try("PUT", fmt.Sprintf("/v1/galleries/g/people/p%d-%d", i, n), "image/jpeg", image)
+				switch {
+				case err == nil && a.status == 201:
+					done.Add(1)
+				case err == nil && a.code == "shutting_down", errors.Is(err, syscall.ECONNREFUSED):
+					refused.Add(1)
+					return
+				default:
+					if !errors.Is(err, syscall.ECONNRESET) || n == 0 { // a connection that the listener never handed over
+						t.Errorf("cut off: %v %v", a, err)
+					}
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(500 * time.Millisecond)
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Errorf("stop: %v\n%s", err, s.log)
+	}
+	wg.Wait()
+	t.Logf("%d answered, %d refused after the signal", done.Load(), refused.Load())
+	s2 := start(t, s.data)
+	var g struct{ People int }
+	s2.want(200, "GET", "/v1/galleries/g", nil, &g)
+	if int64(g.People) != done.Load() {
+		t.Errorf("%d people are there, %d were acknowledged", g.People, done.Load())
+	}
+}
+
+// The log must hold nothing biometric and no key.
+func TestLogHoldsNoSecrets(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	s.want(201, "PUT", "/v1/galleries/g", map[string]any{}, nil)
+	if a := s.send("PUT", "/v1/galleries/g/people/secret-person", "image/jpeg", photoBytes(t, "a_1.jpg")); a.status != 201 {
+		t.Fatal(a)
+	}
+	var found struct {
+		Faces []struct{ Template struct{ F32 string } }
+	}
+	s.want(200, "POST", "/v1/extract", map[string]any{"image": photoBytes(t, "a_1.jpg")}, &found)
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"the token": s.token, "a person's id": "secret-person", "a template": found.Faces[0].Template.F32[:40]} {
+		if strings.Contains(s.log.String(), text) {
+			t.Errorf("the log holds %s", what)
+		}
+	}
+	if !strings.Contains(s.log.String(), "/v1/galleries/{gallery}/people/{person}") {
+		t.Errorf("the log names no route:\n%s", s.log)
+	}
+}
+
+// doctor must find nothing on a good folder and name what is wrong on a bad one.
+func TestDoctor(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	s := start(t, data)
+	if out, stderr, code := mien(t, setUp(t), "doctor", "--data", data); code != 0 || !strings.Contains(out, "a running process has it open") {
+		t.Errorf("beside a server: %d %s %s", code, out, stderr)
+	}
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, code := mien(t, setUp(t), "doctor", "--data", data); code != 0 || !strings.Contains(out, "opens with this master key") {
+		t.Errorf("on a good folder: %d %s", code, out)
+	}
+	if err := os.WriteFile(filepath.Join(data, "master.key"), []byte(strings.Repeat("ab", 32)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(data, "master.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, _, code := mien(t, setUp(t), "doctor", "--data", data, "--models", t.TempDir())
+	for _, say := range []string{"chmod 600", "master key does not open", "fail  models"} {
+		if code != 1 || !strings.Contains(out, say) {
+			t.Errorf("on a bad folder: %d, nothing of %q in\n%s", code, say, out)
+		}
+	}
+}
+
+func mustJSON(t testing.TB, v any) string {
+	t.Helper()
+	return string(mustMarshal(t, v))
+}
+
+// The arm64 and darwin builds must not rot; cgo needs a cross compiler, so arm64 is linked only where there is one.
+func TestCrossCompiler(t *testing.T) {
+	if _, err := exec.LookPath("aarch64-linux-gnu-gcc"); err != nil {
+		t.Skip("no aarch64-linux-gnu-gcc: the arm64 build is not tried here")
+	}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(t.TempDir(), "mien"), ".")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=1", "CC=aarch64-linux-gnu-gcc")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
