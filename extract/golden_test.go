@@ -134,17 +134,17 @@ func compareGolden(t *testing.T, name string, got Face, want goldenFace) {
 func TestEditedGraphsAgree(t *testing.T) {
 	x := testExtractor(t)
 	d := pack.Default()
-	for _, name := range []string{"golden/g0.png", "golden/g5.png", "faces/b_1.jpg"} {
-		face := mustExtract(t, name, Options{Select: SelectOne})[0]
-		for _, g := range graphs {
-			published, err := d.Source(testTarball(t, d), g.role)
-			if err != nil {
-				t.Fatal(err)
-			}
-			edited, err := x.manifest.Read(x.config.Pack, g.role)
-			if err != nil {
-				t.Fatal(err)
-			}
+	for _, g := range graphs {
+		published, err := d.Source(testTarball(t, d), g.role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edited, err := x.manifest.Read(x.config.Pack, g.role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"golden/g0.png", "golden/g5.png", "faces/b_1.jpg"} {
+			face := mustExtract(t, name, Options{Select: SelectOne})[0]
 			want, got := runOn(t, g, published, face.Crop), runOn(t, g, edited, face.Crop)
 			var off float64
 			for i := range want {
