@@ -61,6 +61,15 @@ func (r *remote) client() (*client, error) {
 	return &client{strings.TrimRight(r.Server, "/"), token, &nethttp.Client{Timeout: time.Minute}}, nil
 }
 
+// call is one request of a client made for it; see do.
+func (r *remote) call(ctx context.Context, method, path string, body, out any) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, method, path, body, out)
+}
+
 // problem is the server's refusal.
 type problem struct {
 	Status  int    `json:"status"`

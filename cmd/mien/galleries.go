@@ -24,10 +24,6 @@ type galleryCreateCmd struct {
 
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
 	body := map[string]any{}
 	if c.Space != "" {
 		body["space"] = c.Space
@@ -36,7 +32,7 @@ func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
 		body["policy"] = p
 	}
 	var g engine.Gallery
-	if err := client.do(ctx, "PUT", galleryPath(c.Name), body, &g); err != nil {
+	if err := c.call(ctx, "PUT", galleryPath(c.Name), body, &g); err != nil {
 		return err
 	}
 	return out.print(g, galleryLine(g))
@@ -50,14 +46,10 @@ type galleryListCmd struct{ remote }
 
 // Run lists the galleries by name.
 func (c *galleryListCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
 	var all struct {
 		Galleries []engine.Gallery `json:"galleries"`
 	}
-	if err := client.do(ctx, "GET", "/v1/galleries", nil, &all); err != nil {
+	if err := c.call(ctx, "GET", "/v1/galleries", nil, &all); err != nil {
 		return err
 	}
 	lines := make([]string, len(all.Galleries))
@@ -77,12 +69,8 @@ type galleryShowCmd struct {
 
 // Run shows one gallery.
 func (c *galleryShowCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
 	var g engine.Gallery
-	if err := client.do(ctx, "GET", galleryPath(c.Name), nil, &g); err != nil {
+	if err := c.call(ctx, "GET", galleryPath(c.Name), nil, &g); err != nil {
 		return err
 	}
 	return out.print(g, galleryLine(g))
@@ -95,11 +83,7 @@ type galleryDeleteCmd struct {
 
 // Run deletes one gallery.
 func (c *galleryDeleteCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	if err := client.do(ctx, "DELETE", galleryPath(c.Name), nil, nil); err != nil {
+	if err := c.call(ctx, "DELETE", galleryPath(c.Name), nil, nil); err != nil {
 		return err
 	}
 	return out.print(map[string]string{"deleted": c.Name}, "deleted "+c.Name)

@@ -78,14 +78,14 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *output) error {
 		made.Key, made.Token, err = e.CreateKey(ctx, c.tenant(), engine.KeySpec{Role: engine.Role(c.Role), Label: c.Label, Operator: c.Operator})
 		return err
 	}
-	if err := c.run(create, func(client *client) error {
+	if err := c.run(create, func() error {
 		body := map[string]any{"role": c.Role, "operator": c.Operator}
 		for name, value := range map[string]string{"tenant": c.Tenant, "label": c.Label} {
 			if value != "" {
 				body[name] = value
 			}
 		}
-		return client.do(ctx, "POST", "/v1/keys", body, &made)
+		return c.call(ctx, "POST", "/v1/keys", body, &made)
 	}); err != nil {
 		return err
 	}
@@ -93,15 +93,11 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *output) error {
 }
 
 // run does one or the other.
-func (k *keyStore) run(onData func(*engine.Engine) error, onServer func(*client) error) error {
+func (k *keyStore) run(onData func(*engine.Engine) error, onServer func() error) error {
 	if k.Data != "" {
 		return k.onData(onData)
 	}
-	client, err := k.client()
-	if err != nil {
-		return err
-	}
-	return onServer(client)
+	return onServer()
 }
 
 type keyListCmd struct{ keyStore }
@@ -115,8 +111,8 @@ func (c *keyListCmd) Run(ctx context.Context, out *output) error {
 		all.Keys, err = e.Keys(ctx, c.tenant())
 		return err
 	}
-	if err := c.run(list, func(client *client) error {
-		return client.do(ctx, "GET", "/v1/keys"+c.query(), nil, &all)
+	if err := c.run(list, func() error {
+		return c.call(ctx, "GET", "/v1/keys"+c.query(), nil, &all)
 	}); err != nil {
 		return err
 	}
@@ -147,8 +143,8 @@ type keyRevokeCmd struct {
 // Run revokes the key.
 func (c *keyRevokeCmd) Run(ctx context.Context, out *output) error {
 	revoke := func(e *engine.Engine) error { return e.RevokeKey(ctx, c.tenant(), c.ID) }
-	if err := c.run(revoke, func(client *client) error {
-		return client.do(ctx, "DELETE", "/v1/keys/"+url.PathEscape(c.ID)+c.query(), nil, nil)
+	if err := c.run(revoke, func() error {
+		return c.call(ctx, "DELETE", "/v1/keys/"+url.PathEscape(c.ID)+c.query(), nil, nil)
 	}); err != nil {
 		return err
 	}

@@ -64,14 +64,11 @@ func (c *identifyCmd) Run(ctx context.Context, out *output) error {
 
 // send posts a probe with the photo of a file.
 func (r *remote) send(ctx context.Context, photo, path string, p *probe, answer any) error {
-	client, err := r.client()
-	if err != nil {
-		return err
-	}
+	var err error
 	if p.Image, err = os.ReadFile(photo); err != nil {
 		return err
 	}
-	if err := client.do(ctx, "POST", path, p, answer); err != nil {
+	if err := r.call(ctx, "POST", path, p, answer); err != nil {
 		return fmt.Errorf("%s: %w", photo, err)
 	}
 	return nil
@@ -115,10 +112,6 @@ type compareCmd struct {
 
 // Run prints the decision.
 func (c *compareCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
 	body := map[string]any{"select": c.Select}
 	for side, file := range map[string]string{"source": c.Source, "target": c.Target} {
 		data, err := os.ReadFile(file)
@@ -131,7 +124,7 @@ func (c *compareCmd) Run(ctx context.Context, out *output) error {
 		body["policy"] = p
 	}
 	var d engine.Decision
-	if err := client.do(ctx, "POST", "/v1/compare", body, &d); err != nil {
+	if err := c.call(ctx, "POST", "/v1/compare", body, &d); err != nil {
 		return err
 	}
 	return out.decision(d)
