@@ -46,15 +46,16 @@ type codec struct {
 	magic       func(data []byte) bool
 	config      func(io.Reader) (image.Config, error)
 	decode      func(io.Reader) (image.Image, error)
+	check       func(data []byte, maxPixels int) error // what the header does not say
 	orientation func(data []byte) int
 	matrix      matrix
 }
 
 var codecs = []codec{
-	{"JPEG", hasPrefix("\xff\xd8\xff"), jpeg.DecodeConfig, jpeg.Decode, jpegOrientation, color.YCbCrToRGB},
-	{"PNG", hasPrefix("\x89PNG\r\n\x1a\n"), png.DecodeConfig, png.Decode, pngOrientation, nil},
-	{"BMP", hasPrefix("BM"), bmp.DecodeConfig, bmp.Decode, upright, nil},
-	{"WebP", isWebP, webp.DecodeConfig, webp.Decode, webpOrientation, studioToRGB},
+	{"JPEG", hasPrefix("\xff\xd8\xff"), jpeg.DecodeConfig, jpeg.Decode, checkScans, jpegOrientation, color.YCbCrToRGB},
+	{"PNG", hasPrefix("\x89PNG\r\n\x1a\n"), png.DecodeConfig, png.Decode, unchecked, pngOrientation, nil},
+	{"BMP", hasPrefix("BM"), bmp.DecodeConfig, bmp.Decode, unchecked, upright, nil},
+	{"WebP", isWebP, webp.DecodeConfig, webp.Decode, checkWebPFrames, webpOrientation, studioToRGB},
 }
 
 func hasPrefix(magic string) func([]byte) bool {
@@ -66,6 +67,8 @@ func isWebP(data []byte) bool {
 }
 
 func upright([]byte) int { return 1 }
+
+func unchecked([]byte, int) error { return nil }
 
 // Decode reads a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive), PNG (1 to 16 bits, transparency
 // laid over white), BMP or WebP (one frame) and turns it upright by its EXIF orientation.
@@ -93,10 +96,8 @@ func (c *codec) read(data []byte, maxPixels int) (*Image, error) {
 	if err := checkPixels(size.Width, size.Height, maxPixels); err != nil {
 		return nil, err
 	}
-	if c.name == "WebP" {
-		if err := checkWebPFrames(data, maxPixels); err != nil {
-			return nil, err
-		}
+	if err := c.check(data, maxPixels); err != nil {
+		return nil, err
 	}
 	in := &watched{Reader: bytes.NewReader(data)}
 	m, err := c.decode(in)
@@ -140,6 +141,18 @@ func (c *codec) failed(err error, in *watched) error {
 		return fmt.Errorf("%w (%s)", ErrTruncated, c.name)
 	}
 	return fmt.Errorf("%w: %s: %v", ErrNotImage, c.name, err)
+}
+
+// maxScans bounds the passes over the picture that a progressive JPEG may ask for. Encoders make about ten; a few
+// bytes suffice for another, and each costs the decoder a walk over every block.
+const maxScans = 100
+
+// checkScans counts SOS markers. In coded data 0xff is followed by 0, so only embedded previews add to them.
+func checkScans(data []byte, _ int) error {
+	if n := bytes.Count(data, []byte{0xff, 0xda}); n > maxScans {
+		return fmt.Errorf("%w: JPEG of %d scans, more than %d", ErrNotImage, n, maxScans)
+	}
+	return nil
 }
 
 // checkWebPFrames checks the size that each frame header states, for a canvas header may state less

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -187,6 +188,17 @@ func TestDecodeBombs(t *testing.T) {
 	var p *PixelsError
 	if _, err := Decode(jpegHeader(4000, 3000), 10_000_000); !errors.As(err, &p) || p.Width != 4000 || p.Height != 3000 {
 		t.Errorf("got %v, want the stated size", err)
+	}
+}
+
+// A scan of a progressive JPEG takes a few bytes and a walk over the whole picture: thousands must be refused.
+func TestDecodeScanBomb(t *testing.T) {
+	data := testFile(t, "formats/progressive.jpg")
+	at := bytes.LastIndex(data, []byte{0xff, 0xda})
+	scan := data[at : len(data)-2]
+	bomb := append(bytes.Clone(data[:len(data)-2]), bytes.Repeat(scan, maxScans)...)
+	if _, err := Decode(append(bomb, 0xff, 0xd9), testMaxPixels); !errors.Is(err, ErrNotImage) || !strings.Contains(err.Error(), "scans") {
+		t.Errorf("got %v, want a refusal for its scans", err)
 	}
 }
 
