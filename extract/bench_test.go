@@ -35,7 +35,7 @@ func BenchmarkExtract(b *testing.B) {
 func BenchmarkStages(b *testing.B) {
 	x := testExtractor(b)
 	data := testFile(b, "faces/a_1.jpg")
-	m, err := Decode(data, testMaxPixels)
+	m, err := decode(b.Context(), data, testMaxPixels)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func BenchmarkStages(b *testing.B) {
 		name string
 		do   func() error
 	}{
-		{"decode", func() error { _, err := Decode(data, testMaxPixels); return err }},
+		{"decode", func() error { _, err := decode(b.Context(), data, testMaxPixels); return err }},
 		{"detect", func() error { _, err := w.detect(m); return err }},
 		{"detect model alone", w.detector.do},
 		{"landmarks", func() error { _, err := w.landmark(m, found[0]); return err }},

@@ -1,6 +1,6 @@
 // Package extract turns the bytes of a photo into faces: decode, detect, find landmarks, align, embed.
 //
-//	bytes ─▶ Decode ─▶ upright RGB ─▶ detect 320×240 ─▶ landmarks 64×64 ─▶ align 112×112 ─▶ embed ─▶ Face
+//	bytes ─▶ decode ─▶ upright RGB ─▶ detect 320×240 ─▶ landmarks 64×64 ─▶ align 112×112 ─▶ embed ─▶ Face
 //
 // It promises:
 //

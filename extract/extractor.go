@@ -69,6 +69,10 @@ func New(c Config) (*Extractor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if manifest.Preprocessing != preprocessing || manifest.Dim != templateDim {
+		return nil, fmt.Errorf("extract: the pack in %s is for preprocessing version %d and dim %d; this program does %d and %d",
+			c.Pack, manifest.Preprocessing, manifest.Dim, preprocessing, templateDim)
+	}
 	if err := acquireEnvironment(c.Library); err != nil {
 		return nil, err
 	}
@@ -92,7 +96,7 @@ type graph struct {
 var graphs = []graph{
 	{pack.Detector, []int64{3, detectH, detectW}, []output{{"scores", []int64{anchors, 2}}, {"boxes", []int64{anchors, 4}}}},
 	{pack.Landmarks, []int64{1, landmarkSize, landmarkSize}, []output{{"output", []int64{136}}}},
-	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{512}}}},
+	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{templateDim}}}},
 }
 
 func (x *Extractor) start() error {
@@ -148,8 +152,8 @@ func (x *Extractor) release() error {
 
 // Extract finds the faces of the photo in data, which is not retained.
 //
-// It waits for a worker as long as ctx allows and checks ctx between stages, not within a model run
-// (milliseconds). Errors: those of Decode, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
+// It waits for a worker as long as ctx allows and checks ctx between stages and while it decodes, not within a model
+// run (milliseconds). Errors: ErrNotImage, ErrTruncated, ErrTooManyPixels, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
 // and ctx's.
 func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face, error) {
 	w, err := x.acquire(ctx)
@@ -157,18 +161,32 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 		return nil, err
 	}
 	defer x.giveBack(w)
-	m, err := Decode(data, x.config.MaxPixels)
+	m, err := decode(ctx, data, x.config.MaxPixels)
 	if err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	found, err := w.detect(m)
 	if err != nil {
 		return nil, err
 	}
-	if found, err = x.choose(found, o.Select); err != nil {
+	if o.Select == SelectAll {
+		return w.faces(ctx, m, found)
+	}
+	chosen, err := x.choose(found, o.Select)
+	if err != nil {
 		return nil, err
 	}
-	return w.faces(ctx, m, found)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	face, err := w.face(m, chosen)
+	if err != nil {
+		return nil, err
+	}
+	return []Face{face}, nil
 }
 
 func (x *Extractor) acquire(ctx context.Context) (*worker, error) {
@@ -206,22 +224,19 @@ func (x *Extractor) giveBack(w *worker) {
 	x.load.Add(-1)
 }
 
-// choose applies a Select to what was detected.
-func (x *Extractor) choose(found []detection, s Select) ([]detection, error) {
-	if s == SelectAll {
-		return found, nil
-	}
+// choose returns the one face that a Select asks for.
+func (x *Extractor) choose(found []detection, s Select) (detection, error) {
 	if len(found) == 0 {
-		return nil, ErrNoFace
+		return detection{}, ErrNoFace
 	}
 	if s == SelectOne && len(found) > 1 {
-		return nil, &FacesError{Found: len(found)}
+		return detection{}, &FacesError{Found: len(found)}
 	}
 	largest := slices.MaxFunc(found, func(a, b detection) int { return cmp.Compare(a.area(), b.area()) })
 	if h := float32(largest.height()); h < x.config.MinFaceHeight {
-		return nil, &SizeError{Height: h, Min: x.config.MinFaceHeight}
+		return detection{}, &SizeError{Height: h, Min: x.config.MinFaceHeight}
 	}
-	return []detection{largest}, nil
+	return largest, nil
 }
 
 // worker is the memory of one photo at a time.
@@ -252,7 +267,7 @@ func (w *worker) close() error {
 	return errors.Join(errs...)
 }
 
-// faces completes detections.
+// faces completes detections, leaving out what turns out not to have the shape of a face.
 func (w *worker) faces(ctx context.Context, m *Image, found []detection) ([]Face, error) {
 	out := make([]Face, 0, len(found))
 	for _, d := range found {
@@ -260,6 +275,9 @@ func (w *worker) faces(ctx context.Context, m *Image, found []detection) ([]Face
 			return nil, context.Cause(ctx)
 		}
 		f, err := w.face(m, d)
+		if errors.Is(err, errDegenerate) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

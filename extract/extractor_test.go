@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"mien/extract/pack"
 )
 
 func TestSelect(t *testing.T) {
@@ -133,7 +137,7 @@ func TestBoundsAndClose(t *testing.T) {
 		}
 	})
 	waiting.Wait()
-	m, err := Decode(photo, testMaxPixels)
+	m, err := decode(t.Context(), photo, testMaxPixels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,5 +278,64 @@ func TestResize(t *testing.T) {
 	two := &Image{W: 4, H: 1, Pix: []uint8{0, 0, 0, 100, 100, 100, 50, 50, 50, 150, 150, 150}}
 	if got := resize(two, 2, 1).Pix; got[0] != 50 || got[3] != 100 {
 		t.Errorf("halving by area: %v", got)
+	}
+}
+
+// endsAfter is a context that ends at its nth question: wherever the pipeline asks, it must stop.
+type endsAfter struct {
+	context.Context
+	left *int
+}
+
+func (c endsAfter) Err() error {
+	if *c.left--; *c.left < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func TestExtractObeysContext(t *testing.T) {
+	x, photo := testExtractor(t), testFile(t, "faces/group.jpg")
+	asked := 1 << 30
+	if _, err := x.Extract(endsAfter{context.Background(), &asked}, photo, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	questions := 1<<30 - asked
+	if questions < 4 { // while decoding, before detection, before each of two faces
+		t.Errorf("the context is asked %d times", questions)
+	}
+	for n := range questions {
+		left := n
+		if faces, err := x.Extract(endsAfter{context.Background(), &left}, photo, Options{}); !errors.Is(err, context.DeadlineExceeded) || faces != nil {
+			t.Errorf("ended at question %d of %d: %d faces, %v", n, questions, len(faces), err)
+		}
+	}
+}
+
+// A pack for other steps or another size is another embedding space: it must not load.
+func TestNewRefusesOtherPacks(t *testing.T) {
+	for _, edit := range []struct{ old, new string }{
+		{`"preprocessing": 1`, `"preprocessing": 2`}, {`"dim": 512`, `"dim": 256`},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(*packFlag)); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, pack.ManifestName)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(data), edit.old, edit.new)
+		text = strings.ReplaceAll(text, "fr_feature-512-p1-", map[string]string{"2": "fr_feature-512-p2-", "6": "fr_feature-256-p1-"}[text[strings.Index(text, edit.new)+len(edit.new)-1:][:1]])
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if x, err := New(Config{Library: testLibrary(), Pack: dir}); err == nil || !strings.Contains(err.Error(), "this program does 1 and 512") {
+			t.Errorf("%s: %v, want a refusal", edit.new, err)
+			if err == nil {
+				x.Close()
+			}
+		}
 	}
 }

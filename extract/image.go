@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (m *Image) PNG() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// codec is one of the formats that Decode reads.
+// codec is one of the formats that decode reads.
 type codec struct {
 	name        string
 	magic       func(data []byte) bool
@@ -70,22 +71,23 @@ func upright([]byte) int { return 1 }
 
 func unchecked([]byte, int) error { return nil }
 
-// Decode reads a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive), PNG (1 to 16 bits, transparency
+// decode reads a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive), PNG (1 to 16 bits, transparency
 // laid over white), BMP or WebP (one frame) and turns it upright by its EXIF orientation.
 //
 // A header that states more than maxPixels is refused with ErrTooManyPixels before any pixel is decoded or
-// allocated. Other errors: ErrNotImage, ErrTruncated. The result aliases nothing of data.
-func Decode(data []byte, maxPixels int) (*Image, error) {
+// allocated. When ctx ends, so does decoding at its next read. Other errors: ErrNotImage, ErrTruncated, ctx's. The
+// result aliases nothing of data.
+func decode(ctx context.Context, data []byte, maxPixels int) (*Image, error) {
 	for _, c := range codecs {
 		if c.magic(data) {
-			return c.read(data, maxPixels)
+			return c.read(ctx, data, maxPixels)
 		}
 	}
 	return nil, ErrNotImage
 }
 
-func (c *codec) read(data []byte, maxPixels int) (*Image, error) {
-	head := &watched{Reader: bytes.NewReader(data)}
+func (c *codec) read(ctx context.Context, data []byte, maxPixels int) (*Image, error) {
+	head := &watched{Reader: bytes.NewReader(data), ctx: ctx}
 	size, err := c.config(head)
 	if err != nil {
 		return nil, c.failed(err, head)
@@ -99,7 +101,7 @@ func (c *codec) read(data []byte, maxPixels int) (*Image, error) {
 	if err := c.check(data, maxPixels); err != nil {
 		return nil, err
 	}
-	in := &watched{Reader: bytes.NewReader(data)}
+	in := &watched{Reader: bytes.NewReader(data), ctx: ctx}
 	m, err := c.decode(in)
 	if err != nil {
 		return nil, c.failed(err, in)
@@ -107,23 +109,29 @@ func (c *codec) read(data []byte, maxPixels int) (*Image, error) {
 	return orient(toRGB(m, c.matrix), c.orientation(data)), nil
 }
 
-// watched remembers that a decoder wanted more than there was: their own errors for that differ.
+// watched ends with its context, and remembers that a decoder wanted more than there was: their own errors for
+// that differ.
 type watched struct {
 	*bytes.Reader
+	ctx   context.Context
 	ended bool
 }
 
-func (r *watched) note(err error) { r.ended = r.ended || err == io.EOF }
-
 func (r *watched) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
 	n, err := r.Reader.Read(p)
-	r.note(err)
+	r.ended = r.ended || err == io.EOF
 	return n, err
 }
 
 func (r *watched) ReadByte() (byte, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
 	b, err := r.Reader.ReadByte()
-	r.note(err)
+	r.ended = r.ended || err == io.EOF
 	return b, err
 }
 
@@ -137,6 +145,9 @@ func checkPixels(w, h, maxPixels int) error {
 
 // failed sorts a decoder's error.
 func (c *codec) failed(err error, in *watched) error {
+	if in.ctx.Err() != nil {
+		return context.Cause(in.ctx)
+	}
 	if in.ended || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w (%s)", ErrTruncated, c.name)
 	}

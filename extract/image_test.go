@@ -29,7 +29,7 @@ func testFile(t testing.TB, name string) []byte {
 
 func mustDecode(t testing.TB, name string) *Image {
 	t.Helper()
-	m, err := Decode(testFile(t, name), testMaxPixels)
+	m, err := decode(t.Context(), testFile(t, name), testMaxPixels)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -99,7 +99,7 @@ func TestDecodeTransparency(t *testing.T) {
 	if err := png.Encode(&b, m); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Decode(b.Bytes(), testMaxPixels)
+	got, err := decode(t.Context(), b.Bytes(), testMaxPixels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestDecodeNotImage(t *testing.T) {
 		"BMP of noise":  append([]byte("BM"), bytes.Repeat([]byte{9}, 99)...),
 		"WebP of noise": append([]byte("RIFF\x40\x00\x00\x00WEBPVP8 \x40\x00\x00\x00"), bytes.Repeat([]byte{1}, 0x40)...),
 	} {
-		if _, err := Decode(data, testMaxPixels); !errors.Is(err, ErrNotImage) {
+		if _, err := decode(t.Context(), data, testMaxPixels); !errors.Is(err, ErrNotImage) {
 			t.Errorf("%s: %v, want ErrNotImage", name, err)
 		}
 	}
@@ -127,7 +127,7 @@ func TestDecodeTruncated(t *testing.T) {
 	for _, name := range []string{"420.jpg", "progressive.jpg", "rgb.png", "rgb24.bmp", "lossy.webp", "lossless.webp"} {
 		data := testFile(t, "formats/"+name)
 		for _, n := range []int{len(data) / 2, len(data) * 9 / 10} {
-			if _, err := Decode(data[:n], testMaxPixels); !errors.Is(err, ErrTruncated) {
+			if _, err := decode(t.Context(), data[:n], testMaxPixels); !errors.Is(err, ErrTruncated) {
 				t.Errorf("%s cut to %d of %d bytes: %v, want ErrTruncated", name, n, len(data), err)
 			}
 		}
@@ -172,7 +172,7 @@ func TestDecodeBombs(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := Decode(data, 50_000_000)
+		_, err := decode(t.Context(), data, 50_000_000)
 		runtime.ReadMemStats(&after)
 		used := after.TotalAlloc - before.TotalAlloc
 		if !errors.Is(err, ErrTooManyPixels) && name != "PNG 2³¹−1 squared" {
@@ -186,7 +186,7 @@ func TestDecodeBombs(t *testing.T) {
 		}
 	}
 	var p *PixelsError
-	if _, err := Decode(jpegHeader(4000, 3000), 10_000_000); !errors.As(err, &p) || p.Width != 4000 || p.Height != 3000 {
+	if _, err := decode(t.Context(), jpegHeader(4000, 3000), 10_000_000); !errors.As(err, &p) || p.Width != 4000 || p.Height != 3000 {
 		t.Errorf("got %v, want the stated size", err)
 	}
 }
@@ -197,7 +197,7 @@ func TestDecodeScanBomb(t *testing.T) {
 	at := bytes.LastIndex(data, []byte{0xff, 0xda})
 	scan := data[at : len(data)-2]
 	bomb := append(bytes.Clone(data[:len(data)-2]), bytes.Repeat(scan, maxScans)...)
-	if _, err := Decode(append(bomb, 0xff, 0xd9), testMaxPixels); !errors.Is(err, ErrNotImage) || !strings.Contains(err.Error(), "scans") {
+	if _, err := decode(t.Context(), append(bomb, 0xff, 0xd9), testMaxPixels); !errors.Is(err, ErrNotImage) || !strings.Contains(err.Error(), "scans") {
 		t.Errorf("got %v, want a refusal for its scans", err)
 	}
 }
@@ -211,7 +211,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := Decode(data, testMaxPixels)
+		m, err := decode(t.Context(), data, testMaxPixels)
 		if err != nil {
 			if m != nil {
 				t.Fatal("an image and an error")

@@ -116,20 +116,24 @@ func (m *model) check(data []byte, outs []output) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(ins) != 1 || !slices.Equal(ins[0].Dimensions[1:], m.in[1:]) {
+	if len(ins) != 1 || !isBatchOf(ins[0], m.in[1:]) {
 		return "", fmt.Errorf("input is %v, want one of [N %v]", ins, m.in[1:])
 	}
 	for _, o := range outs {
 		i := slices.IndexFunc(have, func(h ort.InputOutputInfo) bool { return h.Name == o.name })
-		if i < 0 || !slices.Equal(have[i].Dimensions[1:], o.shape) {
+		if i < 0 || !isBatchOf(have[i], o.shape) {
 			return "", fmt.Errorf("outputs are %v, want %q of [N %v]", have, o.name, o.shape)
 		}
 	}
 	return ins[0].Name, nil
 }
 
-// sessionOptions: one thread a run, for the workers are the parallelism (models.md, section 2: batches and
-// intra-op threads gain nothing on a CPU).
+// isBatchOf says that v is float32[N][shape…], for whatever N.
+func isBatchOf(v ort.InputOutputInfo, shape []int64) bool {
+	return v.DataType == ort.TensorElementDataTypeFloat && len(v.Dimensions) == len(shape)+1 && slices.Equal(v.Dimensions[1:], shape)
+}
+
+// sessionOptions: one thread a run, for the workers are the parallelism (doc.go, "Memory and threads").
 func sessionOptions() (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 // Constants of the default pack's pipeline, preprocessing version 1. Each was measured; changing one changes
 // the embedding space (see doc.go) and needs a new version.
 const (
+	preprocessing    = 1
+	templateDim      = 512
 	detectW, detectH = 320, 240
 	detectMargin     = .9 // of the canvas: faces that touch the border are missed (7 instead of 2 of 298)
 	detectScore      = .8

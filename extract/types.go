@@ -20,12 +20,6 @@ type Box struct {
 	Y2 float32 `json:"y2"`
 }
 
-// Height of the box in source pixels.
-func (b Box) Height() float32 { return b.Y2 - b.Y1 }
-
-// Area of the box in square source pixels.
-func (b Box) Area() float32 { return (b.X2 - b.X1) * (b.Y2 - b.Y1) }
-
 // Face is one face of a photo. It owns its memory: nothing in it aliases the photo, a pool or another face.
 type Face struct {
 	Box       Box
