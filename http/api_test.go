@@ -162,6 +162,13 @@ func TestKeys(t *testing.T) {
 	h.refused(codeKeyRevoked, call{method: "GET", path: "/v1/galleries", token: matcher.Token})
 	h.refused(codeKeyNotFound, call{method: "DELETE", path: "/v1/keys/" + matcher.ID}) // not in the operator's own tenant
 	h.refused(codeKeyNotFound, call{method: "DELETE", path: "/v1/keys/0000000000000000"})
+
+	var admin, operator createdKey // of one tenant: the one may not revoke the other
+	h.want(201, call{method: "POST", path: "/v1/keys", body: []byte(`{"role":"admin"}`)}).into(t, &admin)
+	h.want(201, call{method: "POST", path: "/v1/keys", body: []byte(`{"role":"admin","operator":true}`)}).into(t, &operator)
+	h.refused(codeForbidden, call{method: "DELETE", path: "/v1/keys/" + operator.ID, token: admin.Token})
+	h.want(204, call{method: "DELETE", path: "/v1/keys/" + admin.ID, token: admin.Token})
+	h.want(204, call{method: "DELETE", path: "/v1/keys/" + operator.ID})
 	if strings.Contains(h.log.String(), theirs) || strings.Contains(h.log.String(), "people/") {
 		t.Error("the log holds a token or a path")
 	}

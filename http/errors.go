@@ -53,7 +53,7 @@ var sentinels = []sentinel{
 	{engine.ErrStorageFailed, codeStorageFailed, nil},
 	{engine.ErrClosed, codeShuttingDown, nil},
 	{engine.ErrOutcomeUnknown, codeTimeout, always("the time for this request ended while it was being written: " +
-		"it may or may not have happened; repeat it, which is safe")},
+		"it may or may not have happened; a PUT or a DELETE may simply be repeated, after a POST look first")},
 
 	{extract.ErrNotImage, codeNotAnImage, always("send a whole JPEG, PNG, BMP or WebP file; this one is of another kind or damaged")},
 	{extract.ErrTruncated, codeImageTruncated, always("the image begins well and ends too early; send the whole file")},

@@ -431,20 +431,21 @@ func face(t testing.TB, name string) []byte {
 var extractorUsed atomic.Bool
 
 var realExtractor = sync.OnceValues(func() (*extract.Extractor, error) {
-	lib := filepath.Join("..", "build", "lib", runtime.GOOS+"-"+runtime.GOARCH, "libonnxruntime.so")
+	name := "libonnxruntime.so"
+	if runtime.GOOS == "darwin" {
+		name = "libonnxruntime.dylib"
+	}
+	lib := filepath.Join("..", "build", "lib", runtime.GOOS+"-"+runtime.GOARCH, name)
 	return extract.New(extract.Config{Library: lib, Pack: filepath.Join("..", "build", "models", "default")})
 })
 
-// newPhotoHarness serves photos with the models that `go run ./cmd/setup` makes, and skips without them.
+// newPhotoHarness serves photos with the models that make setup makes.
 func newPhotoHarness(t testing.TB) *harness {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join("..", "build", "models", "default", "manifest.json")); err != nil {
-		t.Skip("no models: run go run ./cmd/setup")
-	}
 	extractorUsed.Store(true)
 	x, err := realExtractor()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v (make setup fetches library and models)", err)
 	}
 	m := x.Manifest()
 	space := engine.Space{ID: m.Space, Dim: m.Dim}

@@ -2,6 +2,7 @@ package http
 
 import (
 	"cmp"
+	"slices"
 
 	"mien/engine"
 )
@@ -68,5 +69,20 @@ func (s *Server) revokeKey(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := s.mayRevoke(r, tenant, r.params[0]); err != nil {
+		return reply{}, err
+	}
 	return reply{status: 204}, s.engine.RevokeKey(r.ctx, tenant, r.params[0])
+}
+
+// mayRevoke keeps a tenant's administrator from revoking the operator's key. A key never becomes an operator's later.
+func (s *Server) mayRevoke(r *request, tenant, id string) error {
+	if r.key.Operator {
+		return nil
+	}
+	keys, err := s.engine.Keys(r.ctx, tenant)
+	if slices.ContainsFunc(keys, func(k engine.Key) bool { return k.ID == id && k.Operator }) {
+		return fail(codeForbidden, "only an operator's key may revoke an operator's key")
+	}
+	return err
 }

@@ -116,6 +116,9 @@ func (s *Server) admit(r *request) error {
 			return err
 		}
 	}
+	if err := r.conditional(); err != nil {
+		return err
+	}
 	if !r.route.takesBody() {
 		return nil // what comes nevertheless is left unread
 	}
@@ -124,6 +127,20 @@ func (s *Server) admit(r *request) error {
 	}
 	if enc := r.fc.Request.Header.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
 		return fail(codeUnsupported, "Content-Encoding %q is not understood; send the body as it is", clip(string(enc)))
+	}
+	return nil
+}
+
+// conditional refuses a write under a condition that is not looked at: to ignore it would overwrite what the client
+// meant to protect. Reads may carry conditions; answering in full is always right.
+func (r *request) conditional() error {
+	if !r.route.takesBody() && r.method != fasthttp.MethodDelete {
+		return nil
+	}
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Unmodified-Since"} {
+		if len(r.fc.Request.Header.Peek(name)) > 0 && !(r.route.op == "putGallery" && name == "If-None-Match") {
+			return fail(codeBadRequest, "%s is not supported here; send the request without it", name)
+		}
 	}
 	return nil
 }
