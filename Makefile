@@ -32,7 +32,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces lint race variants modernise test-arm64 fuzz clean prerequisites go-test
+.PHONY: run build setup test check faces lint race modernise test-arm64 fuzz clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -55,6 +55,7 @@ test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory test-arm64
+	@$(MAKE) --no-print-directory faces
 	@$(MAKE) --no-print-directory go-test
 
 go-test:
@@ -62,7 +63,7 @@ go-test:
 
 check: SETUP_FLAGS = --sources
 check: setup
-	@$(MAKE) --no-print-directory lint modernise variants
+	@$(MAKE) --no-print-directory lint modernise
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory test-arm64
 	@$(MAKE) --no-print-directory fuzz
@@ -78,20 +79,15 @@ lint:
 modernise:
 	$(GO) fix -diff ./...
 
-# The generic kernels alone, and the expensive self-checks.
-variants:
-	$(GO) vet -tags purego ./...
-	$(GO) test -tags purego -shuffle=on ./...
-	$(GO) vet -tags invariants ./...
-	$(GO) test -tags invariants -shuffle=on ./...
-
 race:
 	$(GO) test -race -short -shuffle=on ./...
 
-# The README's experiment on a folder of person/photo files.
+# The README's experiment on a folder of person/photo files; one line says so where there is none.
 FACES ?= ../shared/faces/lfw
 faces: setup
-	$(GO) test ./cmd/mien -run '^TestRealFaces$$' -count=1 -v -timeout 60m -args -faces "$$(realpath '$(FACES)')"
+	@if [ -d '$(FACES)' ]; then \
+	$(GO) test ./cmd/mien -run '^TestRealFaces$$' -count=1 -v -timeout 60m -args -faces "$$(realpath '$(FACES)')"; \
+	else echo "faces: skipped: there are no photos at $(FACES) (make faces FACES=DIR)"; fi
 
 # Cross-built with cgo and run under emulation: what has code of its own for arm64 or a format on disk, and the pixels.
 # ONNX Runtime's own arm64 library ends in a fault while qemu-user 7.2 loads it, so no model runs there.

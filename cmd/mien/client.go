@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	nethttp "net/http"
 	"net/url"
 	"os"
@@ -19,18 +20,20 @@ import (
 type remote struct {
 	Server  string `help:"Address of the server." env:"MIEN_SERVER" default:"http://127.0.0.1:8080" placeholder:"URL"`
 	Key     string `help:"API key." env:"MIEN_KEY" placeholder:"KEY"`
-	KeyFile string `help:"File that holds the API key (default: build/data/admin.key if it is there)." env:"MIEN_KEY_FILE" type:"path" placeholder:"FILE"`
+	KeyFile string `help:"File that holds the API key (default: build/data/admin.key if it is there and the server is on this machine)." env:"MIEN_KEY_FILE" type:"path" placeholder:"FILE"`
 }
 
 // defaultKeyFile is where `make run` leaves the first key.
 var defaultKeyFile = filepath.Join("build", "data", "admin.key")
 
-func (r *remote) token() (string, error) {
+// token is the API key. The key that make run leaves is used for this machine alone: it must not go to whatever
+// address MIEN_SERVER names.
+func (r *remote) token(server *url.URL) (string, error) {
 	if r.Key != "" {
 		return r.Key, nil
 	}
 	file := r.KeyFile
-	if file == "" {
+	if file == "" && isLoopback(server.Hostname()) {
 		file = defaultKeyFile
 	}
 	data, err := os.ReadFile(file)
@@ -43,6 +46,11 @@ func (r *remote) token() (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // client is a connection to a server's public API. Safe for concurrent use.
 type client struct {
 	base, token string
@@ -50,13 +58,13 @@ type client struct {
 }
 
 func (r *remote) client() (*client, error) {
-	token, err := r.token()
-	if err != nil {
-		return nil, err
-	}
 	u, err := url.Parse(r.Server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("--server %q is not an address such as http://127.0.0.1:8080", r.Server)
+	}
+	token, err := r.token(u)
+	if err != nil {
+		return nil, err
 	}
 	return &client{strings.TrimRight(r.Server, "/"), token, &nethttp.Client{Timeout: time.Minute}}, nil
 }

@@ -87,12 +87,50 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// Only a bad photo or id may be passed over; what would fail for everybody ends the work at once, with exit code 1.
+func TestEnrollFatal(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	people := folder(t, map[string][]string{"a": {"a_1.jpg"}, "b": {"b_1.jpg"}})
+	if out, stderr, code := s.run("enroll", "-g", "missing", people); code != 1 || !strings.Contains(stderr, "gallery_not_found") || strings.Contains(out, "refused\":1") {
+		t.Errorf("a missing gallery: %d %s%s", code, out, stderr)
+	}
+	good := s.token
+	s.token = "mien_0000000000000000_" + strings.Repeat("x", 43)
+	if out, stderr, code := s.run("enroll", "-g", "demo", people); code != 1 || !strings.Contains(stderr, "key_unknown") {
+		t.Errorf("an unknown key: %d %s%s", code, out, stderr)
+	}
+	s.token = good
+	odd := folder(t, map[string][]string{"a": {"a_1.jpg", "a_2.jpg"}, "trailing space ": {"b_1.jpg", "b_2.jpg"}, "Zoë O'Neill": {"c_1.jpg"}})
+	out, stderr, code := s.run("enroll", "--create", "-g", "demo", odd)
+	if code != exitNegative || !strings.Contains(out, `"bad_id"`) && !strings.Contains(out, "(bad_id)") || !strings.Contains(out, `{"people":2,"templates":3,"photos_refused":0,"people_refused":1}`) {
+		t.Errorf("a bad id among good ones: %d %s%s", code, out, stderr)
+	}
+}
+
+// Enrolling again must not lose what else is known of a person.
+func TestEnrollKeepsMetadata(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	s.want(201, "PUT", "/v1/galleries/g", nil, nil)
+	s.want(201, "PUT", "/v1/galleries/g/people/a", map[string]any{"images": [][]byte{photoBytes(t, "a_1.jpg")}, "metadata": map[string]any{"desk": "4.12"}}, nil)
+	if out, stderr, code := s.run("enroll", "-g", "g", folder(t, map[string][]string{"a": {"a_2.jpg", "a_3.jpg"}})); code != 0 {
+		t.Fatalf("%d %s%s", code, out, stderr)
+	}
+	var p struct {
+		Metadata  struct{ Desk string }
+		Templates []struct{ ID string }
+	}
+	if s.want(200, "GET", "/v1/galleries/g/people/a", nil, &p); p.Metadata.Desk != "4.12" || len(p.Templates) != 2 {
+		t.Errorf("after enrolling again: %+v", p)
+	}
+}
+
 func TestClientWithoutServerOrKey(t *testing.T) {
 	for _, c := range []struct {
 		env []string
 		say string
 	}{
 		{nil, "no API key"},
+		{[]string{"MIEN_SERVER=http://192.0.2.1:8080"}, "no API key"}, // never the local administrator's
 		{[]string{"MIEN_KEY=x", "MIEN_SERVER=http://127.0.0.1:1"}, "no answer from http://127.0.0.1:1"},
 		{[]string{"MIEN_KEY=x", "MIEN_SERVER=nonsense"}, "is not an address"},
 	} {

@@ -62,6 +62,9 @@ func (d dataDir) create() error {
 
 // masterKey reads the key.
 func (d dataDir) masterKey() ([]byte, error) {
+	if d.keys.MasterKey != "" && d.keys.MasterKeyText != "" {
+		return nil, errors.New("the master key is given twice, as a file (--master-key) and in MIEN_MASTER_KEY: leave one out")
+	}
 	text, from := d.keys.MasterKeyText, "MIEN_MASTER_KEY"
 	if text == "" {
 		from = d.masterKeyFile()
@@ -93,24 +96,29 @@ func (d dataDir) open(c engine.Config) (*engine.Engine, error) {
 	return e, nil
 }
 
-// firstKey makes the administrator's key if the store has none yet and returns whether it did.
-func (d dataDir) firstKey(ctx context.Context, e *engine.Engine) (bool, error) {
+// firstKey makes the administrator's key if the default tenant has none yet.
+func (d dataDir) firstKey(ctx context.Context, e *engine.Engine) error {
 	keys, err := e.Keys(ctx, "default")
 	if err != nil || len(keys) > 0 {
-		return false, err
+		return err
 	}
 	// A file left by a start that was cut off belongs to no store.
 	if err := os.Remove(d.adminKey()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+		return err
 	}
 	_, token, err := e.CreateKey(ctx, "default", engine.KeySpec{Role: engine.RoleAdmin, Operator: true, Label: "made at the first start"})
 	if err != nil {
-		return false, err
+		return err
 	}
 	if err := writeSecret(d.adminKey(), token); err != nil {
-		return false, fmt.Errorf("write the admin key: %w (make another with: mien keys create --data %s --operator)", err, d.path)
+		return fmt.Errorf("write the admin key: %w (%s)", err, d.anotherKey())
 	}
-	return true, nil
+	return nil
+}
+
+// anotherKey says how to come by an administrator's key when there is no file of it.
+func (d dataDir) anotherKey() string {
+	return "stop the server and make one: mien keys create --operator --data " + relative(d.path)
 }
 
 // writeSecret writes a new file for the owner alone, durably and whole or not at all. It never replaces one:

@@ -109,10 +109,10 @@ func (c *doctorCmd) models(ctx context.Context) []finding {
 	return append(found, ok("inference", "every model runs"))
 }
 
-// data checks the folder, the keys' permissions and the store, without changing anything.
+// data checks the folder and the keys' permissions, and opens the store as a server would.
 func (c *doctorCmd) data() []finding {
 	d := dataDir{c.Data, c.masterKeyFlags}
-	if _, err := os.Stat(d.store()); errors.Is(err, fs.ErrNotExist) {
+	if files, err := os.ReadDir(d.store()); errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
 		return []finding{ok("data", "%s holds no store", d.path).but("warn", "the first mien serve --data makes it")}
 	}
 	found := []finding{writable(d.path)}
@@ -138,14 +138,21 @@ func writable(path string) finding {
 
 // check opens the store, unless a server has it.
 func (d dataDir) check() finding {
+	if _, err := d.masterKey(); err != nil {
+		return ok("store", "%v", err).but("fail", "put the key back, or name it with --master-key")
+	}
 	e, err := d.open(engine.Config{})
 	switch {
 	case errors.Is(err, engine.ErrInUse):
 		return ok("store", "a running process has it open; ask its /readyz")
 	case errors.Is(err, engine.ErrMasterKey):
 		return ok("store", "%v", err).but("fail", "name the right key with --master-key")
-	case err != nil:
+	case errors.Is(err, engine.ErrFormat):
+		return ok("store", "%v", err).but("fail", "use that version of mien")
+	case errors.Is(err, engine.ErrCorrupt):
 		return ok("store", "%v", err).but("fail", "restore the data folder from a backup")
+	case err != nil:
+		return ok("store", "%v", err).but("fail", "mend what it says: room on the disk, permissions")
 	}
 	defer e.Close()
 	if err := e.Ready(); err != nil {

@@ -92,70 +92,92 @@ func findPeople(folder string) (people []someone, photos int, err error) {
 	return people, photos, err
 }
 
-// enrol sends one person. What the server refuses is reported and is no error; no answer is.
+// enrol sends one person. What the server refuses of a photo or an id is reported; whatever else goes wrong would
+// go wrong for everybody, and ends the work.
 func (c *enrollCmd) enrol(ctx context.Context, client *client, p someone, r *enrolReport) error {
 	photos := p.photos
-	if n := len(photos); n > engine.MaxTemplates {
+	if len(photos) > engine.MaxTemplates {
 		for _, extra := range photos[engine.MaxTemplates:] {
 			r.refused(extra, &problem{Code: "templates_full", Detail: fmt.Sprintf("a person may have %d photos", engine.MaxTemplates)})
 		}
 		photos = photos[:engine.MaxTemplates]
 	}
-	first, rest, err := c.put(ctx, client, p.id, photos, r)
-	if err != nil || first == 0 {
-		return err
-	}
-	templates := first
+	templates, rest, err := c.put(ctx, client, p.id, photos, r)
 	for _, photo := range rest {
-		n, err := c.add(ctx, client, p.id, photo, r)
 		if err != nil {
-			return err
+			break
 		}
+		var n int
+		n, err = c.add(ctx, client, p.id, photo, r)
 		templates += n
 	}
-	r.enrolled(p.id, templates)
+	refusal := (*problem)(nil)
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == "bad_id":
+		r.refusedPerson(p.id, len(p.photos), refusal.Error())
+	case err != nil:
+		return fmt.Errorf("person %q: %w", p.id, err)
+	case templates == 0:
+		r.refusedPerson(p.id, 0, "no photo was taken")
+	default:
+		r.enrolled(p.id, templates)
+	}
 	return nil
 }
 
-// put replaces the person by as many of photos as go into one request, without those that the server refuses, and
-// returns how many were taken and which are left to add. None: the person was refused.
+// put replaces the person's templates by as many of photos as go into one request, without those that the server
+// refuses, and returns how many were taken and which are left to add.
 func (c *enrollCmd) put(ctx context.Context, client *client, id string, photos []string, r *enrolReport) (int, []string, error) {
-	batch, rest, err := load(photos)
-	if err != nil {
+	body := map[string]any{"select": c.Select}
+	if err := keepMetadata(ctx, client, personPath(c.Gallery, id), body); err != nil {
 		return 0, nil, err
 	}
-	for len(batch) > 0 {
+	for len(photos) > 0 {
+		batch, rest, err := load(photos)
+		if err != nil {
+			return 0, nil, err
+		}
 		images := make([][]byte, len(batch))
 		for i, b := range batch {
 			images[i] = b.data
 		}
-		err := client.do(ctx, "PUT", personPath(c.Gallery, id), map[string]any{"images": images, "select": c.Select}, nil)
-		p := (*problem)(nil)
-		if err == nil || !errors.As(err, &p) {
+		body["images"] = images
+		err = client.do(ctx, "PUT", personPath(c.Gallery, id), body, nil)
+		bad := badPhoto(err, len(batch))
+		if bad < 0 {
 			r.passed(len(batch))
 			return len(batch), rest, err
 		}
-		bad := p.image()
-		if bad < 0 && len(batch) > 1 { // not about one photo
-			return 0, nil, fmt.Errorf("person %q: %w", id, p)
-		}
-		bad = min(max(bad, 0), len(batch)-1)
-		r.refused(batch[bad].file, p)
-		batch = slices.Delete(batch, bad, bad+1)
-		if len(batch) == 0 && len(rest) > 0 {
-			if batch, rest, err = load(rest); err != nil {
-				return 0, nil, err
-			}
-		}
+		r.refused(batch[bad].file, err)
+		photos = slices.Concat(photos[:bad], photos[bad+1:])
 	}
-	r.refusedPerson(id)
 	return 0, nil, nil
 }
 
-// image is the index of the image that a problem is about, −1 if of none.
-func (p *problem) image() int {
+// keepMetadata puts the metadata of a person who is there into body, for a put replaces all.
+func keepMetadata(ctx context.Context, client *client, path string, body map[string]any) error {
+	var old engine.Person
+	err := client.do(ctx, "GET", path, nil, &old)
+	if p := (*problem)(nil); errors.As(err, &p) && p.Code == "person_not_found" {
+		return nil
+	}
+	if old.Metadata != nil {
+		body["metadata"] = old.Metadata
+	}
+	return err
+}
+
+// badPhoto is the index of the photo that err is about, of n that were sent; −1 if err is about none of them.
+func badPhoto(err error, n int) int {
+	p := (*problem)(nil)
+	if !errors.As(err, &p) || p.Status != 422 && p.Code != "body_too_large" {
+		return -1
+	}
+	if n == 1 {
+		return 0
+	}
 	if index, ok := strings.CutPrefix(p.Pointer, "/images/"); ok {
-		if i, err := strconv.Atoi(index); err == nil {
+		if i, err := strconv.Atoi(index); err == nil && i < n {
 			return i
 		}
 	}
@@ -191,12 +213,15 @@ func (c *enrollCmd) add(ctx context.Context, client *client, id, file string, r 
 		return 0, err
 	}
 	err = client.do(ctx, "POST", personPath(c.Gallery, id)+"/templates", &probe{Image: data, Select: c.Select}, nil)
-	if p := (*problem)(nil); errors.As(err, &p) {
-		r.refused(file, p)
+	if badPhoto(err, 1) == 0 {
+		r.refused(file, err)
 		return 0, nil
 	}
+	if err != nil {
+		return 0, err
+	}
 	r.passed(1)
-	return 1, err
+	return 1, nil
 }
 
 // enrolReport shows progress: a bar on a terminal, JSON lines otherwise. Safe for concurrent use.
@@ -251,19 +276,24 @@ func (r *enrolReport) enrolled(id string, templates int) {
 	r.line(map[string]any{"person": id, "templates": templates}, "")
 }
 
-func (r *enrolReport) refused(file string, p *problem) {
+// refused reports a photo that the server did not take. REQUIRES: err is a *problem.
+func (r *enrolReport) refused(file string, err error) {
 	r.passed(1)
+	p := (*problem)(nil)
+	errors.As(err, &p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.PhotosRefused++
 	r.line(map[string]any{"photo": file, "code": p.Code, "error": p.Detail}, fmt.Sprintf("refused %s: %v", file, p))
 }
 
-func (r *enrolReport) refusedPerson(id string) {
+// refusedPerson reports a person who was not enrolled; photos of theirs were not looked at.
+func (r *enrolReport) refusedPerson(id string, photos int, why string) {
+	r.passed(photos)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.PeopleRefused++
-	r.line(map[string]any{"person": id, "templates": 0}, fmt.Sprintf("not enrolled: %s (no photo was taken)", id))
+	r.line(map[string]any{"person": id, "templates": 0, "error": why}, fmt.Sprintf("not enrolled: %s: %s", id, why))
 }
 
 // finish prints the totals, also of work that was cut short by err.

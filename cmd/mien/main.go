@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -43,6 +45,7 @@ func main() {
 	var c cli
 	k := kong.Parse(&c, kong.Name("mien"), kong.Configuration(settingsFile), kong.UsageOnError(),
 		kong.Description("A self-hosted face matching engine: verify, identify, find duplicates."),
+		kong.Vars{"cores": strconv.Itoa(runtime.GOMAXPROCS(0))},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

@@ -46,18 +46,40 @@ func (m modelFlags) paths() (library, models string) {
 	return library, models
 }
 
-// limitFlags bound what the server takes on; 0 is the default that each help names.
+// limitFlags bound what the server takes on.
 type limitFlags struct {
-	Workers        int           `help:"Photos worked on at once, a core each (0: all cores)." env:"MIEN_WORKERS"`
-	Queue          int           `help:"Photos that may wait for a worker (0: 64 a worker)." env:"MIEN_QUEUE"`
-	MaxPixels      int           `help:"Largest photo in pixels (0: 50 million)." env:"MIEN_MAX_PIXELS"`
-	MaxBody        int           `help:"Largest request in bytes (0: 16 MiB)." env:"MIEN_MAX_BODY"`
-	MaxBodies      int           `help:"Bytes of all requests in flight (0: 512 MiB)." env:"MIEN_MAX_BODIES"`
-	MaxConns       int           `help:"Open connections (0: 1024)." env:"MIEN_MAX_CONNS"`
-	MaxRequests    int           `help:"Requests in flight (0: 256)." env:"MIEN_MAX_REQUESTS"`
-	RequestTimeout time.Duration `help:"Time for one request (0: 10s)." env:"MIEN_REQUEST_TIMEOUT"`
-	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY"`
-	MinFree        int64         `help:"Free bytes on the disk below which writes are refused (0: 256 MiB)." env:"MIEN_MIN_FREE"`
+	Workers        int           `help:"Photos worked on at once, a core each." env:"MIEN_WORKERS" default:"${cores}"`
+	Queue          int           `help:"Photos that may wait for a worker." env:"MIEN_QUEUE" default:"128"`
+	MaxPixels      int           `help:"Largest photo in pixels." env:"MIEN_MAX_PIXELS" default:"50000000"`
+	MaxBody        int           `help:"Largest request in bytes." env:"MIEN_MAX_BODY" default:"16777216"`
+	MaxBodies      int           `help:"Bytes of all requests in flight." env:"MIEN_MAX_BODIES" default:"536870912"`
+	MaxConns       int           `help:"Open connections." env:"MIEN_MAX_CONNS" default:"1024"`
+	MaxRequests    int           `help:"Requests in flight." env:"MIEN_MAX_REQUESTS" default:"256"`
+	RequestTimeout time.Duration `help:"Time for one request." env:"MIEN_REQUEST_TIMEOUT" default:"10s"`
+	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY" default:"0s"`
+	MinFree        int64         `help:"Free bytes on the disk below which writes are refused; -1: never." env:"MIEN_MIN_FREE" default:"268435456"`
+}
+
+// Validate is called by kong: a limit that can't be must be refused before anything is made.
+func (l limitFlags) Validate() error {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"workers", int64(l.Workers)}, {"queue", int64(l.Queue)}, {"max-pixels", int64(l.MaxPixels)}, {"max-body", int64(l.MaxBody)},
+		{"max-conns", int64(l.MaxConns)}, {"max-requests", int64(l.MaxRequests)}, {"request-timeout", int64(l.RequestTimeout)},
+	} {
+		if f.value < 1 {
+			return fmt.Errorf("--%s must be more than 0", f.name)
+		}
+	}
+	if l.MaxBodies < l.MaxBody {
+		return fmt.Errorf("--max-bodies (%d) must be at least --max-body (%d)", l.MaxBodies, l.MaxBody)
+	}
+	if l.DrainDelay < 0 || l.MinFree == 0 || l.MinFree < -1 {
+		return errors.New("--drain-delay must not be negative, and --min-free must be more than 0, or -1")
+	}
+	return nil
 }
 
 type serveCmd struct {
@@ -92,7 +114,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer closing(log, "engine", e.Close)
-	if _, err := data.firstKey(ctx, e); err != nil {
+	if err := data.firstKey(ctx, e); err != nil {
 		return err
 	}
 	server, err := http.New(c.httpConfig(e, extractor, log))
@@ -184,7 +206,7 @@ func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data
 		"space", m.Space, "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0))
 	url := "http://" + ln.Addr().String()
 	// Nothing depends on the greeting: a closed stdout must not stop the server.
-	_ = out.print(map[string]string{"url": url, "admin_key_file": data.adminKey()}, greeting(url, relative(data.adminKey())))
+	_ = out.print(map[string]string{"url": url, "admin_key_file": data.adminKey()}, greeting(url, data))
 }
 
 // relative shortens a path below the current folder, for printing.
@@ -198,11 +220,16 @@ func relative(path string) string {
 }
 
 // greeting ends in a call that works as printed: with the test pictures in a checkout, without them elsewhere.
-func greeting(url, adminKey string) string {
-	call := fmt.Sprintf("  curl -H \"Authorization: Bearer $(cat '%s')\" %s/v1/galleries", adminKey, url)
+func greeting(url string, data dataDir) string {
+	hello := fmt.Sprintf("\nmien %s serves on %s\nAPI: %s/openapi.json\n", version, url, url)
+	if _, err := os.Stat(data.adminKey()); err != nil {
+		return hello + fmt.Sprintf("admin key: there is no %s; use the key that you have, or %s\n", relative(data.adminKey()), data.anotherKey())
+	}
+	key := relative(data.adminKey())
+	call := fmt.Sprintf("  curl -H \"Authorization: Bearer $(cat '%s')\" %s/v1/galleries", key, url)
 	a, b := "testdata/faces/a_1.jpg", "testdata/faces/a_2.jpg"
 	if _, err := os.Stat(a); err == nil {
-		call = fmt.Sprintf("  curl -H \"Authorization: Bearer $(cat '%s')\" -F source=@%s -F target=@%s %s/v1/compare", adminKey, a, b, url)
+		call = fmt.Sprintf("  curl -H \"Authorization: Bearer $(cat '%s')\" -F source=@%s -F target=@%s %s/v1/compare", key, a, b, url)
 	}
-	return fmt.Sprintf("\nmien %s serves on %s\nadmin key: %s\nAPI: %s/openapi.json\nTry:\n%s\n", version, url, adminKey, url, call)
+	return hello + fmt.Sprintf("admin key: %s\nTry:\n%s\n", key, call)
 }
