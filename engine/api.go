@@ -98,8 +98,10 @@ type Decision struct {
 	Match      bool    `json:"match"`
 	Similarity float64 `json:"similarity"`
 	Cosine     float64 `json:"cosine"`
-	FMR        float64 `json:"fmr"`       // false match rate at this score
-	Threshold  float64 `json:"threshold"` // the cosine that decided
+	FMR        float64 `json:"fmr"` // false match rate at this score
+	// Extrapolated says that similarity and fmr are beyond what the calibration's set could show.
+	Extrapolated bool    `json:"extrapolated,omitempty"`
+	Threshold    float64 `json:"threshold"` // the cosine that decided
 }
 
 // IdentifyOptions shape a 1:N search.
@@ -115,11 +117,13 @@ type Candidate struct {
 	Cosine     float64 `json:"cosine"`
 	FMR        float64 `json:"fmr"`
 	FPIR       float64 `json:"fpir"` // 1 − (1 − fmr)^searched
+	// Extrapolated says that similarity, fmr and fpir are beyond what the calibration's set could show.
+	Extrapolated bool `json:"extrapolated,omitempty"`
 }
 
 // Candidates is the answer to a 1:N question, best first, ties by person id.
 type Candidates struct {
 	Candidates []Candidate `json:"candidates"`
 	Threshold  float64     `json:"threshold"` // the cosine that decided
-	Searched   int         `json:"searched"`  // templates compared
+	Searched   int         `json:"searched"`  // templates of the gallery when the search began
 }

@@ -40,8 +40,8 @@ func (e *Engine) CreateKey(ctx context.Context, tenant string, spec KeySpec) (Ke
 	}
 	secret := base64.RawURLEncoding.EncodeToString(randomBytes(secretBytes))
 	hash := sha256.Sum256([]byte(secret))
-	r := &keyRecord{Hash: hash[:], Key: Key{ID: hex.EncodeToString(randomBytes(keyIDBytes)), Tenant: tenant,
-		Role: spec.Role, Operator: spec.Operator, Label: spec.Label}}
+	r := &keyRecord{ID: hex.EncodeToString(randomBytes(keyIDBytes)), Tenant: tenant, Role: string(spec.Role),
+		Operator: spec.Operator, Label: spec.Label, Hash: hash[:]}
 	err := e.store.update(ctx, false, func(t *tx) error {
 		if _, err := e.tenantSealer(t, tenant); err != nil {
 			return err
@@ -53,7 +53,7 @@ func (e *Engine) CreateKey(ctx context.Context, tenant string, spec KeySpec) (Ke
 	if err != nil {
 		return Key{}, "", err
 	}
-	return r.Key, tokenPrefix + r.ID + "_" + secret, nil
+	return r.key(), tokenPrefix + r.ID + "_" + secret, nil
 }
 
 func (s KeySpec) validate() error {
@@ -70,7 +70,7 @@ func (s KeySpec) validate() error {
 }
 
 func (e *Engine) stageKey(t *tx, r *keyRecord) {
-	t.set(apiKeyKey(r.ID), appendJSONRecord(r))
+	t.set(apiKeyKey(r.ID), t.store.sealRecord(keyPlace(r.ID), r))
 	t.remember = func() { e.keepKey(r) }
 }
 
@@ -94,7 +94,7 @@ func (e *Engine) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	defer e.mu.RUnlock()
 	for _, r := range e.mu.keys {
 		if r.Tenant == tenant {
-			keys = append(keys, r.Key)
+			keys = append(keys, r.key())
 		}
 	}
 	slices.SortFunc(keys, func(a, b Key) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
@@ -137,7 +137,7 @@ func (t *tx) key(id string) (*keyRecord, error) {
 		return nil, errKeyNotFound
 	}
 	r := new(keyRecord)
-	return r, parseJSONRecord(value, r)
+	return r, t.store.openRecord(keyPlace(id), value, r)
 }
 
 // Authenticate returns the key of a token. The secret is compared in constant time, by its hash. It reads
@@ -157,7 +157,7 @@ func (e *Engine) Authenticate(token string) (Key, error) {
 	if !r.Revoked.IsZero() {
 		return Key{}, refuse(ErrKeyRevoked, "the API key was revoked at %s: use another", r.Revoked.Format(time.RFC3339))
 	}
-	return r.Key, nil
+	return r.key(), nil
 }
 
 // keyOf finds the record of a token with the right secret; nil for every other token.

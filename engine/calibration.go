@@ -62,6 +62,17 @@ func (c Calibration) FMR(cosine float64) float64 {
 	return math.Pow(10, -c.exponent(clampCosine(cosine)))
 }
 
+// Extrapolated reports whether FMR and Similarity of this cosine rest on no measurement: it is beyond the last
+// point that is not marked extrapolated, or between two that are marked.
+func (c Calibration) Extrapolated(cosine float64) bool {
+	i := sort.Search(len(c.Points), func(i int) bool { return c.Points[i].Cosine >= cosine })
+	if !slices.ContainsFunc(c.Points[i:], func(p CalibrationPoint) bool { return !p.Extrapolated }) {
+		return true
+	}
+	p := c.Points[i]
+	return p.Extrapolated && (cosine == p.Cosine || i == 0 || c.Points[i-1].Extrapolated)
+}
+
 // CosineAt is the inverse of FMR: the cosine that two people reach at this rate, in [−1, 1]; a rate rarer than
 // FMR(1) gives 1.
 func (c Calibration) CosineAt(fmr float64) float64 { return c.cosineAtExponent(-math.Log10(fmr)) }
@@ -141,7 +152,12 @@ func clampCosine(c float64) float64 { return min(max(c, -1), 1) }
 
 // fpirOf is the rate at which a search of n templates, none of them a mate, gives any candidate: 1 − (1 −
 // fmr)^n, computed so that small rates keep their digits.
-func fpirOf(fmr float64, n int) float64 { return -math.Expm1(float64(n) * math.Log1p(-fmr)) }
+func fpirOf(fmr float64, n int) float64 {
+	if n == 0 {
+		return 0 // fmr may be 1, and 0 × log 0 is not a number
+	}
+	return -math.Expm1(float64(n) * math.Log1p(-fmr))
+}
 
 // fmrForFPIR is the inverse of fpirOf: what one comparison may cost so that n together cost fpir.
 func fmrForFPIR(fpir float64, n int) float64 {

@@ -93,6 +93,33 @@ func TestCalibrationRefuses(t *testing.T) {
 	}
 }
 
+func TestExtrapolated(t *testing.T) {
+	measured, marked := func(c float64) CalibrationPoint { return CalibrationPoint{Cosine: c} }, func(c float64) CalibrationPoint {
+		return CalibrationPoint{Cosine: c, Extrapolated: true}
+	}
+	for name, c := range map[string]struct {
+		points  []CalibrationPoint
+		yes, no []float64
+	}{
+		"all measured":  {[]CalibrationPoint{measured(0.1), measured(0.4)}, []float64{0.41, 1}, []float64{-1, 0.1, 0.2, 0.4}},
+		"a marked tail": {[]CalibrationPoint{measured(0.1), measured(0.4), marked(0.5), marked(0.6)}, []float64{0.41, 0.5, 0.55, 0.6, 0.7, 1}, []float64{-1, 0.1, 0.2, 0.4}},
+		"marked within": {[]CalibrationPoint{measured(0.1), marked(0.2), marked(0.3), measured(0.4)}, []float64{0.2, 0.25, 0.3, 0.5}, []float64{-1, 0.1, 0.15, 0.35, 0.4}},
+		"all marked":    {[]CalibrationPoint{marked(0.1), marked(0.2)}, []float64{-1, 0.1, 0.15, 0.2, 1}, nil},
+	} {
+		curve := Calibration{c.points}
+		for _, x := range c.yes {
+			if !curve.Extrapolated(x) {
+				t.Errorf("%s: %v is extrapolated", name, x)
+			}
+		}
+		for _, x := range c.no {
+			if curve.Extrapolated(x) {
+				t.Errorf("%s: %v is measured", name, x)
+			}
+		}
+	}
+}
+
 func TestFPIR(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fpir := math.Pow(10, -rapid.Float64Range(0.01, 12).Draw(t, "exponent"))
@@ -104,7 +131,7 @@ func TestFPIR(t *testing.T) {
 	if got := fpirOf(1e-12, 1_000_000); !(math.Abs(got/1e-6-1) <= 1e-5) { // naive arithmetic is off by 1e-5 … 1e-4 here
 		t.Errorf("fpir of a small rate is %v", got)
 	}
-	if fmrForFPIR(1, 10) != 1 || fpirOf(1, 3) != 1 || fpirOf(0.5, 0) != 0 {
+	if fmrForFPIR(1, 10) != 1 || fpirOf(1, 3) != 1 || fpirOf(0.5, 0) != 0 || fpirOf(1, 0) != 0 {
 		t.Error("the ends are wrong")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -288,11 +289,73 @@ func TestDeadline(t *testing.T) {
 	mustCheck(t, e)
 }
 
+// TestDeadlineOfManyWrites: while fsyncs hang, so that first the writes that await theirs are as many as there may
+// be, or the log must be rotated, no call overstays its deadline.
+func TestDeadlineOfManyWrites(t *testing.T) {
+	for name, c := range map[string]struct {
+		writes   int
+		metadata []byte
+	}{
+		"queue": {writes: maxUnsynced + 10},
+		"log":   {writes: 60, metadata: fmt.Appendf(nil, `{"x":%q}`, strings.Repeat("y", MaxMetadataBytes-8))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := newSlowSync(vfs.NewCrashableMem())
+			e := open(t, testConfig(fs))
+			mustGallery(t, e, "t", "g")
+			fs.hold()
+			var held atomic.Bool
+			held.Store(true)
+			free := func() {
+				if held.Swap(false) {
+					fs.release()
+				}
+			}
+			defer free()
+			watchdog := time.AfterFunc(10*time.Second, free)
+			defer watchdog.Stop()
+			for i := range c.writes {
+				brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				spec := PersonSpec{Templates: []Template{template(1, 0, 0, 0)}, Metadata: c.metadata}
+				_, _, err := e.PutPerson(brief, "t", "g", fmt.Sprint(i), spec)
+				cancel()
+				wantErr(t, err, context.DeadlineExceeded)
+			}
+			if !held.Load() {
+				t.Fatal("a write waited for the disk beyond its deadline")
+			}
+			free()
+			if _, _, err := e.CreateGallery(t.Context(), "t", "after", GallerySpec{}); err != nil {
+				t.Fatal(err)
+			}
+			mustCheck(t, e)
+		})
+	}
+}
+
+// TestPanicGivesTheTurnBack: who recovers from a panic in a write, as a server may, can still write.
+func TestPanicGivesTheTurnBack(t *testing.T) {
+	e := openMem(t)
+	func() {
+		defer func() { _ = recover() }()
+		_ = e.store.update(t.Context(), false, func(*tx) error { panic("oops") })
+	}()
+	brief, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, _, err := e.CreateGallery(brief, "t", "g", GallerySpec{}); err != nil {
+		t.Fatal(err)
+	}
+	mustCheck(t, e)
+}
+
 // slowSync holds the fsyncs of WAL files up between hold and release.
 type slowSync struct {
 	vfs.FS
 	gate sync.RWMutex
 }
+
+// walCategory is what Pebble calls its log.
+const walCategory vfs.DiskWriteCategory = "pebble-wal"
 
 func newSlowSync(fs vfs.FS) *slowSync { return &slowSync{FS: fs} }
 
@@ -302,7 +365,7 @@ func (s *slowSync) release() { s.gate.Unlock() }
 
 func (s *slowSync) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := s.FS.Create(name, c)
-	if err != nil || c != "pebble-wal" {
+	if err != nil || c != walCategory {
 		return f, err
 	}
 	return &slowFile{f, s}, nil

@@ -169,6 +169,94 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
+// TestOpenOnFullDisk: a store whose log must be replayed to tables, on a disk that has no room for them. Open says
+// so, the lock is free, nothing spins, and with room again everything is there.
+func TestOpenOnFullDisk(t *testing.T) {
+	mem, ids := vfs.NewCrashableMem(), map[string]uint64{}
+	e := open(t, testConfig(mem))
+	mustGallery(t, e, "t", "g0")
+	metadata := fmt.Appendf(nil, `{"x":%q}`, strings.Repeat("y", 8000))
+	for i := range 60 { // more than the first memtable
+		p, _, err := e.PutPerson(t.Context(), "t", "g0", fmt.Sprint(i), PersonSpec{Templates: []Template{template(1, 2, 3, 4)}, Metadata: metadata})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[p.ID] = p.Version
+	}
+	all := []*ledger{{acked: ids}}
+	for name, match := range map[string]func(errorfs.Op) bool{"log": isWAL, "table": isTable, "manifest": isManifest, "any": func(errorfs.Op) bool { return true }} {
+		t.Run(name, func(t *testing.T) {
+			failed := 0
+			for n := 0; n < 60; n += 1 + n/4 {
+				image, fail := mem.CrashClone(vfs.CrashCloneCfg{}), &failAfter{match: match}
+				fail.countdown.Store(int64(n))
+				if err := openWithin(t, testConfig(errorfs.Wrap(image, fail))); err != nil {
+					failed++
+					wantErr(t, err, ErrStorageFull)
+					wantErr(t, err, syscall.ENOSPC)
+				}
+				ops := fail.countdown.Load()
+				time.Sleep(5 * time.Millisecond)
+				if again := fail.countdown.Load(); again != ops {
+					t.Errorf("after Open failed, %d operations more", ops-again)
+				}
+				openImage(t, image, all, all)
+			}
+			if failed == 0 {
+				t.Error("nothing failed")
+			}
+		})
+	}
+}
+
+// openWithin opens an engine and closes it again.
+func openWithin(t *testing.T, c Config) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		e, err := Open(c)
+		if err == nil {
+			_ = e.Close()
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("Open does not return")
+		return nil
+	}
+}
+
+// TestOpenNeedsRoom: below a quarter of MinFreeBytes, a store is refused before its log is replayed; one that is
+// in use is still said to be.
+func TestOpenNeedsRoom(t *testing.T) {
+	fs := &sizedFS{FS: vfs.NewMem()}
+	fs.free.Store(1000)
+	c := testConfig(fs)
+	c.MinFreeBytes = 400
+	e := open(t, c)
+	mustGallery(t, e, "t", "g")
+	fs.free.Store(99)
+	_, err := Open(c)
+	wantErr(t, err, ErrInUse)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(c)
+	if wantErr(t, err, ErrStorageFull); !strings.Contains(err.Error(), "no room to open the store") {
+		t.Errorf("it says %q", err)
+	}
+	never := c
+	never.MinFreeBytes = -1
+	if err := open(t, never).Close(); err != nil {
+		t.Error(err)
+	}
+	fs.free.Store(100)
+	mustCheck(t, open(t, c))
+}
+
 func TestStorageFull(t *testing.T) {
 	fs := &sizedFS{FS: vfs.NewMem()}
 	fs.free.Store(1000)

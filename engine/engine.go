@@ -35,7 +35,9 @@ type Engine struct {
 type galleryName struct{ tenant, name string }
 
 // Open opens the store in c.Dir, making it if there is none, and loads its galleries into memory: some
-// dim × 4 bytes a template. Errors: ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, the disk's.
+// dim × 4 bytes a template. Errors: ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, ErrStorageFull (no
+// room to replay the log), ErrStorageFailed (a write failed meanwhile; a few parked goroutines remain until the
+// process ends), the disk's.
 func Open(c Config) (*Engine, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -52,6 +54,7 @@ func Open(c Config) (*Engine, error) {
 	if e.store, err = openStore(c); err != nil {
 		return nil, err
 	}
+	e.store.master = master
 	if err := e.start(); err != nil {
 		return nil, errors.Join(err, e.store.close())
 	}

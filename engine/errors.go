@@ -25,6 +25,8 @@ var (
 
 	// ErrGalleryExists says that a gallery of this name is there with another specification.
 	ErrGalleryExists = errors.New("gallery exists")
+	// ErrGalleriesFull says that the store holds MaxGalleries.
+	ErrGalleriesFull = errors.New("galleries full")
 	// ErrGalleryNotFound says that the tenant has no such gallery.
 	ErrGalleryNotFound = errors.New("gallery not found")
 	// ErrPersonNotFound says that the gallery has no such person.
@@ -147,6 +149,8 @@ var (
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
+	errNoRoomToOpen    = &Error{ErrStorageFull, "the disk has no room to open the store: free some and start again"}
+	errFailedToOpen    = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
 	errOutcomeUnknown  = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
 	errClosed          = &Error{ErrClosed, "the server is shutting down: try again soon"}
 )

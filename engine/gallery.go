@@ -19,7 +19,8 @@ const (
 )
 
 // searcher is what a gallery needs of an index. All of it is safe for concurrent use, and a search sees every
-// change that returned before it began.
+// change that returned before it began. Of what changes while it runs, it may see a part: gallery.search puts that
+// right, whatever the index.
 type searcher interface {
 	Add(label uint32, v []float32) (row uint32, err error)
 	Set(row, label uint32, v []float32) error
@@ -44,6 +45,7 @@ type gallery struct {
 		people    map[string]*member
 		ids       []string // by label; "" is a person who was deleted: labels are not used again, see newLabelLocked
 		templates int
+		changes   changeLog // of rows; not of what open loads
 	}
 }
 
@@ -57,7 +59,7 @@ type member struct {
 
 // CreateGallery makes a gallery. One that is there with an equal specification is returned with created
 // false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrSpaceUnknown,
-// ErrGalleryExists, and those of every write: ErrStorageFull, ErrStorageFailed, ErrOutcomeUnknown, ErrClosed,
+// ErrGalleryExists, ErrGalleriesFull, and those of every write: ErrStorageFull, ErrStorageFailed, ErrOutcomeUnknown, ErrClosed,
 // ctx's.
 func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec GallerySpec) (Gallery, bool, error) {
 	if err := e.enter(ctx); err != nil {
@@ -99,7 +101,7 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 	if err := spec.Policy.Validate(); err != nil {
 		return galleryRecord{}, err
 	}
-	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: spec.Policy.clone()}, nil
+	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy)}, nil
 }
 
 func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, err error) {
@@ -111,7 +113,7 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 		return false, sameSpec(name, have, want)
 	}
 	if e.galleryCount() >= MaxGalleries {
-		return false, refuse(ErrGallerySpec, "the store holds %d galleries, the most there may be", MaxGalleries)
+		return false, refuse(ErrGalleriesFull, "the store holds %d galleries, the most there may be: delete one first", MaxGalleries)
 	}
 	seal, err := e.tenantSealer(t, tenant)
 	if err != nil {
@@ -121,7 +123,7 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 		return false, err
 	}
 	want.Created = fromMillis(t.now)
-	t.set(galleryKey(tenant, name), appendJSONRecord(want))
+	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), want))
 	g, err := e.newGallery(tenant, name, want, seal)
 	if err != nil {
 		return false, err
@@ -131,10 +133,10 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 }
 
 func sameSpec(name string, have, want galleryRecord) error {
-	if have.Space == want.Space && have.Index == want.Index && have.Policy.equal(want.Policy) {
+	if have.Space == want.Space && have.Index == want.Index && have.Policy.policy().equal(want.Policy.policy()) {
 		return nil
 	}
-	return refuse(ErrGalleryExists, "gallery %q is there with another space, index or policy (space %q, index %q): delete it first, or use another name", name, have.Space, have.Index)
+	return refuse(ErrGalleryExists, "gallery %q is there with another space, index or policy (space %q, index %q): use it as it is, or use another name", name, have.Space, have.Index)
 }
 
 // DeleteGallery deletes a gallery with everyone in it. It is let through on a nearly full disk. Errors: ErrID,
@@ -275,7 +277,7 @@ func (g *gallery) info() Gallery {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
-		Policy: g.record.Policy.clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
+		Policy: g.record.Policy.policy().clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
 }
 
 // version is the durable version of a person, 0 if there is none.
@@ -295,8 +297,8 @@ func (g *gallery) touch(id string, version uint64) {
 	g.mu.people[id].version = version
 }
 
-// put makes a person's templates exactly these. Rows are overwritten before any is added or removed, so a
-// search that runs meanwhile finds the person by the old templates, the new, or some of both, never not.
+// put makes a person's templates exactly these. A scan that runs meanwhile may see some rows before and others
+// after, and so miss a template that the person has before and after: search looks again at whom changes names.
 func (g *gallery) put(id string, version uint64, templates int, vectors [][]float32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -304,9 +306,10 @@ func (g *gallery) put(id string, version uint64, templates int, vectors [][]floa
 	m.version = version
 	g.mu.templates += templates - m.templates
 	m.templates = templates
-	if g.index == nil {
+	if g.index == nil || len(m.rows)+len(vectors) == 0 {
 		return
 	}
+	g.mu.changes.note(m.label)
 	shared := min(len(m.rows), len(vectors))
 	for i, v := range vectors[:shared] {
 		must(g.index.Set(m.rows[i], m.label, v))
@@ -326,6 +329,7 @@ func (g *gallery) addTemplate(id string, version uint64, vector []float32) {
 	m.version = version
 	m.templates++
 	g.mu.templates++
+	g.mu.changes.note(m.label)
 	g.addRowsLocked(m, [][]float32{vector})
 }
 
@@ -333,6 +337,7 @@ func (g *gallery) remove(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.mu.people[id]
+	g.mu.changes.note(m.label)
 	for _, row := range m.rows {
 		must(g.index.Remove(row))
 	}
@@ -342,8 +347,7 @@ func (g *gallery) remove(id string) {
 }
 
 // memberLocked finds a person or adds one with a new label. Labels of the deleted are not used again until the
-// store is reopened: a search that runs across the deletion would name the wrong person. That costs 16 bytes a
-// deletion, and the process could make four thousand million people before it must restart.
+// store is reopened: a label is one person, in a search's hits and in changes. That costs 16 bytes a deletion, and the process could make four thousand million people before it must restart.
 func (g *gallery) memberLocked(id string) *member {
 	if m := g.mu.people[id]; m != nil {
 		return m
@@ -368,7 +372,7 @@ func (t *tx) gallery(tenant, name string) (r galleryRecord, found bool, err erro
 	if err != nil || !found {
 		return r, false, err
 	}
-	return r, true, parseJSONRecord(value, &r)
+	return r, true, t.store.openRecord(galleryPlace(tenant, name), value, &r)
 }
 
 func (t *tx) nextGalleryNumber() (uint64, error) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,22 +11,23 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// haltFS stands between Pebble and the disk. Once armed, the first write-side operation that fails halts it:
-// that operation and every later one that would change the disk park their goroutines for good, so Pebble
-// never sees the error it would end the process for (doc.go, "A disk that fails"). Reads go through.
+// haltFS stands between Pebble and the disk. Once the store's lock is held, the first write-side operation that
+// fails halts it: that operation and every later one that would change the disk park their goroutines for good,
+// so Pebble never sees the error that it would end the process for, or, while it opens, try again for ever
+// (doc.go, "A disk that fails"). Reads go through.
 //
-// Parked goroutines are what it costs, until the process ends: a handful of Pebble's, and none of ours waits
-// for them. Alternatives that were tried on paper and lost: returning the error (Logger.Fatalf returns into
-// code that does not expect it: a flush retried on a MANIFEST whose tail is in doubt may delete tables that
-// the durable MANIFEST names); panicking and recovering (rotateWAL's caller then unlocks an unlocked mutex,
-// which no recover catches); runtime.Goexit (the same deferred unlock).
+// Parked goroutines are what it costs, until the process ends: a handful of Pebble's, the one that opens among
+// them, and none of ours waits for them. Alternatives that were tried on paper and lost: returning the error
+// (Logger.Fatalf returns into code that does not expect it: a flush retried on a MANIFEST whose tail is in doubt
+// may delete tables that the durable MANIFEST names); panicking and recovering (rotateWAL's caller then unlocks
+// an unlocked mutex, which no recover catches); runtime.Goexit (the same deferred unlock).
 type haltFS struct {
 	vfs.FS
-	armed  atomic.Bool
+	admit  func() error  // called once the lock is held; an error gives it up again
+	armed  atomic.Bool   // the lock is held: failures halt
+	opened atomic.Bool   // Pebble's Open has returned
 	halted chan struct{} // closed by the first failure
-	notify func(error)   // called once, by the goroutine that failed
-
-	logSyncs atomic.Int64 // fsyncs of Pebble's log: writers should share them
+	notify func(error)   // called once, by the goroutine that failed, if opened
 
 	mu struct {
 		sync.Mutex
@@ -34,15 +36,12 @@ type haltFS struct {
 	}
 }
 
-func newHaltFS(fs vfs.FS, notify func(error)) *haltFS {
-	return &haltFS{FS: fs, halted: make(chan struct{}), notify: notify}
+func newHaltFS(fs vfs.FS, admit func() error, notify func(error)) *haltFS {
+	return &haltFS{FS: fs, admit: admit, halted: make(chan struct{}), notify: notify}
 }
 
 // Unwrap returns the file system beneath.
 func (f *haltFS) Unwrap() vfs.FS { return f.FS }
-
-// arm makes failures halt; until then, while the store is being opened, they are returned.
-func (f *haltFS) arm() { f.armed.Store(true) }
 
 // halt stops all writing. It returns at once; the first cause is kept.
 func (f *haltFS) halt(cause error) {
@@ -53,9 +52,16 @@ func (f *haltFS) halt(cause error) {
 		close(f.halted)
 	}
 	f.mu.Unlock()
-	if first {
+	if first && f.opened.Load() { // before, openPebble returns it
 		f.notify(cause)
 	}
+}
+
+// cause is what halted f, nil if nothing did.
+func (f *haltFS) cause() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.cause
 }
 
 func (f *haltFS) isHalted() bool {
@@ -108,6 +114,10 @@ func (f *haltFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errLock, err)
 	}
+	if err := f.admit(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	f.armed.Store(true)
 	once := &onceCloser{close: sync.OnceValue(l.Close)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -120,7 +130,7 @@ type onceCloser struct{ close func() error }
 func (c *onceCloser) Close() error { return c.close() }
 
 // open runs an operation that makes a file for writing and wraps the file.
-func (f *haltFS) open(what string, c vfs.DiskWriteCategory, op func() (vfs.File, error)) (vfs.File, error) {
+func (f *haltFS) open(what string, op func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
 	err := f.change(what, func() (err error) {
 		file, err = op()
@@ -129,27 +139,27 @@ func (f *haltFS) open(what string, c vfs.DiskWriteCategory, op func() (vfs.File,
 	if err != nil {
 		return nil, err
 	}
-	return &haltFile{File: file, fs: f, isLog: c == logCategory}, nil
+	return &haltFile{File: file, fs: f}, nil
 }
 
 // Create implements vfs.FS.
 func (f *haltFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open("create", c, func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.open("create", func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 // OpenReadWrite implements vfs.FS.
 func (f *haltFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return f.open("open", c, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, opts...) })
+	return f.open("open", func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, opts...) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (f *haltFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open("reuse", c, func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
+	return f.open("reuse", func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
 }
 
 // OpenDir implements vfs.FS; directories are opened to be synced.
 func (f *haltFS) OpenDir(name string) (vfs.File, error) {
-	return f.open("open folder", "", func() (vfs.File, error) { return f.FS.OpenDir(name) })
+	return f.open("open folder", func() (vfs.File, error) { return f.FS.OpenDir(name) })
 }
 
 // Link implements vfs.FS.
@@ -183,15 +193,20 @@ func (f *haltFS) RemoveAll(name string) error {
 	return f.FS.RemoveAll(name)
 }
 
+// GetDiskUsage implements vfs.FS. A file system that cannot tell is no failure of the store's.
+func (f *haltFS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	usage, err := f.FS.GetDiskUsage(path)
+	if err != nil {
+		return usage, vfs.ErrUnsupported // the one error that Pebble does not report as its own
+	}
+	return usage, nil
+}
+
 // haltFile is a file opened for writing, or a folder. Preallocate and Prefetch are advice: their errors pass.
 type haltFile struct {
 	vfs.File
-	fs    *haltFS
-	isLog bool
+	fs *haltFS
 }
-
-// logCategory is what Pebble calls its write-ahead log.
-const logCategory vfs.DiskWriteCategory = "pebble-wal"
 
 // Write implements vfs.File.
 func (h *haltFile) Write(p []byte) (n int, err error) {
@@ -212,20 +227,10 @@ func (h *haltFile) WriteAt(p []byte, off int64) (n int, err error) {
 }
 
 // Sync implements vfs.File.
-func (h *haltFile) Sync() error {
-	if h.isLog {
-		h.fs.logSyncs.Add(1)
-	}
-	return h.fs.change("sync", h.File.Sync)
-}
+func (h *haltFile) Sync() error { return h.fs.change("sync", h.File.Sync) }
 
 // SyncData implements vfs.File.
-func (h *haltFile) SyncData() error {
-	if h.isLog {
-		h.fs.logSyncs.Add(1)
-	}
-	return h.fs.change("sync", h.File.SyncData)
-}
+func (h *haltFile) SyncData() error { return h.fs.change("sync", h.File.SyncData) }
 
 // SyncTo implements vfs.File.
 func (h *haltFile) SyncTo(length int64) (full bool, err error) {

@@ -18,7 +18,7 @@ func (e *Engine) load() error {
 	for _, g := range e.mu.galleries {
 		people, templates = people+len(g.mu.people), templates+g.mu.templates
 	}
-	e.log.Info("store loaded", "galleries", len(e.mu.galleries), "people", people, "templates", templates, "duration", time.Since(begin))
+	e.log.Info("store loaded", "galleries", len(e.mu.galleries), "people", people, "templates", templates, "ms", time.Since(begin).Milliseconds())
 	return nil
 }
 
@@ -40,10 +40,11 @@ func (e *Engine) loadKeys() error {
 	prefix := []byte{prefixAPIKey}
 	return e.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
 		r := new(keyRecord)
-		if err := parseJSONRecord(v, r); err != nil {
+		id := fmt.Sprintf("%x", k[1:])
+		if err := e.store.openRecord(keyPlace(id), v, r); err != nil {
 			return false, err
 		}
-		if fmt.Sprintf("%x", k[1:]) != r.ID {
+		if id != r.ID {
 			return false, fmt.Errorf("%w: API key record under another id", ErrCorrupt)
 		}
 		e.mu.keys[r.ID] = r
@@ -55,10 +56,10 @@ func (e *Engine) loadGalleries() error {
 	prefix := []byte{prefixGallery}
 	return e.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
 		var r galleryRecord
-		if err := parseJSONRecord(v, &r); err != nil {
+		tenant, name, ok := strings.Cut(string(k[1:]), "\x00")
+		if err := e.store.openRecord(galleryPlace(tenant, name), v, &r); err != nil {
 			return false, err
 		}
-		tenant, name, ok := strings.Cut(string(k[1:]), "\x00")
 		seal := e.mu.sealers[tenant]
 		if !ok || seal == nil || checkNames(tenant, name) != nil {
 			return false, fmt.Errorf("%w: gallery record without its tenant", ErrCorrupt)

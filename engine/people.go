@@ -143,6 +143,9 @@ func (e *Engine) Person(ctx context.Context, tenant, gallery, id string) (Person
 	return r.person(id), nil
 }
 
+// maxPageBytes ends a page of people early: a thousand with full metadata would be 16 MB.
+const maxPageBytes = 8 << 20
+
 // People returns up to limit people by id (bytewise), after the cursor's place, and the cursor of the next
 // page, "" at the end; limit 0 is DefaultListLimit. Who is there from the first page to the last is listed once,
 // whatever changes meanwhile; who comes or goes meanwhile may be. Errors: ErrID, ErrLimit, ErrCursor,
@@ -183,10 +186,12 @@ func (e *Engine) page(ctx context.Context, g *gallery, after string, limit int) 
 		lower = append(personKey(g.record.Number, after), 0) // the first key after it
 	}
 	people = []Person{}
+	size := 0
 	err = e.store.each(lower, prefixEnd(prefix), func(key, value []byte) (bool, error) {
-		if more = len(people) == limit; more {
+		if more = len(people) == limit || size > maxPageBytes; more {
 			return false, nil
 		}
+		size += len(value)
 		id := string(key[len(prefix):])
 		r, err := g.openPerson(id, value)
 		if err != nil {

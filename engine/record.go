@@ -111,20 +111,45 @@ func (r *personRecord) person(id string) Person {
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// galleryRecord is the JSON under a gallery's key.
+// galleryRecord is the JSON under a gallery's key. The structs of JSON records are the disk's, apart from those of
+// the API: their JSON names are format 1, which testdata/format-1 holds.
 type galleryRecord struct {
-	Number  uint64    `json:"number"`
-	Space   string    `json:"space"`
-	Dim     int       `json:"dim"`
-	Index   string    `json:"index"`
-	Policy  Policy    `json:"policy,omitzero"`
-	Created time.Time `json:"created"`
+	Number  uint64       `json:"number"`
+	Space   string       `json:"space"`
+	Dim     int          `json:"dim"`
+	Index   string       `json:"index"`
+	Policy  policyRecord `json:"policy,omitzero"`
+	Created time.Time    `json:"created"`
 }
+
+// policyRecord is a Policy in a galleryRecord.
+type policyRecord struct {
+	FMR        *float64 `json:"fmr,omitempty"`
+	FPIR       *float64 `json:"fpir,omitempty"`
+	Similarity *float64 `json:"similarity,omitempty"`
+	Cosine     *float64 `json:"cosine,omitempty"`
+}
+
+func recordOfPolicy(p Policy) policyRecord { return policyRecord(p.clone()) }
+
+// policy is the record as the API has it; the numbers are shared.
+func (r policyRecord) policy() Policy { return Policy(r) }
 
 // keyRecord is the JSON under an API key's key.
 type keyRecord struct {
-	Key
-	Hash []byte `json:"hash"` // SHA-256 of the secret part
+	ID       string    `json:"id"`
+	Tenant   string    `json:"tenant"`
+	Role     string    `json:"role"`
+	Operator bool      `json:"operator,omitempty"`
+	Label    string    `json:"label,omitempty"`
+	Created  time.Time `json:"created"`
+	Revoked  time.Time `json:"revoked,omitzero"`
+	Hash     []byte    `json:"hash"` // SHA-256 of the secret part
+}
+
+// key is the record as clients see it.
+func (r *keyRecord) key() Key {
+	return Key{ID: r.ID, Tenant: r.Tenant, Role: Role(r.Role), Operator: r.Operator, Label: r.Label, Created: r.Created, Revoked: r.Revoked}
 }
 
 const jsonRecordVersion = 1

@@ -21,6 +21,8 @@ const (
 	kindDataKey     = "data-key"
 	kindPerson      = "person"
 	kindTemplate    = "template"
+	kindAPIKey      = "api-key"
+	kindGallery     = "gallery"
 )
 
 // place says where a sealed value belongs; a value opens only in its place.
@@ -83,6 +85,25 @@ func (s *sealer) open(dst []byte, p place, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: sealed %s does not open in its place", ErrCorrupt, p.kind)
 	}
 	return plain, nil
+}
+
+func keyPlace(id string) place { return place{kind: kindAPIKey, person: id} }
+
+func galleryPlace(tenant, name string) place {
+	return place{kind: kindGallery, tenant: tenant, person: name}
+}
+
+// sealRecord seals what says who may do what, not to hide it but so that nobody without the master key can add a
+// key, or turn a gallery's policy or number.
+func (s *store) sealRecord(p place, v any) []byte { return s.master.seal(p, appendJSONRecord(v)) }
+
+// openRecord is the inverse of sealRecord. Errors: ErrCorrupt.
+func (s *store) openRecord(p place, value []byte, v any) error {
+	plain, err := s.master.open(nil, p, value)
+	if err != nil {
+		return err
+	}
+	return parseJSONRecord(plain, v)
 }
 
 func randomBytes(n int) []byte {

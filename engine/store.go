@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,12 +22,14 @@ import (
 
 // store is Pebble with the write path of doc.go (W1 to W5). Safe for concurrent use.
 type store struct {
+	master *sealer // of records that are not a tenant's
 	db  *pebble.DB
 	fs  *haltFS
 	now func() time.Time
 
-	// turn holds one token: who has it may validate and hand over a write. A channel, so that waiting for it
-	// ends with the caller's context or with a halt, in which case the token is never given back.
+	// turn holds one token: who has it may validate and hand over a write, and it goes with the write to
+	// applyLoop. A channel, so that waiting for it ends with the caller's context or with a halt, in which case
+	// the token is never given back.
 	turn chan struct{}
 	seq  uint64                 // of the last write handed over; owned by who has the turn
 	last atomic.Pointer[commit] // the last write handed over
@@ -42,7 +45,6 @@ type store struct {
 type commit struct {
 	batch    *pebble.Batch
 	remember func()        // changes memory; nil if there is nothing to change
-	applied  chan struct{} // closed when the batch is visible in Pebble
 	done     chan struct{} // closed when it is durable and in memory
 }
 
@@ -73,7 +75,7 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 	// background work could hold up a reader. Point reads and lists are rare here.
 	o.Experimental.ReadSamplingMultiplier = -1
 	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { l.log.Error("store: background work failed", "error", err) },
+		BackgroundError: l.backgroundError,
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log.Error("store: data corruption", "info", i.String()) },
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { l.log.Warn("store: writes stall", "reason", i.Reason) },
 		DiskSlow:        func(i pebble.DiskSlowInfo) { l.log.Warn("store: disk slow", "info", i.String()) },
@@ -86,38 +88,87 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 	return o
 }
 
-// openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat, the disk's.
+// openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat,
+// ErrStorageFull, ErrStorageFailed, the disk's.
 func openStore(c Config) (*store, error) {
 	s := &store{now: c.Now, turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
-	s.fs = newHaltFS(c.FS, func(err error) { c.Logger.Error("store: a disk write failed; writes stop until restart", "error", err) })
 	dir := c.FS.PathJoin(c.Dir, "store")
+	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
+	s.fs = newHaltFS(c.FS, s.roomToOpen, func(err error) {
+		c.Logger.Error("store: a disk write failed; writes stop until restart", "error", err)
+	})
 	if err := checkPebbleFormat(dir, c.FS); err != nil {
 		return nil, err
 	}
-	if err := s.openPebble(dir, pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs})); err != nil {
+	db, err := s.openPebble(dir, pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs}))
+	if err != nil {
 		return nil, err
 	}
-	s.fs.arm()
-	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
+	s.db = db
 	s.wg.Go(s.applyLoop)
 	s.wg.Go(s.syncLoop)
 	return s, nil
 }
 
-func (s *store) openPebble(dir string, o *pebble.Options) (err error) {
+// roomToOpen refuses a disk that has not the room to replay the log. It is asked once the lock is held, so that
+// a store in use answers ErrInUse, and before the log is read.
+func (s *store) roomToOpen() error {
+	if s.disk.check(true) != nil {
+		return errNoRoomToOpen
+	}
+	return nil
+}
+
+// openPebble opens Pebble in a goroutine of its own, which a disk that fails meanwhile parks (haltFS): Pebble
+// would answer a flush that fails while it replays its log by trying again, at once and for ever.
+func (s *store) openPebble(dir string, o *pebble.Options) (*pebble.DB, error) {
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() { // ends with Pebble's Open, or parks in it
+		db, err := s.openPebbleHere(dir, o)
+		done <- opened{db, err}
+	}()
+	var r opened
+	select {
+	case r = <-done:
+		s.fs.opened.Store(true)
+	case <-s.fs.halted:
+	}
+	if cause := s.fs.cause(); cause != nil {
+		return nil, errors.Join(openFailed(cause), s.fs.releaseLocks())
+	}
+	return r.db, r.err
+}
+
+func openFailed(cause error) error {
+	if isFull(cause) {
+		return fmt.Errorf("%w (%w)", errNoRoomToOpen, cause)
+	}
+	return fmt.Errorf("%w (%w)", errFailedToOpen, cause)
+}
+
+func isFull(err error) bool { return vfs.IsNoSpaceError(err) || errors.Is(err, syscall.EDQUOT) }
+
+func (s *store) openPebbleHere(dir string, o *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil { // Pebble panics on some disk errors while it opens
 			err = errors.Join(fmt.Errorf("engine: open store: %v", r), s.fs.releaseLocks())
 		}
 	}()
-	s.db, err = pebble.Open(dir, o)
+	db, err = pebble.Open(dir, o)
 	if _, noFile := errors.AsType[*fs.PathError](err); errors.Is(err, errLock) && !noFile {
-		return fmt.Errorf("%w (%w)", ErrInUse, err)
+		return nil, fmt.Errorf("%w (%w)", ErrInUse, err)
+	}
+	if isFull(err) { // before the lock was held
+		return nil, openFailed(err)
 	}
 	if err != nil {
-		return fmt.Errorf("engine: open store: %w", err)
+		return nil, fmt.Errorf("engine: open store: %w", err)
 	}
-	return nil
+	return db, nil
 }
 
 // checkPebbleFormat recognises a store of a newer Pebble; everything else is left to pebble.Open. Pebble has
@@ -138,19 +189,34 @@ func (s *store) update(ctx context.Context, removal bool, validate func(*tx) err
 	if err := s.takeTurn(ctx, removal); err != nil {
 		return err
 	}
+	c, handedOver, err := s.stage(ctx, validate)
+	unsettled := s.settle(ctx, c)
+	if handedOver && unsettled != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errOutcomeUnknown, unsettled)
+	}
+	return cmp.Or(unsettled, err)
+}
+
+// stage runs validate and hands over what it staged. c is what the caller must wait for before it answers: its
+// own write, or the last of those that validate saw. REQUIRES: the turn, which is given back: here, also if
+// validate panics, or by applyLoop.
+func (s *store) stage(ctx context.Context, validate func(*tx) error) (c *commit, handedOver bool, err error) {
 	t := &tx{store: s, batch: s.db.NewBatch(), now: s.now().UnixMilli(), seq: s.seq + 1}
-	err := validate(t)
-	ended := ctx.Err()
-	if err == nil && ended == nil && !t.batch.Empty() {
-		return s.commit(ctx, t)
+	defer func() {
+		if !handedOver {
+			must(t.batch.Close())
+			<-s.turn
+		}
+	}()
+	err = validate(t)
+	if ended := ctx.Err(); ended != nil {
+		return nil, false, ended
 	}
-	seen := s.last.Load()
-	<-s.turn
-	must(t.batch.Close())
-	if unsettled := cmp.Or(ended, s.settle(ctx, seen)); unsettled != nil {
-		return unsettled
+	if err != nil || t.batch.Empty() {
+		return s.last.Load(), false, err
 	}
-	return err
+	c, handedOver = s.handOver(t), true
+	return c, true, nil
 }
 
 func (s *store) takeTurn(ctx context.Context, removal bool) error {
@@ -173,10 +239,11 @@ func (s *store) takeTurn(ctx context.Context, removal bool) error {
 	}
 }
 
-// commit hands a staged write over and waits for it. REQUIRES: the turn, which it gives back.
-func (s *store) commit(ctx context.Context, t *tx) error {
+// handOver passes a staged write, and the turn with it, to applyLoop. It does not wait: who has the turn finds
+// applyLoop ready, or halted.
+func (s *store) handOver(t *tx) *commit {
 	t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
-	c := &commit{batch: t.batch, remember: t.remember, applied: make(chan struct{}), done: make(chan struct{})}
+	c := &commit{batch: t.batch, remember: t.remember, done: make(chan struct{})}
 	s.seq = t.seq
 	s.last.Store(c) // before the batch is visible: whoever reads it finds what to wait for
 	for _, f := range t.onHandOver {
@@ -185,18 +252,8 @@ func (s *store) commit(ctx context.Context, t *tx) error {
 	select {
 	case s.toApply <- c:
 	case <-s.fs.halted: // the turn is kept: nobody writes again
-		return errStorageFailed
 	}
-	select {
-	case <-c.applied:
-		<-s.turn
-	case <-s.fs.halted:
-	}
-	err := s.settle(ctx, c)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", errOutcomeUnknown, err)
-	}
-	return err
+	return c
 }
 
 // settle waits until a write is durable and in memory; nil is no write. Errors: ErrStorageFailed, ctx's.
@@ -219,8 +276,9 @@ func (s *store) settle(ctx context.Context, c *commit) error {
 	}
 }
 
-// applyLoop makes writes visible, one at a time, in order. It is a goroutine of its own because a halt may
-// park it in the middle of a WAL rotation.
+// applyLoop makes writes visible, one at a time, in order, and gives each one's turn back, unless the store is
+// halted: then nobody writes again. It is a goroutine of its own because a slow disk may hold it up, and a halt
+// park it, in the middle of a WAL rotation, which is no reason for a caller to overstay its deadline.
 func (s *store) applyLoop() {
 	defer close(s.toSync)
 	for c := range s.toApply {
@@ -228,8 +286,8 @@ func (s *store) applyLoop() {
 			s.fs.halt(fmt.Errorf("apply: %w", err))
 			return
 		}
-		close(c.applied)
-		s.toSync <- c
+		s.toSync <- c // waits while maxUnsynced writes wait for their fsync
+		<-s.turn
 	}
 }
 
@@ -348,14 +406,20 @@ func (l *storeLogger) Errorf(format string, args ...any) {
 	l.log.Error("store: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf implements pebble.Logger. While the store is being opened it returns: Pebble's Open returns the error
-// as well.
+// Fatalf implements pebble.Logger.
 func (l *storeLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
-	if !l.fs.armed.Load() {
-		l.log.Error("store: " + err.Error())
+	l.fs.halt(fmt.Errorf(format, args...))
+	park()
+}
+
+// backgroundError hears of a flush or compaction that failed, and will be tried again at once. An open store can
+// live with that: failed writes halt before it is called. One that is being opened cannot, for Pebble waits for
+// the flush of what it replayed.
+func (l *storeLogger) backgroundError(err error) {
+	if l.fs.opened.Load() {
+		l.log.Error("store: background work failed", "error", err)
 		return
 	}
-	l.fs.halt(err)
+	l.fs.halt(fmt.Errorf("background work: %w", err))
 	park()
 }

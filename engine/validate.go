@@ -38,10 +38,15 @@ func checkNames(tenant, gallery string) error {
 
 func checkPersonID(id string) error {
 	if len(id) == 0 || len(id) > MaxIDBytes || !utf8.ValidString(id) ||
-		strings.ContainsFunc(id, unicode.IsControl) || strings.TrimSpace(id) != id {
-		return refuse(ErrID, "the person id is not acceptable: use 1 to %d bytes of UTF-8 without control characters, no space at either end", MaxIDBytes)
+		strings.ContainsFunc(id, isUnseen) || strings.TrimSpace(id) != id || id == "." || id == ".." { // dots: clients and proxies fold them
+		return refuse(ErrID, "the person id is not acceptable: use 1 to %d bytes of UTF-8 without control characters, no space at either end, not . or ..", MaxIDBytes)
 	}
 	return nil
+}
+
+// isUnseen holds for control characters, and for those that turn the direction of text so that one id reads as another.
+func isUnseen(r rune) bool {
+	return unicode.IsControl(r) || '\u202a' <= r && r <= '\u202e' || '\u2066' <= r && r <= '\u2069'
 }
 
 // compactMetadata checks that metadata is a JSON object and drops the spaces between tokens. nil, and JSON

@@ -1,4 +1,4 @@
-// Package http serves the native API of the design over fasthttp: it parses, authenticates, bounds and
+// Package http serves the native API over fasthttp: it parses, authenticates, bounds and
 // translates to one call of the engine, and decides nothing about faces.
 //
 //	conn ─▶ listener   open connections, file descriptors             → 503 and close

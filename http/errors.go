@@ -39,6 +39,7 @@ var sentinels = []sentinel{
 	{engine.ErrGalleryNotFound, codeGalleryNotFound, nil},
 	{engine.ErrPersonNotFound, codePersonNotFound, nil},
 	{engine.ErrKeyNotFound, codeKeyNotFound, nil},
+	{engine.ErrGalleriesFull, codeGalleriesFull, nil},
 	{engine.ErrTemplateCount, codeBadRequest, nil},
 	{engine.ErrTemplatesFull, codeTemplatesFull, nil},
 	{engine.ErrTemplateLength, codeTemplateLength, nil},

@@ -164,6 +164,9 @@ func decodeMultipart(body []byte, boundary string, fields []field) error {
 	}
 	form := slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return f.text == nil && f.file == nil })
 	count := map[string]int{}
+	if !bytes.Contains(body, []byte("--"+boundary+"--")) { // the reader would take a form cut in a part's header for its end
+		return fail(codeBadMultipart, "the form is cut short: its last boundary is missing")
+	}
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for range maxParts {
 		part, err := reader.NextRawPart()

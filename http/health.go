@@ -2,6 +2,9 @@ package http
 
 import (
 	_ "embed"
+	"errors"
+
+	"mien/engine"
 )
 
 // openapi is the document of the native API, written by hand.
@@ -15,16 +18,17 @@ func (s *Server) document(*request) (reply, error) {
 
 // statusBody is the answer of /healthz and /readyz.
 type statusBody struct {
-	Status  string   `json:"status"`            // "ok", "unavailable"
-	Reasons []string `json:"reasons,omitempty"` // why it is unavailable
+	Status  string   `json:"status"`            // "ok", "degraded": reads work, "unavailable"
+	Reasons []string `json:"reasons,omitempty"` // why it is not ok
 }
 
 func (s *Server) health(*request) (reply, error) {
 	return reply{status: 200, value: statusBody{Status: "ok"}}, nil
 }
 
-// ready says whether this server should be sent requests. Its reasons are for an operator; the cause of an
-// unusable store is in the log.
+// ready says whether this server should be sent requests. A full disk is no reason to take it away: searches and
+// verifications work, and to lose them for the sake of writes would turn a warning into an outage. Its reasons are for
+// an operator; the cause of an unusable store is in the log.
 func (s *Server) ready(r *request) (reply, error) {
 	var reasons []string
 	if s.draining.Load() {
@@ -33,9 +37,13 @@ func (s *Server) ready(r *request) (reply, error) {
 	if s.cfg.Extractor == nil {
 		reasons = append(reasons, "the models are not loaded")
 	}
-	if err := s.engine.Ready(); err != nil {
+	err := s.engine.Ready()
+	if err != nil {
 		reasons = append(reasons, s.problemOf(err).detail)
 		s.logFailure(r, err)
+	}
+	if len(reasons) == 1 && errors.Is(err, engine.ErrStorageFull) {
+		return reply{status: 200, value: statusBody{"degraded", reasons}}, nil
 	}
 	if len(reasons) > 0 {
 		return reply{status: 503, value: statusBody{"unavailable", reasons}}, nil

@@ -3,6 +3,7 @@ package http
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -120,7 +121,7 @@ func (s *subject) selection() extract.Select {
 	return extract.SelectOne
 }
 
-// decodeTemplate decodes T of the design: {"space": "…", "f32": base64 of little-endian float32[dim]}.
+// decodeTemplate decodes a template: {"space": "…", "f32": base64 of little-endian float32[dim]}.
 func decodeTemplate(raw []byte, at string) (engine.Template, error) {
 	t := engine.Template{Source: "template"}
 	var data []byte
@@ -145,7 +146,7 @@ func decodeTemplate(raw []byte, at string) (engine.Template, error) {
 	return t, nil
 }
 
-// templateBody is T of the design in an answer.
+// templateBody is a template in an answer.
 type templateBody struct {
 	Space string `json:"space"`
 	F32   []byte `json:"f32"` // encoding/json makes it base64
@@ -195,6 +196,9 @@ func (r *request) resolve(sub *subject) ([]engine.Template, []extract.Face, erro
 	if len(sub.photos) == 0 {
 		return sub.templates, nil, nil
 	}
+	if err := r.precheck(); err != nil {
+		return nil, nil, err
+	}
 	faces, err := r.extractAll(sub.photos, sub.selection())
 	if err != nil {
 		return nil, nil, err
@@ -205,6 +209,23 @@ func (r *request) resolve(sub *subject) ([]engine.Template, []extract.Face, erro
 		templates[i] = engine.Template{Space: space.ID, Vector: f.Template, Source: "image"}
 	}
 	return templates, faces, nil
+}
+
+// precheck refuses what the engine would refuse of the path, before photos cost what they cost.
+func (r *request) precheck() error {
+	if len(r.params) > 0 {
+		if _, err := r.server.engine.Gallery(r.ctx, r.key.Tenant, r.params[0]); err != nil {
+			return err
+		}
+	}
+	if len(r.params) < 2 {
+		return nil
+	}
+	_, err := r.server.engine.Person(r.ctx, r.key.Tenant, r.params[0], r.params[1])
+	if errors.Is(err, engine.ErrPersonNotFound) && r.route.op == "putPerson" {
+		return nil
+	}
+	return err
 }
 
 // extractAll returns the one face of each photo.

@@ -209,12 +209,18 @@ func wrongType(raw []byte, at, want string) error {
 	return fail(codeBadJSON, "%q must be %s, not %s", at, want, got)
 }
 
+// maxText bounds strings that are names and labels: they come back in answers.
+const maxText = 256
+
 func takeString(dst *string) func([]byte, string) error {
 	return func(raw []byte, at string) error {
 		if raw[0] != '"' {
 			return wrongType(raw, at, "a string")
 		}
 		s, err := unquote(raw)
+		if err == nil && len(s) > maxText {
+			return fail(codeBadRequest, "%q has %d bytes; %d are allowed", at, len(s), maxText)
+		}
 		*dst = string(s)
 		return err
 	}

@@ -378,6 +378,7 @@ func TestBrokenRequests(t *testing.T) {
 		"garbage":       {"hello\r\n\r\n", codeBadRequest},
 		"no host":       {"GET /healthz HTTP/1.1\r\n\r\n", codeBadRequest},
 		"two lengths":   {h.head("POST", "/v1/compare", "Content-Length: 1", "Content-Length: 2") + "xx", codeBadRequest},
+		"both framings": {h.head("POST", "/v1/compare", jsonType, "Content-Length: 3", "Transfer-Encoding: chunked") + "2\r\n{}\r\n0\r\n\r\n", codeBadRequest},
 		"coding":        {h.head("POST", "/v1/compare", "Transfer-Encoding: gzip"), codeBadRequest},
 		"large header":  {h.head("GET", "/healthz", "X: "+strings.Repeat("x", 20<<10)), codeHeaderTooLarge},
 		"chunk size":    {chunked + "zz\r\n", codeBadRequest},
@@ -649,4 +650,39 @@ func (h *harness) pipeline(n int) (created int64) {
 		}
 	}
 	return created
+}
+
+// A large answer is charged to the byte budget until its client has taken it, and given back then, or when the client
+// leaves.
+func TestAnswerBudget(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.MaxBodyBytes, c.MaxBodyBytesInFlight = 128<<10, 12<<20 })
+	h.want(201, call{method: "PUT", path: "/v1/galleries/staff"})
+	for i := range 600 { // more than fit into one page
+		h.want(201, call{method: "PUT", path: fmt.Sprintf("/v1/galleries/staff/people/p%d", i),
+			body: fmt.Appendf(nil, `{"metadata":{"note":%q},"templates":[%s]}`, strings.Repeat("<", 16000), templateJSON(vector(1, 16)))})
+	}
+	const list = "/v1/galleries/staff/people?limit=1000"
+	used := func(want func(int64) bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !want(h.server.budget.used.Load()); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d bytes are charged", h.server.budget.used.Load())
+			}
+		}
+	}
+	none := func(n int64) bool { return n == 0 }
+	size := int64(len(h.want(200, call{method: "GET", path: list}).body))
+	if size < 8<<20 || size > 9<<20 {
+		t.Fatalf("a page of %d bytes", size)
+	}
+	used(none)
+	w := h.dial() // asks and does not read: what the sockets' buffers do not take stays with the server
+	w.send("%s", h.head("GET", list))
+	used(func(n int64) bool { return n == size })
+	second := h.dial()
+	second.send("%s", h.head("GET", list))
+	second.refused(codeOverloaded)
+	_ = w.Close()
+	_ = second.Close()
+	used(none)
 }

@@ -22,12 +22,14 @@ func (s *Server) logRequest(r *request, resp *fasthttp.Response) {
 		slog.String("method", clip(r.method)),
 		slog.String("route", pattern),
 		slog.Int("status", resp.StatusCode()),
-		slog.Duration("duration", time.Since(r.start)),
+		slog.String("code", string(r.code)),
+		slog.Float64("ms", float64(time.Since(r.start).Microseconds())/1000),
+		slog.String("client", r.fc.RemoteIP().String()),
 		slog.String("tenant", r.key.Tenant),
 		slog.String("key", r.key.ID),
 		slog.String("request_id", r.id),
 		slog.Int("bytes_in", max(r.length, int(r.reserved))),
-		slog.Int("bytes_out", len(resp.Body())),
+		slog.Int("bytes_out", max(resp.Header.ContentLength(), len(bodyOf(resp)))),
 	)
 }
 
@@ -58,4 +60,12 @@ func (r *request) context() context.Context {
 		return r.ctx
 	}
 	return r.server.base
+}
+
+// bodyOf is the body in memory; asking a stream for its body would read it.
+func bodyOf(resp *fasthttp.Response) []byte {
+	if resp.IsBodyStream() {
+		return nil
+	}
+	return resp.Body()
 }

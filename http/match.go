@@ -1,7 +1,9 @@
 package http
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"mien/engine"
 	"mien/extract"
@@ -21,13 +23,13 @@ func foundFace(faces []extract.Face) *faceBody {
 	return &faceBody{Box: faces[0].Box, Score: faces[0].Score}
 }
 
-// probe decodes and resolves the one face that a request asks about, with further fields.
-func (r *request) probe(more ...field) (engine.Template, *faceBody, error) {
+// probe decodes and resolves the one face that a request asks about, its policy and further fields.
+func (r *request) probe(policy *engine.Policy, more ...field) (engine.Template, *faceBody, error) {
 	var sub subject
-	if err := r.decode(append(sub.one(), more...)); err != nil {
+	if err := r.decode(slices.Concat(sub.one(), policyFields(policy), more)); err != nil {
 		return engine.Template{}, nil, err
 	}
-	if err := sub.check("image", "template"); err != nil {
+	if err := cmp.Or(sub.check("image", "template"), policy.Validate()); err != nil {
 		return engine.Template{}, nil, err
 	}
 	templates, faces, err := r.resolve(&sub)
@@ -39,7 +41,7 @@ func (r *request) probe(more ...field) (engine.Template, *faceBody, error) {
 
 func (s *Server) verify(r *request) (reply, error) {
 	var policy engine.Policy
-	probe, face, err := r.probe(policyFields(&policy)...)
+	probe, face, err := r.probe(&policy)
 	if err != nil {
 		return reply{}, err
 	}
@@ -63,9 +65,9 @@ func (s *Server) duplicates(r *request) (reply, error) { return r.search(s.engin
 func (r *request) search(find search) (reply, error) {
 	var o engine.IdentifyOptions
 	var exact bool // every search is exact today
-	probe, face, err := r.probe(append(policyFields(&o.Policy),
+	probe, face, err := r.probe(&o.Policy,
 		field{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
-		field{name: "exact", json: takeBool(&exact), text: textBool(&exact)})...)
+		field{name: "exact", json: takeBool(&exact), text: textBool(&exact)})
 	if err != nil {
 		return reply{}, err
 	}
@@ -117,6 +119,9 @@ func (s *Server) compare(r *request) (reply, error) {
 		if err := d.check(); err != nil {
 			return reply{}, err
 		}
+	}
+	if err := policy.Validate(); err != nil {
+		return reply{}, err
 	}
 	both.photos = append(source.photos, target.photos...)
 	if len(both.photos) == 0 && both.sel != "" {

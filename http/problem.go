@@ -38,6 +38,7 @@ const (
 
 	codeRequestTimeout code = "request_timeout"
 	codeGalleryExists  code = "gallery_exists"
+	codeGalleriesFull  code = "galleries_full"
 	codeSpaceMismatch  code = "space_mismatch"
 	codeSpaceUnknown   code = "space_unknown"
 	codeTemplatesFull  code = "templates_full"
@@ -91,6 +92,7 @@ var codes = map[code]struct {
 
 	codeRequestTimeout: {408, "The request did not arrive in time"},
 	codeGalleryExists:  {409, "The gallery is already there"},
+	codeGalleriesFull:  {409, "The store has all galleries it may have"},
 	codeSpaceMismatch:  {409, "The embedding spaces differ"},
 	codeSpaceUnknown:   {409, "The embedding space is unknown here"},
 	codeTemplatesFull:  {409, "The person has all templates it may have"},

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -36,6 +37,7 @@ type request struct {
 	params []string // of the path, unescaped
 	key    engine.Key
 
+	code     code  // of the problem that was answered, for the log
 	reserved int64 // of the byte budget
 	consumed bool  // the body was read to its end
 }
@@ -124,6 +126,9 @@ func (s *Server) admit(r *request) error {
 	}
 	if r.length > s.cfg.MaxBodyBytes {
 		return s.bodyTooLarge()
+	}
+	if r.length < 0 && bytes.Contains(bytes.ToLower(r.fc.Request.Header.RawHeaders()), []byte("\ncontent-length:")) {
+		return fail(codeBadRequest, "a request may not have both Content-Length and chunks") // RFC 9112, 6.1: it may be smuggling
 	}
 	if enc := r.fc.Request.Header.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
 		return fail(codeUnsupported, "Content-Encoding %q is not understood; send the body as it is", clip(string(enc)))

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -237,15 +238,17 @@ func (s *Server) answer(r *request, rep reply, err error) {
 		body, err = rep.marshal()
 	}
 	resp := &r.fc.Response
+	if err == nil && rep.status != fasthttp.StatusNoContent {
+		resp.Header.SetContentType("application/json")
+		err = s.setBody(resp, body)
+	}
 	if err != nil {
-		s.problemOf(err).write(resp, r.id)
+		p := s.problemOf(err)
+		p.write(resp, r.id)
+		r.code = p.code
 		s.logFailure(r, err)
 	} else {
 		resp.SetStatusCode(rep.status)
-		if rep.status != fasthttp.StatusNoContent {
-			resp.Header.SetContentType("application/json")
-			resp.SetBodyRaw(body)
-		}
 	}
 	resp.Header.Set("X-Request-Id", r.id)
 	resp.Header.Set("X-Content-Type-Options", "nosniff")
@@ -264,9 +267,41 @@ func (rep reply) marshal() ([]byte, error) {
 	if rep.raw != nil || rep.status == fasthttp.StatusNoContent {
 		return rep.raw, nil
 	}
-	b, err := json.Marshal(rep.value)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // for pages; here it would make six bytes of one
+	if err := e.Encode(rep.value); err != nil {
 		return nil, fmt.Errorf("http: marshal %T: %w", rep.value, err)
 	}
-	return b, nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// largeAnswer is the size from which an answer is charged to the byte budget until its client has taken it: clients
+// that ask for lists and do not read them must not fill the memory.
+const largeAnswer = 64 << 10
+
+// heldAnswer is a large answer on its way.
+type heldAnswer struct {
+	*bytes.Reader
+	release func()
+}
+
+// Close implements io.Closer; fasthttp calls it when the answer is written or its connection is gone.
+func (h *heldAnswer) Close() error {
+	h.release()
+	return nil
+}
+
+// setBody gives body to the response. Errors: the problem overloaded.
+func (s *Server) setBody(resp *fasthttp.Response, body []byte) error {
+	size := int64(len(body))
+	if size < largeAnswer {
+		resp.SetBodyRaw(body)
+		return nil
+	}
+	if !s.budget.reserve(size) {
+		return fail(codeOverloaded, "too many bytes of answers are waiting for their clients; try again in a second, or ask for less")
+	}
+	resp.SetBodyStream(&heldAnswer{bytes.NewReader(body), sync.OnceFunc(func() { s.budget.release(size) })}, len(body))
+	return nil
 }

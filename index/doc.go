@@ -17,7 +17,8 @@
 // Invariants, cited by tests:
 //
 //	I1  A search that begins after Add, Set or Remove returned sees its effect.
-//	I2  Set replaces a row under one lock: no search sees the row absent.
+//	I2  Set replaces a row under one lock: no search sees the row absent. Two rows of one label are two locks:
+//	    a search may see one before and the other after.
 //	I3  A live row is finite, non-zero and zero in its padding; a dead row is all zero.
 //	I4  Writers hold a segment's lock for one row (or one growth of a segment that is still below 1,024
 //	    rows), readers for one segment, so a search waits for at most that.

@@ -146,9 +146,11 @@ func (s *Scan) Dot(row uint32, q []float32) (float32, error) {
 //
 // q is float32[dim], finite and not all zero; it is not retained. Ties go to the smaller label. The answer
 // is exact for the rows that were live throughout; a row written meanwhile is seen before or after, never
-// half. A gallery of more than 8 segments is shared with up to GOMAXPROCS goroutines in all, which end
-// before it returns. It allocates only if cap(dst)−len(dst) is too small. When ctx ends it stops at the next
-// segment with ctx's error. Errors: ErrDim, ErrNotFinite, ErrZero, ErrK, ctx's. Safe for concurrent use.
+// half. That is said of rows, not of labels: of a label whose rows change meanwhile, some may be seen before
+// and others after. k may exceed the rows there are: lists grow as they fill. From 8 segments on the work is
+// shared with up to GOMAXPROCS goroutines in all, which end before it returns. It allocates only if
+// cap(dst)−len(dst) is too small, or a list must grow beyond those of earlier searches. When ctx ends it stops
+// at the next segment with ctx's error. Errors: ErrDim, ErrNotFinite, ErrZero, ErrK, ctx's. Safe for concurrent use.
 func (s *Scan) SearchInto(ctx context.Context, dst []Hit, q []float32, k int, threshold float32) ([]Hit, error) {
 	if k < 1 {
 		return dst, ErrK
@@ -161,7 +163,7 @@ func (s *Scan) SearchInto(ctx context.Context, dst []Hit, q []float32, k int, th
 	}
 	sc := s.scratch.Get().(*search)
 	defer s.scratch.Put(sc)
-	sc.begin(ctx, *s.segments.Load(), q, min(k, max(s.Rows(), 1)), threshold)
+	sc.begin(ctx, *s.segments.Load(), q, k, threshold)
 	sc.run()
 	if err := ctx.Err(); err != nil && sc.stopped.Load() {
 		return dst, err

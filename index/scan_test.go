@@ -272,16 +272,66 @@ func TestScanRefuses(t *testing.T) {
 	}
 }
 
+// countedContext calls hook with the number of the call, from 1, whenever it is asked whether it ended: a search
+// asks once before it begins, and before each segment.
+type countedContext struct {
+	context.Context
+	calls atomic.Int64
+	hook  func(call int64) error
+}
+
+func (c *countedContext) Err() error { return c.hook(c.calls.Add(1)) }
+
 func TestScanCancelled(t *testing.T) {
+	const segments = 3 // too few for helpers: calls 2 to 4 are before segments 0 to 2
 	s := newScan(t, 2)
-	for range 3 * segmentRows {
+	for range segments * segmentRows {
 		if _, err := s.Add(1, []float32{1, 0}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if hits, err := s.SearchInto(ctx, nil, []float32{1, 0}, 1, 0); !errors.Is(err, context.Canceled) || hits != nil {
+	for end := int64(1); end <= segments+2; end++ {
+		ctx := &countedContext{Context: t.Context(), hook: func(call int64) error {
+			if call >= end {
+				return context.Canceled
+			}
+			return nil
+		}}
+		hits, err := s.SearchInto(ctx, nil, []float32{1, 0}, 1, 0)
+		if end <= segments+1 && (!errors.Is(err, context.Canceled) || hits != nil) {
+			t.Errorf("ended at call %d: %v, %v", end, hits, err)
+		}
+		if stop := ctx.calls.Load(); end <= segments+1 && stop > end+1 {
+			t.Errorf("ended at call %d: it went on to call %d", end, stop)
+		}
+		if end > segments+1 && (err != nil || len(hits) != 1) {
+			t.Errorf("ended after the last segment: %v, %v", hits, err)
+		}
+	}
+	if hits, err := s.SearchInto(t.Context(), nil, []float32{1, 0}, 1, 0); err != nil || len(hits) != 1 {
+		t.Errorf("the next search: %v, %v", hits, err)
+	}
+}
+
+// TestScanGrowsMeanwhile: rows added while a search runs do not push out those that were live throughout, as long
+// as k has room for all.
+func TestScanGrowsMeanwhile(t *testing.T) {
+	s := newScan(t, 2)
+	add := func(label uint32, v ...float32) {
+		if _, err := s.Add(label, v); err != nil {
+			t.Error(err)
+		}
+	}
+	add(1, 0.6, 0.8)
+	ctx := &countedContext{Context: t.Context(), hook: func(call int64) error {
+		if call == 2 { // the search has begun
+			add(2, 1, 0)
+			add(3, 0.8, 0.6)
+		}
+		return nil
+	}}
+	hits, err := s.SearchInto(ctx, nil, []float32{1, 0}, 10, 0)
+	if err != nil || len(hits) == 0 || hits[len(hits)-1].Label != 1 {
 		t.Fatalf("%v, %v", hits, err)
 	}
 }
