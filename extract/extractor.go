@@ -26,7 +26,9 @@ type Config struct {
 	Workers int
 	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker.
 	Queue int
-	// MaxPixels is the largest photo by its header; 0 is 50,000,000.
+	// MaxPixels is the largest photo by its header; 0 is 25,000,000. What the decoders of the standard library take for
+	// their kinds of image bounds it: up to 20 bytes a pixel (interlaced 16-bit PNG, progressive JPEG), so some 500 MB
+	// a worker at the most, and a second or two.
 	MaxPixels int
 	// MinFaceHeight is the least height of a face's box in source pixels where one face is asked for; 0 is 40.
 	MinFaceHeight float32
@@ -35,7 +37,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Workers = cmp.Or(c.Workers, runtime.GOMAXPROCS(0))
 	c.Queue = cmp.Or(c.Queue, 64*c.Workers)
-	c.MaxPixels = cmp.Or(c.MaxPixels, 50_000_000)
+	c.MaxPixels = cmp.Or(c.MaxPixels, 25_000_000)
 	c.MinFaceHeight = cmp.Or(c.MinFaceHeight, 40)
 	return c
 }

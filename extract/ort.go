@@ -1,8 +1,10 @@
 package extract
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,6 +27,9 @@ func acquireEnvironment(library string) error {
 		return fmt.Errorf("extract: ONNX Runtime is already loaded from %s; one process can't load another", e.library)
 	}
 	if e.users == 0 {
+		if err := checkLibrary(library); err != nil {
+			return err
+		}
 		ort.SetSharedLibraryPath(library)
 		if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 			return fmt.Errorf("extract: load ONNX Runtime from %s: %w", library, err)
@@ -32,6 +37,29 @@ func acquireEnvironment(library string) error {
 	}
 	e.library = library
 	e.users++
+	return nil
+}
+
+// checkLibrary refuses an ELF file that ends before its segments do: the loader would map it all the same, and the
+// process end with SIGBUS.
+func checkLibrary(library string) error {
+	info, err := os.Stat(library)
+	if err != nil {
+		return fmt.Errorf("extract: ONNX Runtime: %w", err)
+	}
+	if runtime.GOOS == "darwin" {
+		return nil
+	}
+	f, err := elf.Open(library)
+	if err != nil {
+		return fmt.Errorf("extract: ONNX Runtime's library %s is damaged: %w", library, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Off+p.Filesz > uint64(info.Size()) {
+			return fmt.Errorf("extract: ONNX Runtime's library %s is damaged: it ends too early", library)
+		}
+	}
 	return nil
 }
 

@@ -18,7 +18,7 @@ import (
 
 // remote says which server to talk to and as whom.
 type remote struct {
-	Server  string `help:"Address of the server." env:"MIEN_SERVER" default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Server  string `help:"Address of the server." env:"MIEN_SERVER" default:"http://127.0.0.1:8080"`
 	Key     string `help:"API key." env:"MIEN_KEY" placeholder:"KEY"`
 	KeyFile string `help:"File that holds the API key (default: build/data/admin.key if it is there and the server is on this machine)." env:"MIEN_KEY_FILE" type:"path" placeholder:"FILE"`
 }

@@ -62,7 +62,7 @@ func TestCommands(t *testing.T) {
 		say  string
 	}{
 		{[]string{"identify", "-g", "demo", photo("a_3.jpg")}, 0, "Ada\t"},
-		{[]string{"identify", "-g", "demo", photo("c_1.jpg")}, exitNegative, "0 of 3 templates"},
+		{[]string{"identify", "-g", "demo", photo("c_1.jpg")}, exitNegative, "0 people listed"},
 		{[]string{"identify", "-g", "none", photo("c_1.jpg")}, 1, "gallery_not_found"},
 		{[]string{"verify", "-g", "demo", "Bob", photo("b_2.jpg")}, 0, "match\t"},
 		{[]string{"verify", "-g", "demo", "Bob", photo("a_1.jpg")}, exitNegative, "no match\t"},
@@ -165,5 +165,23 @@ func mustUnmarshal(t testing.TB, data []byte, v any) {
 	t.Helper()
 	if err := json.Unmarshal(data, v); err != nil {
 		t.Errorf("%v: %s", err, data)
+	}
+}
+
+// A file's keys are flag names with - or _; what no command knows is refused.
+func TestSettingsFile(t *testing.T) {
+	for text, say := range map[string]string{
+		`{"master-key": "/nowhere/a"}`: "/nowhere/a", `{"master_key": "/nowhere/b"}`: "/nowhere/b",
+		`{"frob": 1}`: `no setting "frob"`, `[]`: "not a JSON object", `{"max-body": "x"}`: "max-body",
+	} {
+		file := filepath.Join(t.TempDir(), "mien.json")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		data := filepath.Join(t.TempDir(), "data")
+		_, stderr, code := mien(t, setUp(t), "--config", file, "serve", "--data", data, "--listen", "127.0.0.1:0")
+		if code == 0 || !strings.Contains(stderr, say) {
+			t.Errorf("%s: exit code %d, %q; want a word of %q", text, code, stderr, say)
+		}
 	}
 }

@@ -36,16 +36,26 @@ func (d dataDir) masterKeyFile() string {
 	return filepath.Join(d.path, "master.key")
 }
 
+// hasStore says whether a store was made in the folder.
+func (d dataDir) hasStore() bool {
+	files, err := os.ReadDir(d.store())
+	return err == nil && len(files) > 0
+}
+
 // create makes the folder, readable by its owner alone, and a master key unless one is given or a store is there
-// that some key has sealed already.
+// that some key has sealed already. An administrator's key without its store means that the store was lost or is
+// not mounted: to begin anew there would hide it.
 func (d dataDir) create() error {
-	if err := os.MkdirAll(d.path, 0o700); err != nil {
+	if err := os.MkdirAll(d.store(), 0o700); err != nil {
 		return fmt.Errorf("data folder %s can't be made: %w", d.path, reason(err))
 	}
-	if d.keys.MasterKey != "" || d.keys.MasterKeyText != "" {
+	if d.hasStore() {
 		return nil
 	}
-	if _, err := os.Stat(d.store()); err == nil {
+	if _, err := os.Stat(d.adminKey()); err == nil {
+		return fmt.Errorf("data folder %s has an admin.key and no store: put the store back (is its disk mounted?), or remove admin.key to begin anew", d.path)
+	}
+	if d.keys.MasterKey != "" || d.keys.MasterKeyText != "" {
 		return nil
 	}
 	key := make([]byte, engine.MasterKeyBytes)
@@ -70,7 +80,7 @@ func (d dataDir) masterKey() ([]byte, error) {
 		from = d.masterKeyFile()
 		data, err := os.ReadFile(from)
 		if err != nil {
-			return nil, fmt.Errorf("master key %s can't be read: %w; without it the store can't be opened: put it back from your copy, or name it with --master-key", from, reason(err))
+			return nil, fmt.Errorf("master key %s can't be read: %w; without it the store can't be opened: put it back from your copy, or name it with --master-key (for a new folder make one: openssl rand -hex 32)", from, reason(err))
 		}
 		text = string(data)
 	}
@@ -100,10 +110,6 @@ func (d dataDir) open(c engine.Config) (*engine.Engine, error) {
 func (d dataDir) firstKey(ctx context.Context, e *engine.Engine) error {
 	keys, err := e.Keys(ctx, "default")
 	if err != nil || len(keys) > 0 {
-		return err
-	}
-	// A file left by a start that was cut off belongs to no store.
-	if err := os.Remove(d.adminKey()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	_, token, err := e.CreateKey(ctx, "default", engine.KeySpec{Role: engine.RoleAdmin, Operator: true, Label: "made at the first start"})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,7 +19,7 @@ import (
 type doctorCmd struct {
 	modelFlags
 	masterKeyFlags
-	Data string `help:"Data folder to check." env:"MIEN_DATA" default:"data" type:"path" placeholder:"DIR"`
+	Data string `help:"Data folder to check." env:"MIEN_DATA" default:"data" type:"path"`
 }
 
 // finding is the result of one check; Mend says what to do where it is not ok.
@@ -112,7 +111,7 @@ func (c *doctorCmd) models(ctx context.Context) []finding {
 // data checks the folder and the keys' permissions, and opens the store as a server would.
 func (c *doctorCmd) data() []finding {
 	d := dataDir{c.Data, c.masterKeyFlags}
-	if files, err := os.ReadDir(d.store()); errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
+	if !d.hasStore() {
 		return []finding{ok("data", "%s holds no store", d.path).but("warn", "the first mien serve --data makes it")}
 	}
 	found := []finding{writable(d.path)}

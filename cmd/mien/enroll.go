@@ -72,13 +72,13 @@ func findPeople(folder string) (people []someone, photos int, err error) {
 	}
 	for _, d := range dirs {
 		files, err := os.ReadDir(filepath.Join(folder, d.Name()))
-		if err != nil {
-			continue // a file, not a person's folder
+		if err != nil || d.Name()[0] == '.' {
+			continue // a file, not a person's folder; or hidden
 		}
 		p := someone{id: d.Name()}
 		for _, f := range files {
-			if slices.Contains(photoTypes, strings.ToLower(filepath.Ext(f.Name()))) && f.Name()[0] != '.' {
-				p.photos = append(p.photos, filepath.Join(folder, d.Name(), f.Name()))
+			if path := filepath.Join(folder, d.Name(), f.Name()); isPhoto(path) {
+				p.photos = append(p.photos, path)
 			}
 		}
 		if len(p.photos) > 0 {
@@ -90,6 +90,15 @@ func findPeople(folder string) (people []someone, photos int, err error) {
 		err = fmt.Errorf("no person/photo files in %s: it must hold a folder for each person with photos (%s)", folder, strings.Join(photoTypes, " "))
 	}
 	return people, photos, err
+}
+
+// isPhoto goes by the name, and takes regular files alone: opening a pipe could wait for ever.
+func isPhoto(path string) bool {
+	if filepath.Base(path)[0] == '.' || !slices.Contains(photoTypes, strings.ToLower(filepath.Ext(path))) {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // enrol sends one person. What the server refuses of a photo or an id is reported; whatever else goes wrong would

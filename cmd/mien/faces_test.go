@@ -54,6 +54,9 @@ func TestRealFaces(t *testing.T) {
 	enrolled := enrolFirst(t, s, people)
 	trials := searchAll(t, s, people)
 
+	if len(trials) == 0 || enrolled.trials == 0 {
+		t.Fatalf("%s has no people with several photos", *facesFlag)
+	}
 	var lost, mates, strangers, wrong int
 	codes := map[string]int{}
 	for _, r := range trials {

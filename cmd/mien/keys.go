@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -63,13 +65,17 @@ func (k *keyStore) query() string {
 
 type keyCreateCmd struct {
 	keyStore
-	Role     string `help:"What the key may do: admin, enroller, matcher, auditor." enum:"admin,enroller,matcher,auditor" default:"admin"`
+	Role     string `help:"What the key may do: admin, enroller, matcher or auditor; must be given, or --operator." enum:"admin,enroller,matcher,auditor," default:""`
 	Label    string `help:"A note for people."`
 	Operator bool   `help:"The key may make keys for every tenant (role admin only)."`
 }
 
 // Run prints the new key alone on stdout.
 func (c *keyCreateCmd) Run(ctx context.Context, out *output) error {
+	if c.Role == "" && !c.Operator {
+		return errors.New("say what the key may do: --role admin, enroller, matcher or auditor")
+	}
+	c.Role = cmp.Or(c.Role, string(engine.RoleAdmin))
 	var made struct {
 		engine.Key
 		Token string `json:"token"`

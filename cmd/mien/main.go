@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -42,8 +44,9 @@ type cli struct {
 type output struct{ json bool }
 
 func main() {
+	syscall.Umask(0o077) // whatever is made beside the keys is the owner's alone
 	var c cli
-	k := kong.Parse(&c, kong.Name("mien"), kong.Configuration(settingsFile), kong.UsageOnError(),
+	k := kong.Parse(&c, kong.Name("mien"), kong.Configuration(settingsFile),
 		kong.Description("A self-hosted face matching engine: verify, identify, find duplicates."),
 		kong.Vars{"cores": strconv.Itoa(runtime.GOMAXPROCS(0))},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
@@ -68,18 +71,49 @@ func (versionCmd) Run(out *output) error {
 	return out.print(map[string]string{"version": version}, "mien "+version)
 }
 
-// settingsFile reads a JSON file of settings. An environment variable wins over it (kong alone would let the file win).
+// settings are those of a JSON file by flag name.
+type settings map[string]any
+
+// settingsFile reads a JSON file of settings: flag names, with - or _, and their values.
 func settingsFile(r io.Reader) (kong.Resolver, error) {
-	file, err := kong.JSON(r)
-	if err != nil {
-		return nil, err
+	raw := map[string]any{}
+	if err := json.NewDecoder(r).Decode(&raw); err != nil {
+		return nil, fmt.Errorf("it is not a JSON object: %w", err)
 	}
-	return kong.ResolverFunc(func(k *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
-		for _, name := range flag.Envs {
-			if _, set := os.LookupEnv(name); set {
-				return nil, nil
-			}
+	s := settings{}
+	for name, value := range raw {
+		s[strings.ReplaceAll(name, "_", "-")] = value
+	}
+	return s, nil
+}
+
+// Validate refuses names that no command has: a setting that is passed over in silence may be the one that mattered.
+func (s settings) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	var collect func(*kong.Node)
+	collect = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			known[f.Name] = true
 		}
-		return file.Resolve(k, parent, flag)
-	}), nil
+		for _, child := range n.Children {
+			collect(child)
+		}
+	}
+	collect(app.Node)
+	for name := range s {
+		if !known[name] {
+			return fmt.Errorf("--config: there is no setting %q", name)
+		}
+	}
+	return nil
+}
+
+// Resolve gives a flag's value from the file, unless an environment variable is set for it.
+func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
+	return s[flag.Name], nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -49,6 +50,9 @@ type identifyCmd struct {
 
 // Run prints the candidates, best first.
 func (c *identifyCmd) Run(ctx context.Context, out *output) error {
+	if c.TopK < 1 {
+		return errors.New("--top-k must be 1 or more")
+	}
 	var found engine.Candidates
 	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Policy: c.policy()}, &found)
 	if err != nil {
@@ -58,7 +62,7 @@ func (c *identifyCmd) Run(ctx context.Context, out *output) error {
 	for _, f := range found.Candidates {
 		fmt.Fprintf(&text, "%s\tsimilarity %.3f\tcosine %.3f\tFPIR %.1e\n", f.Person, f.Similarity, f.Cosine, f.FPIR)
 	}
-	fmt.Fprintf(&text, "%d of %d templates reach the threshold (cosine %.3f)", len(found.Candidates), found.Searched, found.Threshold)
+	fmt.Fprintf(&text, "%d people listed; threshold cosine %.3f; %d templates searched", len(found.Candidates), found.Threshold, found.Searched)
 	return out.answer(len(found.Candidates) > 0, found, text.String())
 }
 

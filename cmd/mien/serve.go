@@ -50,7 +50,7 @@ func (m modelFlags) paths() (library, models string) {
 type limitFlags struct {
 	Workers        int           `help:"Photos worked on at once, a core each." env:"MIEN_WORKERS" default:"${cores}"`
 	Queue          int           `help:"Photos that may wait for a worker." env:"MIEN_QUEUE" default:"128"`
-	MaxPixels      int           `help:"Largest photo in pixels." env:"MIEN_MAX_PIXELS" default:"50000000"`
+	MaxPixels      int           `help:"Largest photo in pixels." env:"MIEN_MAX_PIXELS" default:"25000000"`
 	MaxBody        int           `help:"Largest request in bytes." env:"MIEN_MAX_BODY" default:"16777216"`
 	MaxBodies      int           `help:"Bytes of all requests in flight." env:"MIEN_MAX_BODIES" default:"536870912"`
 	MaxConns       int           `help:"Open connections." env:"MIEN_MAX_CONNS" default:"1024"`
@@ -86,8 +86,8 @@ type serveCmd struct {
 	modelFlags
 	masterKeyFlags
 	limitFlags
-	Data      string `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path" placeholder:"DIR"`
-	Listen    string `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR"`
+	Data      string `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
+	Listen    string `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
 	LogFormat string `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
 	LogLevel  string `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
@@ -98,7 +98,7 @@ const stopTimeout = 30 * time.Second
 // Run serves until a signal, then finishes what it accepted.
 func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	log := c.logger()
-	ln, err := net.Listen("tcp", c.Listen) // first: a busy port must change nothing on disk
+	ln, err := listen(c.Listen) // first: a busy port must change nothing on disk
 	if err != nil {
 		return listenError(c.Listen, err)
 	}
@@ -177,10 +177,19 @@ func closing(log *slog.Logger, what string, c func() error) {
 	}
 }
 
+// listen keeps to IPv4 where an IPv4 address is named: 0.0.0.0 must not open [::] as well.
+func listen(addr string) (net.Listener, error) {
+	network := "tcp"
+	if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).To4() != nil {
+		network = "tcp4"
+	}
+	return net.Listen(network, addr)
+}
+
 func listenError(addr string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use by another program: stop it, or choose another address with --listen", addr)
+		return fmt.Errorf("%s is in use by another program: stop it, or choose another address with --listen (make run: LISTEN=)", addr)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%s may not be opened by this user: choose a port from 1024 on with --listen", addr)
 	}
@@ -204,6 +213,9 @@ func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data
 	library, models := c.paths()
 	log.Info("mien", "version", version, "listen", ln.Addr().String(), "data", data.path, "library", library, "models", models,
 		"space", m.Space, "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0))
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		log.Warn("keys and biometrics travel in clear: put a proxy that does TLS in front, and let nobody else reach this address", "listen", ln.Addr().String())
+	}
 	url := "http://" + ln.Addr().String()
 	// Nothing depends on the greeting: a closed stdout must not stop the server.
 	_ = out.print(map[string]string{"url": url, "admin_key_file": data.adminKey()}, greeting(url, data))

@@ -62,6 +62,41 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
+// A store that is gone must not be replaced by an empty one beside keys that outlived it.
+func TestLostStore(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	s := start(t, data)
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(data, "store")); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := mien(t, setUp(t), "serve", "--data", data, "--listen", "127.0.0.1:0")
+	token, err := os.ReadFile(filepath.Join(data, "admin.key"))
+	if code != 1 || !strings.Contains(stderr, "has an admin.key and no store") || err != nil || strings.TrimSpace(string(token)) != s.token {
+		t.Errorf("exit code %d, %q, key %v; want a refusal and the key as it was", code, stderr, err)
+	}
+}
+
+// A library that was cut short would end the process with SIGBUS if it were loaded.
+func TestDamagedLibrary(t *testing.T) {
+	whole, err := os.ReadFile(strings.TrimPrefix(setUp(t)[0], "MIEN_LIBRARY="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int{"cut": len(whole) / 2, "head": 1000, "empty": 0} {
+		file := filepath.Join(t.TempDir(), "libonnxruntime.so")
+		if err := os.WriteFile(file, whole[:size], 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, stderr, code := mien(t, setUp(t), "doctor", "--library", file, "--data", t.TempDir())
+		if code != 1 || strings.Contains(stderr, "goroutine") || !strings.Contains(out, "fail  inference") {
+			t.Errorf("%s: exit code %d, %s%s", name, code, out, stderr)
+		}
+	}
+}
+
 func TestKeysOnStoppedFolder(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	s := start(t, data)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,12 @@ func (s *setup) npmPack(ctx context.Context, dir, spec string) (string, error) {
 	return files[0], nil
 }
 
+// npmRun gives npm a project of its own in dir: without one it looks for a package.json in every folder above, and
+// would obey the .npmrc of whoever can write to one of them.
 func npmRun(ctx context.Context, npm, dir, spec string) (stderr []byte, err error) {
+	if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"private":true}`), 0o600); err != nil {
+		return nil, err
+	}
 	var buf bytes.Buffer
 	cmd := exec.CommandContext(ctx, npm, "pack", spec, "--ignore-scripts", "--loglevel=error")
 	cmd.Dir = dir

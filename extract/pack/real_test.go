@@ -48,8 +48,7 @@ func sources(t testing.TB) map[Role][]byte {
 	return out
 }
 
-// The sums before EditZeroTiny were first made by the onnx Python package, an independent writer of the same edits
-// (make_dynamic.py and prelu_rewrite.py of the research): equal sums say that ours does what it does, bit for bit.
+// The sums before EditZeroTiny were first made by the onnx Python package, an independent writer of the same edits: equal sums say that ours does what it does, bit for bit.
 func TestRewriteAsOnnxPython(t *testing.T) {
 	d := Default()
 	for role, source := range sources(t) {
