@@ -1,0 +1,122 @@
+//go:build !purego
+
+package simd
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// Each family is gated by exactly what the head of its generated file requires.
+var (
+	hasAVX2     = cpuid.CPU.Supports(cpuid.AVX, cpuid.AVX2, cpuid.FMA3)
+	hasAVX512   = hasAVX2 && cpuid.CPU.Supports(cpuid.AVX512F)
+	hasVNNI     = hasAVX512 && cpuid.CPU.Supports(cpuid.AVX512VNNI)
+	hasPopcount = hasAVX512 && cpuid.CPU.Supports(cpuid.AVX512VPOPCNTDQ, cpuid.POPCNT)
+)
+
+func supported() []level {
+	switch {
+	case hasAVX512:
+		return []level{avx512, avx2, generic}
+	case hasAVX2:
+		return []level{avx2, generic}
+	}
+	return []level{generic}
+}
+
+func kernelsOf(l level) kernels {
+	k := kernels{level: l, f32: l, int8: l, sketch: l, hadamard: l}
+	if l == avx512 && !hasVNNI {
+		k.int8 = avx2
+	}
+	if l == avx512 && !hasPopcount {
+		k.sketch = avx2
+	}
+	return k
+}
+
+// dotRows compares count queries, 1, 2 or 4, with n rows over chunks × 16 floats.
+func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int) {
+	d, a, b := unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows)
+	switch {
+	case active.f32 == avx512 && count == 1:
+		dotRows1AVX512(d, a, b, n, dstStride, stride, chunks)
+	case active.f32 == avx512 && count == 2:
+		dotRows2AVX512(d, a, b, n, dstStride, stride, chunks)
+	case active.f32 == avx512:
+		dotRows4AVX512(d, a, b, n, dstStride, stride, chunks)
+	case active.f32 == avx2 && count == 1:
+		dotRows1AVX2(d, a, b, n, dstStride, stride, chunks)
+	case active.f32 == avx2 && count == 2:
+		dotRows2AVX2(d, a, b, n, dstStride, stride, chunks)
+	case active.f32 == avx2:
+		dotRows4AVX2(d, a, b, n, dstStride, stride, chunks)
+	default:
+		dotRowsGeneric(count, dst, q, rows, n, dstStride, stride, chunks)
+	}
+}
+
+// dotInt8 compares a query with n rows over chunks × 64 elements.
+func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
+	switch active.int8 {
+	case avx512:
+		dotInt8VNNI(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), n, stride, chunks)
+	case avx2:
+		dotInt8AVX2(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), n, stride, chunks)
+	default:
+		dotInt8Generic(dst, q, rows, n, stride, chunks)
+	}
+}
+
+// sketchScan scans n blocks for len(outs) probes, 1, 2, 4 or 8.
+func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
+	b, p, c, o := unsafe.SliceData(blocks), unsafe.SliceData(s.probes), &s.bounds[0], (*uint64)(unsafe.Pointer(&s.outs))
+	w, j := s.words, s.planes
+	switch {
+	case active.sketch == avx512 && s.count == 1:
+		return sketch1AVX512(b, n, w, j, p, c, row, o)
+	case active.sketch == avx512 && s.count == 2:
+		return sketch2AVX512(b, n, w, j, p, c, row, o)
+	case active.sketch == avx512 && s.count == 4:
+		return sketch4AVX512(b, n, w, j, p, c, row, o)
+	case active.sketch == avx512:
+		return sketch8AVX512(b, n, w, j, p, c, row, o)
+	case active.sketch == avx2 && s.count == 1:
+		return sketch1AVX2(b, n, w, j, p, c, row, o)
+	case active.sketch == avx2 && s.count == 2:
+		return sketch2AVX2(b, n, w, j, p, c, row, o)
+	case active.sketch == avx2 && s.count == 4:
+		return sketch4AVX2(b, n, w, j, p, c, row, o)
+	case active.sketch == avx2:
+		return sketch8AVX2(b, n, w, j, p, c, row, o)
+	}
+	return s.scanGeneric(blocks, n, row)
+}
+
+// hadamard sets dst to the transform of src × signs, all of one length, a power of two.
+func hadamard(dst, src, signs []float32) {
+	d, s, g, n := unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(signs), len(dst)
+	switch {
+	case active.hadamard == avx512 && n >= 64:
+		hadamardAVX512(d, s, g, n)
+	case active.hadamard == avx2 && n >= 64:
+		hadamardAVX2(d, s, g, n)
+	default:
+		hadamardGeneric(dst, src, signs)
+	}
+}
+
+func quantizeInt8(dst []int8, src []float32) float32 { return quantizeInt8Generic(dst, src) }
+
+// sumWords adds words, a multiple of 64 of them.
+func sumWords(words []uint64) uint64 {
+	switch active.level {
+	case avx512:
+		return sumAVX512(unsafe.SliceData(words), len(words))
+	case avx2:
+		return sumAVX2(unsafe.SliceData(words), len(words))
+	}
+	return sumGeneric(words)
+}

@@ -1,0 +1,25 @@
+//go:build purego || (!amd64 && !arm64)
+
+package simd
+
+func supported() []level { return []level{generic} }
+
+func kernelsOf(level) kernels { return kernels{} }
+
+func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int) {
+	dotRowsGeneric(count, dst, q, rows, n, dstStride, stride, chunks)
+}
+
+func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
+	dotInt8Generic(dst, q, rows, n, stride, chunks)
+}
+
+func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
+	return s.scanGeneric(blocks, n, row)
+}
+
+func hadamard(dst, src, signs []float32) { hadamardGeneric(dst, src, signs) }
+
+func quantizeInt8(dst []int8, src []float32) float32 { return quantizeInt8Generic(dst, src) }
+
+func sumWords(words []uint64) uint64 { return sumGeneric(words) }

@@ -1,0 +1,2 @@
+// Package simd holds the kernels.
+package simd

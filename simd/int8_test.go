@@ -1,0 +1,83 @@
+package simd
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestDotInt8Rows(t *testing.T) {
+	fills := map[string]func(rng *rand.Rand) int8{
+		"random":  func(rng *rand.Rand) int8 { return int8(rng.Uint32()) },
+		"extreme": func(rng *rand.Rand) int8 { return []int8{-128, 127, -127}[rng.IntN(3)] },
+		"least":   func(rng *rand.Rand) int8 { return -128 },
+		"most":    func(rng *rand.Rand) int8 { return 127 },
+	}
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(2, 1))
+		var dims []int
+		for i := range 4*ByteLine + 2 {
+			dims = append(dims, i)
+		}
+		for _, dim := range append(dims, 500, 512, 1024, 4095, 4096, MaxInt8Dim) {
+			for name, f := range fills {
+				n, stride := 1+rng.IntN(9), roundUp(dim, ByteLine)+ByteLine*rng.IntN(2)
+				q, rows, dst := guarded[int8](t, dim), guarded[int8](t, n*stride), guarded[int32](t, n)
+				for i := range rows {
+					rows[i] = f(rng)
+				}
+				for i := range q {
+					q[i] = f(rng)
+				}
+				DotInt8Rows(dst, q, rows, stride)
+				for i, got := range dst {
+					want := int64(0)
+					for j, x := range q {
+						want += int64(x) * int64(rows[i*stride+j])
+					}
+					if int64(got) != want {
+						t.Fatalf("%s dim %d row %d of %d: %d, want %d", name, dim, i, n, got, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestQuantizeInt8(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(2, 2))
+		for _, dim := range lengths() {
+			for name, f := range fills {
+				src, dst, want := guarded[float32](t, dim), guarded[int8](t, dim), make([]int8, dim)
+				fill(src, rng, f)
+				scale, wantScale := QuantizeInt8(dst, src), quantizeInt8Generic(want, src)
+				if scale != wantScale || string(bytesOf(dst)) != string(bytesOf(want)) {
+					t.Fatalf("%s dim %d: %v differs from generic", name, dim, scale)
+				}
+				for i, x := range src {
+					if e := math.Abs(float64(x) - float64(dst[i])*float64(scale)); scale > 0 && !(e <= 0.50001*float64(scale)) {
+						t.Fatalf("%s dim %d: [%d] %v is %d × %v", name, dim, i, x, dst[i], scale)
+					}
+				}
+			}
+			for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+				if dim == 0 {
+					continue
+				}
+				src, dst := make([]float32, dim), make([]int8, dim)
+				src[0], src[rng.IntN(dim)], dst[dim-1] = 1, bad, 5
+				if scale := QuantizeInt8(dst, src); scale == scale || dst[0] != 0 || dst[dim-1] != 0 {
+					t.Fatalf("dim %d, %v: %v, %v", dim, bad, scale, dst)
+				}
+			}
+		}
+	})
+}
+
+func bytesOf(v []int8) (b []byte) {
+	for _, x := range v {
+		b = append(b, byte(x))
+	}
+	return b
+}
