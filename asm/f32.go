@@ -114,6 +114,11 @@ func (d *dotRows) step(offset, sum int) {
 		VMOVUPS(d.at(d.qp, k, offset), free[k])
 	}
 	for r := range d.rows {
+		if offset%chunkBytes == 0 { // as for sketches; here it does no harm in L2 and won 5 to 20 % from memory
+			m := d.at(d.rp, r, offset)
+			m.Disp += prefetchBytes
+			PREFETCHT0(m)
+		}
 		if d.queries == 1 {
 			VFMADD231PS(d.at(d.rp, r, offset), free[0], d.acc(0, r, sum))
 			continue

@@ -12,6 +12,11 @@ import (
 const (
 	lanes     = 64 // codes of a block, one uint64 of each word
 	lineBytes = 8 * lanes
+	// prefetchBytes is how far ahead a pass asks for lines. The hardware follows one stream but not the several
+	// passes over a block that many probes take. On a Xeon with 480 MiB of third-level cache (family 6, model 167), 640 MiB of codes of
+	// 8 words, GB/s without, 2 KiB, 4 KiB and 8 KiB ahead: one probe 12.3, 11.1, 13.3, 13.6; eight 6.4, 8.7, 10.4, 10.3.
+	prefetchBytes = 8192
+
 	outBytes  = 32 // of a sketchOut
 	outRows   = 0
 	outValues = 8
@@ -103,6 +108,13 @@ func (s *sketchKernel) acc(p, g int) reg.VecPhysical { return s.v[p*s.groups+g] 
 
 func (s *sketchKernel) accs() []reg.VecPhysical { return s.v[:s.probes*s.groups] }
 
+// prefetch asks for the lines of the group prefetchBytes on.
+func (s *sketchKernel) prefetch(code reg.Register) {
+	for at := 0; at < s.groups*s.bytes; at += 64 {
+		PREFETCHT0(Mem{Base: code, Disp: prefetchBytes + at})
+	}
+}
+
 // constants: AVX-512 keeps zero in 28 and the lane numbers in 29; AVX2 the nibble mask in 15 and the counts of the
 // nibbles in 14.
 func (s *sketchKernel) constants() {
@@ -142,6 +154,7 @@ func (s *sketchKernel) wordsAVX512() {
 	LEAQ(Mem{Base: s.block, Index: s.offset, Scale: 1}, code)
 	Load(Param("words"), words)
 	Label("word")
+	s.prefetch(code)
 	if s.probes > 1 {
 		for g := range s.groups {
 			VMOVDQU64(Mem{Base: code, Disp: g * s.bytes}, codes[g])
@@ -255,6 +268,7 @@ func (s *sketchKernel) wordsAVX2() {
 		VPXOR(a, a, a)
 	}
 	Label("word")
+	s.prefetch(code)
 	for p := range s.probes {
 		VPBROADCASTQ(Mem{Base: s.pr, Disp: 8 * p}, probe)
 		for g := range s.groups {

@@ -18,22 +18,31 @@ var sizes = []struct {
 
 var sink uint64
 
-// big is memory that every benchmark may read, filled once.
-var big []uint64
+// big is memory that every benchmark reads, filled once with random bits and once with floats of one magnitude: a product of random
+// exponents is denormal, and slow, too often.
+var (
+	big       []uint64
+	bigFloats bool
+)
 
-func bigWords(bytes int) []uint64 {
-	if big == nil {
-		big = make([]uint64, sizes[len(sizes)-1].bytes/8)
+func bigWords(bytes int, floats bool) []uint64 {
+	if big == nil || bigFloats != floats {
+		if big == nil {
+			big = make([]uint64, sizes[len(sizes)-1].bytes/8)
+		}
 		rng := rand.New(rand.NewPCG(1, 1))
 		for i := range big {
-			big[i] = rng.Uint64() &^ (1<<30 | 1<<62) // as float32: finite and below 2
+			big[i] = rng.Uint64()
+			if bigFloats = floats; floats {
+				big[i] = big[i]&0x80ffffff80ffffff | 0x3f0000003f000000
+			}
 		}
 	}
 	return big[:bytes/8]
 }
 
 func bigAs[T float32 | int8](bytes int) []T {
-	words := bigWords(bytes)
+	words := bigWords(bytes, true)
 	var zero T
 	return unsafe.Slice((*T)(unsafe.Pointer(&words[0])), bytes/int(unsafe.Sizeof(zero)))
 }
@@ -51,7 +60,7 @@ func eachLevelB(b *testing.B, f func(b *testing.B)) {
 func BenchmarkSum(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(size.name, func(b *testing.B) {
-			words := bigWords(size.bytes)
+			words := bigWords(size.bytes, false)
 			b.SetBytes(int64(size.bytes))
 			for b.Loop() {
 				sink += SumWords(words)
@@ -119,7 +128,7 @@ func BenchmarkDotInt8Rows(b *testing.B) {
 func BenchmarkScanSketch(b *testing.B) {
 	for _, words := range []int{2, 8} {
 		for _, size := range sizes {
-			blocks := bigWords(size.bytes)
+			blocks := bigWords(size.bytes, false)
 			for _, planes := range []int{1, 4} {
 				for _, level := range Levels() {
 					for _, probes := range []int{1, 2, 4, 8} {
@@ -176,7 +185,7 @@ func BenchmarkRotate(b *testing.B) {
 		b.Run(fmt.Sprint(dim), func(b *testing.B) {
 			eachLevelB(b, func(b *testing.B) {
 				r, _ := NewRotation(dim, 1)
-				src, dst := bigAs[float32](4 * dim), make([]float32, dim)
+				src, dst := bigAs[float32](4*dim), make([]float32, dim)
 				b.SetBytes(int64(4 * dim))
 				b.ReportAllocs()
 				for b.Loop() {

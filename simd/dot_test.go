@@ -184,3 +184,23 @@ func TestNormalize(t *testing.T) {
 		}
 	})
 }
+
+// A row's product has the same bits whatever rows are compared with it: index.Dot must agree with its searches.
+func TestDotRowsDoesNotDependOnNeighbours(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 4))
+		for _, dim := range lengths() {
+			const n = 11
+			stride := roundUp(dim, FloatLine)
+			q, rows, all, one := make([]float32, dim), make([]float32, n*stride), make([]float32, n), make([]float32, 1)
+			fill(q, rng, fills["normal"])
+			fill(rows, rng, fills["normal"])
+			DotRows(all, q, rows, stride)
+			for i := range all {
+				if DotRows(one, q, rows[i*stride:], stride); one[0] != all[i] {
+					t.Fatalf("dim %d row %d: %v alone, %v in a block", dim, i, one[0], all[i])
+				}
+			}
+		}
+	})
+}

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func dotRows1AVX512(dst *float32, q *float32, rows *float32, n int, dstStride int, stride int, chunks int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·dotRows1AVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ q+8(FP), CX
@@ -37,14 +37,22 @@ block_pair:
 	CMPQ        R11, $0x02
 	JL          block_odd
 	VMOVUPS     (R9), Z8
+	PREFETCHT0  8192(R10)
 	VFMADD231PS (R10), Z8, Z0
+	PREFETCHT0  8192(R10)(R8*1)
 	VFMADD231PS (R10)(R8*1), Z8, Z1
+	PREFETCHT0  8192(R10)(R8*2)
 	VFMADD231PS (R10)(R8*2), Z8, Z2
+	PREFETCHT0  8192(R10)(DI*1)
 	VFMADD231PS (R10)(DI*1), Z8, Z3
 	VMOVUPS     64(R9), Z8
+	PREFETCHT0  8256(R10)
 	VFMADD231PS 64(R10), Z8, Z4
+	PREFETCHT0  8256(R10)(R8*1)
 	VFMADD231PS 64(R10)(R8*1), Z8, Z5
+	PREFETCHT0  8256(R10)(R8*2)
 	VFMADD231PS 64(R10)(R8*2), Z8, Z6
+	PREFETCHT0  8256(R10)(DI*1)
 	VFMADD231PS 64(R10)(DI*1), Z8, Z7
 	ADDQ        $0x80, R9
 	ADDQ        $0x80, R10
@@ -55,9 +63,13 @@ block_odd:
 	TESTQ       R11, R11
 	JZ          block_reduce
 	VMOVUPS     (R9), Z8
+	PREFETCHT0  8192(R10)
 	VFMADD231PS (R10), Z8, Z0
+	PREFETCHT0  8192(R10)(R8*1)
 	VFMADD231PS (R10)(R8*1), Z8, Z1
+	PREFETCHT0  8192(R10)(R8*2)
 	VFMADD231PS (R10)(R8*2), Z8, Z2
+	PREFETCHT0  8192(R10)(DI*1)
 	VFMADD231PS (R10)(DI*1), Z8, Z3
 
 block_reduce:
@@ -102,8 +114,10 @@ row_pair:
 	CMPQ        R11, $0x02
 	JL          row_odd
 	VMOVUPS     (R9), Z2
+	PREFETCHT0  8192(R10)
 	VFMADD231PS (R10), Z2, Z0
 	VMOVUPS     64(R9), Z2
+	PREFETCHT0  8256(R10)
 	VFMADD231PS 64(R10), Z2, Z1
 	ADDQ        $0x80, R9
 	ADDQ        $0x80, R10
@@ -114,6 +128,7 @@ row_odd:
 	TESTQ       R11, R11
 	JZ          row_reduce
 	VMOVUPS     (R9), Z2
+	PREFETCHT0  8192(R10)
 	VFMADD231PS (R10), Z2, Z0
 
 row_reduce:
@@ -136,7 +151,7 @@ row_done:
 	RET
 
 // func dotRows2AVX512(dst *float32, q *float32, rows *float32, n int, dstStride int, stride int, chunks int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·dotRows2AVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ q+8(FP), CX
@@ -167,15 +182,19 @@ block:
 block_chunk:
 	VMOVUPS       (R10), Z8
 	VMOVUPS       (R10)(R8*1), Z9
+	PREFETCHT0    8192(R11)
 	VMOVUPS       (R11), Z10
 	VFMADD231PS   Z10, Z8, Z0
 	VFMADD231PS   Z10, Z9, Z4
+	PREFETCHT0    8192(R11)(R8*1)
 	VMOVUPS       (R11)(R8*1), Z10
 	VFMADD231PS   Z10, Z8, Z1
 	VFMADD231PS   Z10, Z9, Z5
+	PREFETCHT0    8192(R11)(R8*2)
 	VMOVUPS       (R11)(R8*2), Z10
 	VFMADD231PS   Z10, Z8, Z2
 	VFMADD231PS   Z10, Z9, Z6
+	PREFETCHT0    8192(R11)(R9*1)
 	VMOVUPS       (R11)(R9*1), Z10
 	VFMADD231PS   Z10, Z8, Z3
 	VFMADD231PS   Z10, Z9, Z7
@@ -234,6 +253,7 @@ row:
 row_chunk:
 	VMOVUPS       (R10), Z2
 	VMOVUPS       (R10)(R8*1), Z3
+	PREFETCHT0    8192(R11)
 	VMOVUPS       (R11), Z4
 	VFMADD231PS   Z4, Z2, Z0
 	VFMADD231PS   Z4, Z3, Z1
@@ -267,7 +287,7 @@ row_done:
 	RET
 
 // func dotRows4AVX512(dst *float32, q *float32, rows *float32, n int, dstStride int, stride int, chunks int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·dotRows4AVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ q+8(FP), CX
@@ -308,21 +328,25 @@ block_chunk:
 	VMOVUPS       (R10)(R8*1), Z17
 	VMOVUPS       (R10)(R8*2), Z18
 	VMOVUPS       (R10)(R9*1), Z19
+	PREFETCHT0    8192(R11)
 	VMOVUPS       (R11), Z20
 	VFMADD231PS   Z20, Z16, Z0
 	VFMADD231PS   Z20, Z17, Z4
 	VFMADD231PS   Z20, Z18, Z8
 	VFMADD231PS   Z20, Z19, Z12
+	PREFETCHT0    8192(R11)(R8*1)
 	VMOVUPS       (R11)(R8*1), Z20
 	VFMADD231PS   Z20, Z16, Z1
 	VFMADD231PS   Z20, Z17, Z5
 	VFMADD231PS   Z20, Z18, Z9
 	VFMADD231PS   Z20, Z19, Z13
+	PREFETCHT0    8192(R11)(R8*2)
 	VMOVUPS       (R11)(R8*2), Z20
 	VFMADD231PS   Z20, Z16, Z2
 	VFMADD231PS   Z20, Z17, Z6
 	VFMADD231PS   Z20, Z18, Z10
 	VFMADD231PS   Z20, Z19, Z14
+	PREFETCHT0    8192(R11)(R9*1)
 	VMOVUPS       (R11)(R9*1), Z20
 	VFMADD231PS   Z20, Z16, Z3
 	VFMADD231PS   Z20, Z17, Z7
@@ -417,6 +441,7 @@ row_chunk:
 	VMOVUPS       (R10)(R8*1), Z5
 	VMOVUPS       (R10)(R8*2), Z6
 	VMOVUPS       (R10)(R9*1), Z7
+	PREFETCHT0    8192(R11)
 	VMOVUPS       (R11), Z8
 	VFMADD231PS   Z8, Z4, Z0
 	VFMADD231PS   Z8, Z5, Z1
@@ -468,7 +493,7 @@ row_done:
 	RET
 
 // func dotRows1AVX2(dst *float32, q *float32, rows *float32, n int, dstStride int, stride int, chunks int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotRows1AVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ q+8(FP), CX
@@ -498,9 +523,13 @@ block:
 
 block_chunk:
 	VMOVUPS      (R9), Y8
+	PREFETCHT0   8192(R10)
 	VFMADD231PS  (R10), Y8, Y0
+	PREFETCHT0   8192(R10)(R8*1)
 	VFMADD231PS  (R10)(R8*1), Y8, Y1
+	PREFETCHT0   8192(R10)(R8*2)
 	VFMADD231PS  (R10)(R8*2), Y8, Y2
+	PREFETCHT0   8192(R10)(DI*1)
 	VFMADD231PS  (R10)(DI*1), Y8, Y3
 	VMOVUPS      32(R9), Y8
 	VFMADD231PS  32(R10), Y8, Y4
@@ -542,6 +571,7 @@ row:
 
 row_chunk:
 	VMOVUPS      (R9), Y2
+	PREFETCHT0   8192(R10)
 	VFMADD231PS  (R10), Y2, Y0
 	VMOVUPS      32(R9), Y2
 	VFMADD231PS  32(R10), Y2, Y1
@@ -566,7 +596,7 @@ row_done:
 	RET
 
 // func dotRows2AVX2(dst *float32, q *float32, rows *float32, n int, dstStride int, stride int, chunks int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotRows2AVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ q+8(FP), CX
@@ -597,15 +627,19 @@ block:
 block_chunk:
 	VMOVUPS      (R10), Y8
 	VMOVUPS      (R10)(R8*1), Y9
+	PREFETCHT0   8192(R11)
 	VMOVUPS      (R11), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y4
+	PREFETCHT0   8192(R11)(R8*1)
 	VMOVUPS      (R11)(R8*1), Y10
 	VFMADD231PS  Y10, Y8, Y1
 	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   8192(R11)(R8*2)
 	VMOVUPS      (R11)(R8*2), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y6
+	PREFETCHT0   8192(R11)(R9*1)
 	VMOVUPS      (R11)(R9*1), Y10
 	VFMADD231PS  Y10, Y8, Y3
 	VFMADD231PS  Y10, Y9, Y7
@@ -662,6 +696,7 @@ row:
 row_chunk:
 	VMOVUPS      (R10), Y2
 	VMOVUPS      (R10)(R8*1), Y3
+	PREFETCHT0   8192(R11)
 	VMOVUPS      (R11), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
@@ -696,7 +731,7 @@ row_done:
 	RET
 
 // func dotRows4AVX2(dst *float32, q *float32, rows *float32, n int, dstStride int, stride int, chunks int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotRows4AVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ q+8(FP), CX
@@ -729,11 +764,13 @@ block_chunk:
 	VMOVUPS      (R10)(R8*1), Y9
 	VMOVUPS      (R10)(R8*2), Y10
 	VMOVUPS      (R10)(R9*1), Y11
+	PREFETCHT0   8192(R11)
 	VMOVUPS      (R11), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y2
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y6
+	PREFETCHT0   8192(R11)(R8*1)
 	VMOVUPS      (R11)(R8*1), Y12
 	VFMADD231PS  Y12, Y8, Y1
 	VFMADD231PS  Y12, Y9, Y3
@@ -804,6 +841,7 @@ row_chunk:
 	VMOVUPS      (R10)(R8*1), Y5
 	VMOVUPS      (R10)(R8*2), Y6
 	VMOVUPS      (R10)(R9*1), Y7
+	PREFETCHT0   8192(R11)
 	VMOVUPS      (R11), Y8
 	VFMADD231PS  Y8, Y4, Y0
 	VFMADD231PS  Y8, Y5, Y1

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func sketch1AVX512(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, POPCNT
+// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, MMX+, POPCNT
 TEXT ·sketch1AVX512(SB), NOSPLIT, $0-72
 	MOVQ      blocks+0(FP), AX
 	MOVQ      out+56(FP), CX
@@ -33,6 +33,14 @@ plane:
 	MOVQ words+16(FP), R11
 
 word:
+	PREFETCHT0   8192(R10)
+	PREFETCHT0   8256(R10)
+	PREFETCHT0   8320(R10)
+	PREFETCHT0   8384(R10)
+	PREFETCHT0   8448(R10)
+	PREFETCHT0   8512(R10)
+	PREFETCHT0   8576(R10)
+	PREFETCHT0   8640(R10)
 	VPBROADCASTQ (BX), Z24
 	VPXORQ       (R10), Z24, Z25
 	VPOPCNTQ     Z25, Z25
@@ -291,7 +299,7 @@ DATA laneNumbers<>+56(SB)/8, $0x0000000000000007
 GLOBL laneNumbers<>(SB), RODATA|NOPTR, $64
 
 // func sketch2AVX512(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, POPCNT
+// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, MMX+, POPCNT
 TEXT ·sketch2AVX512(SB), NOSPLIT, $0-72
 	MOVQ      blocks+0(FP), AX
 	MOVQ      out+56(FP), CX
@@ -327,6 +335,14 @@ plane:
 	MOVQ words+16(FP), R11
 
 word:
+	PREFETCHT0   8192(R10)
+	PREFETCHT0   8256(R10)
+	PREFETCHT0   8320(R10)
+	PREFETCHT0   8384(R10)
+	PREFETCHT0   8448(R10)
+	PREFETCHT0   8512(R10)
+	PREFETCHT0   8576(R10)
+	PREFETCHT0   8640(R10)
 	VMOVDQU64    (R10), Z16
 	VMOVDQU64    64(R10), Z17
 	VMOVDQU64    128(R10), Z18
@@ -791,7 +807,7 @@ done:
 	RET
 
 // func sketch4AVX512(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, POPCNT
+// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, MMX+, POPCNT
 TEXT ·sketch4AVX512(SB), NOSPLIT, $0-72
 	MOVQ      blocks+0(FP), AX
 	MOVQ      out+56(FP), CX
@@ -829,6 +845,10 @@ plane:
 	MOVQ words+16(FP), R11
 
 word:
+	PREFETCHT0   8192(R10)
+	PREFETCHT0   8256(R10)
+	PREFETCHT0   8320(R10)
+	PREFETCHT0   8384(R10)
 	VMOVDQU64    (R10), Z16
 	VMOVDQU64    64(R10), Z17
 	VMOVDQU64    128(R10), Z18
@@ -1300,7 +1320,7 @@ done:
 	RET
 
 // func sketch8AVX512(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, POPCNT
+// Requires: AVX, AVX512F, AVX512VPOPCNTDQ, MMX+, POPCNT
 TEXT ·sketch8AVX512(SB), NOSPLIT, $0-72
 	MOVQ      blocks+0(FP), AX
 	MOVQ      out+56(FP), CX
@@ -1338,6 +1358,8 @@ plane:
 	MOVQ words+16(FP), R11
 
 word:
+	PREFETCHT0   8192(R10)
+	PREFETCHT0   8256(R10)
 	VMOVDQU64    (R10), Z16
 	VMOVDQU64    64(R10), Z17
 	VPBROADCASTQ (BX), Z24
@@ -1823,7 +1845,7 @@ done:
 	RET
 
 // func sketch1AVX2(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·sketch1AVX2(SB), NOSPLIT, $256-72
 	MOVQ           blocks+0(FP), AX
 	MOVQ           out+56(FP), CX
@@ -1868,6 +1890,10 @@ run:
 	VPXOR   Y7, Y7, Y7
 
 word:
+	PREFETCHT0   8192(R10)
+	PREFETCHT0   8256(R10)
+	PREFETCHT0   8320(R10)
+	PREFETCHT0   8384(R10)
 	VPBROADCASTQ (BX), Y8
 	VPXOR        (R10), Y8, Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -2224,7 +2250,7 @@ DATA nibbleCounts<>+8(SB)/8, $0x0403030203020201
 GLOBL nibbleCounts<>(SB), RODATA|NOPTR, $16
 
 // func sketch2AVX2(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·sketch2AVX2(SB), NOSPLIT, $256-72
 	MOVQ           blocks+0(FP), AX
 	MOVQ           out+56(FP), CX
@@ -2269,6 +2295,8 @@ run:
 	VPXOR   Y7, Y7, Y7
 
 word:
+	PREFETCHT0   8192(R10)
+	PREFETCHT0   8256(R10)
 	VPBROADCASTQ (BX), Y8
 	VPXOR        (R10), Y8, Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -2623,7 +2651,7 @@ done:
 	RET
 
 // func sketch4AVX2(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·sketch4AVX2(SB), NOSPLIT, $256-72
 	MOVQ           blocks+0(FP), AX
 	MOVQ           out+56(FP), CX
@@ -2668,6 +2696,7 @@ run:
 	VPXOR   Y7, Y7, Y7
 
 word:
+	PREFETCHT0   8192(R10)
 	VPBROADCASTQ (BX), Y8
 	VPXOR        (R10), Y8, Y9
 	VPSRLW       $0x04, Y9, Y10
@@ -3032,7 +3061,7 @@ done:
 	RET
 
 // func sketch8AVX2(blocks *uint64, n int, words int, planes int, probes *uint64, bounds *uint64, row uint64, out *uint64) (done int)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·sketch8AVX2(SB), NOSPLIT, $256-72
 	MOVQ           blocks+0(FP), AX
 	MOVQ           out+56(FP), CX
@@ -3077,6 +3106,7 @@ run:
 	VPXOR   Y7, Y7, Y7
 
 word:
+	PREFETCHT0   8192(R10)
 	VPBROADCASTQ (BX), Y8
 	VPXOR        (R10), Y8, Y9
 	VPSRLW       $0x04, Y9, Y10

@@ -1,0 +1,59 @@
+//go:build !race
+
+package simd
+
+import "testing"
+
+func TestNothingAllocates(t *testing.T) {
+	const dim, words = 512, 8
+	r, err := NewRotation(dim, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []Survivors{{make([]uint32, 0, SketchLanes), make([]uint32, 0, SketchLanes)}} // the lists belong on the heap
+	eachLevel(t, func(t *testing.T) {
+		for name, f := range map[string]func(){
+			"DotRows": func() {
+				var q, rows [dim]float32
+				var dst [1]float32
+				DotRows(dst[:], q[:], rows[:], dim)
+			},
+			"DotQueries": func() {
+				var qs, rows [2 * dim]float32
+				var dst [4]float32
+				DotQueries(dst[:], qs[:], rows[:], dim)
+			},
+			"int8": func() {
+				var src [dim]float32
+				var q, row [dim]int8
+				var dst [1]int32
+				QuantizeInt8(q[:], src[:])
+				DotInt8Rows(dst[:], q[:], row[:], dim)
+			},
+			"sketch": func() {
+				var blocks [words * SketchLanes]uint64
+				var probe, packed [words]uint64
+				bounds, probes := [1]uint32{7}, [1][]uint64{probe[:]}
+				out[0].Rows, out[0].Values = out[0].Rows[:0], out[0].Values[:0]
+				PutCode(blocks[:], 3, probe[:])
+				PackProbes(packed[:], probes[:], 1)
+				ScanSketch(blocks[:], words, 1, 0, packed[:], bounds[:], out)
+			},
+			"rotate": func() {
+				var v [dim]float32
+				var code [words]uint64
+				var planes [4 * words]uint64
+				v[3] = 2
+				Normalize(v[:])
+				Rotate(v[:], v[:], r)
+				SignBits(code[:], v[:])
+				QuantizeProbe4(planes[:], v[:])
+			},
+			"sum": func() { sink += SumWords(make([]uint64, 999)) },
+		} {
+			if n := testing.AllocsPerRun(100, f); n != 0 {
+				t.Errorf("%s: %v allocations", name, n)
+			}
+		}
+	})
+}
