@@ -8,7 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/viterin/vek/vek32"
+	"mien/simd"
 )
 
 const (
@@ -18,7 +18,7 @@ const (
 	MaxRows = 1<<32 - segmentRows
 
 	segmentRows = 1024
-	laneFloats  = 16 // one AVX-512 register of float32, one cache line
+	laneFloats  = simd.FloatLine
 
 	// parallelSegments is the least number of segments that a search shares among goroutines, and
 	// segmentsPerHelper the work that pays for one of them: at dim 512 a segment takes some 30 to 60 µs,
@@ -138,7 +138,8 @@ func (s *Scan) Dot(row uint32, q []float32) (float32, error) {
 	if i >= len(g.live) || !g.live[i] {
 		return 0, ErrRow
 	}
-	return vek32.Dot(sc.probe, g.row(i, s.stride)), nil
+	simd.DotRows(sc.score[:], sc.probe, g.row(i, s.stride), s.stride)
+	return sc.score[0], nil
 }
 
 // SearchInto appends to dst the k labels whose best row has the largest dot product with q, best first, all

@@ -11,7 +11,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/viterin/vek/vek32"
 	"pgregory.net/rapid"
+
+	"mien/simd"
 )
 
 // failer is what testing.TB and *rapid.T share.
@@ -411,6 +414,16 @@ func BenchmarkSearch(b *testing.B) {
 				dst, _ = s.SearchInto(b.Context(), dst[:0], q, 10, 0.3)
 			}
 		})
+		b.Run(fmt.Sprintf("rows=%d/vek", rows), func(b *testing.B) { // the bare products, nothing kept
+			b.SetBytes(int64(rows) * dim * 4)
+			for b.Loop() {
+				for _, g := range *s.segments.Load() {
+					for i := range g.live {
+						vek32.Dot(q, g.row(i, s.stride))
+					}
+				}
+			}
+		})
 		b.Run(fmt.Sprintf("rows=%d/parallel", rows), func(b *testing.B) {
 			b.SetBytes(int64(rows) * dim * 4)
 			b.RunParallel(func(pb *testing.PB) {
@@ -420,5 +433,38 @@ func BenchmarkSearch(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// TestScanDot: Dot gives the number that a search does, at every level, and vek's to rounding.
+func TestScanDot(t *testing.T) {
+	for _, level := range simd.Levels() {
+		if err := simd.Use(level); err != nil {
+			t.Fatal(err)
+		}
+		for _, dim := range []int{1, 16, 33, 128, 512} {
+			rng := rand.New(rand.NewPCG(8, uint64(dim)))
+			s := newScan(t, dim)
+			for i := range 23 {
+				if _, err := s.Add(uint32(i), unit(rng, dim)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			q := unit(rng, dim)
+			hits, err := s.SearchInto(t.Context(), nil, q, 23, -2)
+			if err != nil || len(hits) != 23 {
+				t.Fatalf("%d hits, %v", len(hits), err)
+			}
+			for _, h := range hits { // label and row are the same here
+				score, err := s.Dot(h.Label, q)
+				vek := float64(vek32.Dot(q, (*s.segments.Load())[0].row(int(h.Label), s.stride)[:dim]))
+				if err != nil || score != h.Score || math.Abs(float64(score)-vek) > 2*dotError(dim) {
+					t.Errorf("%s dim %d row %d: %v, the search had %v, vek %v, %v", level, dim, h.Label, score, h.Score, vek, err)
+				}
+			}
+		}
+	}
+	if err := simd.Use(""); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -8,14 +8,15 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/viterin/vek/vek32"
+	"mien/simd"
 )
 
 // search is the pooled state of one search: the padded probe, and a worker with its list for each goroutine
 // that may share it. Its arrays are reused, so a search allocates nothing once warm.
 type search struct {
 	scan  *Scan
-	probe []float32 // stride long, padding zero
+	probe []float32  // stride long, padding zero
+	score [1]float32 // Dot's result: the pool's, so that it need not be allocated
 
 	ctx      context.Context // of the running search only; nil between
 	segments []*segment
@@ -28,8 +29,9 @@ type search struct {
 
 // worker compares segments until none is left and keeps the best labels it saw.
 type worker struct {
-	top  top
-	help func() // made once, so that the go statement allocates no closure
+	top    top
+	scores [segmentRows]float32 // of the segment at hand
+	help   func()               // made once, so that the go statement allocates no closure
 }
 
 func newSearch(s *Scan) *search {
@@ -92,20 +94,18 @@ func (sc *search) compare(w *worker) {
 			sc.stopped.Store(true)
 			return
 		}
-		sc.segments[i].compare(sc.probe, &w.top)
+		sc.segments[i].compare(sc.probe, w)
 	}
 }
 
-func (g *segment) compare(probe []float32, t *top) {
+func (g *segment) compare(probe []float32, w *worker) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	stride := len(probe)
-	for i, live := range g.live {
-		if !live {
-			continue
-		}
+	t, scores := &w.top, w.scores[:len(g.live)]
+	simd.DotRows(scores, probe, g.vectors, len(probe)) // dead rows too: they are zero, and few
+	for i, score := range scores {
 		// !(score >= bound) also drops the NaN that an overflow of huge vectors may make.
-		if score := vek32.Dot(probe, g.row(i, stride)); score >= t.bound {
+		if score >= t.bound && g.live[i] {
 			t.offer(Hit{g.labels[i], score})
 		}
 	}
