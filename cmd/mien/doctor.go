@@ -19,6 +19,7 @@ import (
 type doctorCmd struct {
 	modelFlags
 	masterKeyFlags
+	simdFlags
 	Data string `help:"Data folder to check." env:"MIEN_DATA" default:"data" type:"path"`
 }
 
@@ -44,6 +45,7 @@ func (c *doctorCmd) Run(ctx context.Context, out *output) error {
 	findings := []finding{
 		ok("program", "mien %s, %s, %s/%s, %d cores", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
 		processor(),
+		c.kernels(),
 	}
 	findings = append(findings, c.models(ctx)...)
 	findings = append(findings, c.data()...)

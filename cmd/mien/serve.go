@@ -18,6 +18,7 @@ import (
 	"mien/extract"
 	"mien/extract/pack"
 	"mien/http"
+	"mien/simd"
 )
 
 // modelFlags say where the library and the models are.
@@ -86,6 +87,7 @@ type serveCmd struct {
 	modelFlags
 	masterKeyFlags
 	limitFlags
+	simdFlags
 	Data      string `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
 	Listen    string `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
 	LogFormat string `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
@@ -98,6 +100,9 @@ const stopTimeout = 30 * time.Second
 // Run serves until a signal, then finishes what it accepted.
 func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	log := c.logger()
+	if err := c.use(); err != nil {
+		return err
+	}
 	ln, err := listen(c.Listen) // first: a busy port must change nothing on disk
 	if err != nil {
 		return listenError(c.Listen, err)
@@ -212,7 +217,7 @@ func (c *serveCmd) logger() *slog.Logger {
 func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data dataDir, m *pack.Manifest) {
 	library, models := c.paths()
 	log.Info("mien", "version", version, "listen", ln.Addr().String(), "data", data.path, "library", library, "models", models,
-		"space", m.Space, "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0))
+		"space", m.Space, "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level())
 	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		log.Warn("keys and biometrics travel in clear: put a proxy that does TLS in front, and let nobody else reach this address", "listen", ln.Addr().String())
 	}

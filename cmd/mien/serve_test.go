@@ -294,14 +294,17 @@ func TestDoctor(t *testing.T) {
 	if out, _, code := mien(t, setUp(t), "doctor", "--data", data); code != 0 || !strings.Contains(out, "opens with this master key") {
 		t.Errorf("on a good folder: %d %s", code, out)
 	}
+	if out, _, code := mien(t, setUp(t), "doctor", "--data", data, "--simd", "generic"); code != 0 || !strings.Contains(out, "kernels     generic, of ") {
+		t.Errorf("with the generic kernels: %d %s", code, out)
+	}
 	if err := os.WriteFile(filepath.Join(data, "master.key"), []byte(strings.Repeat("ab", 32)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(filepath.Join(data, "master.key"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, _, code := mien(t, setUp(t), "doctor", "--data", data, "--models", t.TempDir())
-	for _, say := range []string{"chmod 600", "master key does not open", "fail  models"} {
+	out, _, code := mien(t, setUp(t), "doctor", "--data", data, "--models", t.TempDir(), "--simd", "mmx")
+	for _, say := range []string{"chmod 600", "fail  kernels     --simd or MIEN_SIMD: simd: no level \"mmx\"", "master key does not open", "fail  models"} {
 		if code != 1 || !strings.Contains(out, say) {
 			t.Errorf("on a bad folder: %d, nothing of %q in\n%s", code, say, out)
 		}
