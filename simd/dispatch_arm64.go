@@ -2,20 +2,38 @@
 
 package simd
 
-func supported() []level { return []level{generic} }
+import "unsafe"
 
-func kernelsOf(level) kernels { return kernels{} }
+// Every arm64 processor that Go runs on has NEON.
+func supported() []level { return []level{neon, generic} }
+
+func kernelsOf(l level) kernels {
+	return kernels{level: l, f32: l, int8: l, sketch: l, hadamard: generic} // Go compiles that to scalar code; see doc.go
+}
 
 func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int) {
-	dotRowsGeneric(count, dst, q, rows, n, dstStride, stride, chunks)
+	if active.f32 == generic {
+		dotRowsGeneric(count, dst, q, rows, n, dstStride, stride, chunks)
+		return
+	}
+	for k := range count { // the rows are in the cache after the first
+		dotRowsNEON(&dst[k*dstStride], &q[k*stride], unsafe.SliceData(rows), n, stride, chunks)
+	}
 }
 
 func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
-	dotInt8Generic(dst, q, rows, n, stride, chunks)
+	if active.int8 == generic {
+		dotInt8Generic(dst, q, rows, n, stride, chunks)
+		return
+	}
+	dotInt8NEON(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), n, stride, chunks)
 }
 
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
-	return s.scanGeneric(blocks, n, row)
+	if active.sketch == generic {
+		return s.scanGeneric(blocks, n, row)
+	}
+	return sketchNEON(unsafe.SliceData(blocks), n, s.count, s.words, s.planes, unsafe.SliceData(s.probes), &s.bounds[0], row, (*uint64)(unsafe.Pointer(&s.outs)))
 }
 
 func hadamard(dst, src, signs []float32) { hadamardGeneric(dst, src, signs) }

@@ -1,0 +1,19 @@
+//go:build !purego
+
+package simd
+
+// dotRowsNEON sets dst[i] to the product of q and row i, rows being stride floats apart, over chunks × 16 floats. n ≥ 0, chunks ≥ 1.
+//
+//go:noescape
+func dotRowsNEON(dst, q, rows *float32, n, stride, chunks int)
+
+// dotInt8NEON does so for int8, over chunks × 64 elements; stride is in elements.
+//
+//go:noescape
+func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)
+
+// sketchNEON scans up to n blocks with count probes and returns after how many it stopped for want of room.
+// bounds[p] is −(bound+1); row is the number of the first lane. n ≥ 1, and each out has room for a block.
+//
+//go:noescape
+func sketchNEON(blocks *uint64, n, count, words, planes int, probes, bounds *uint64, row uint64, out *uint64) (done int)

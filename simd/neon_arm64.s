@@ -1,0 +1,341 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// What Go's assembler has no name for; d, n and m are register numbers.
+#define FADD4S(m, n, d) WORD $(0x4e20d400 | (m)<<16 | (n)<<5 | (d)) // FADD Vd.4S, Vn.4S, Vm.4S
+#define FADDP4S(m, n, d) WORD $(0x6e20d400 | (m)<<16 | (n)<<5 | (d)) // FADDP Vd.4S, Vn.4S, Vm.4S
+#define SMULL8H(m, n, d) WORD $(0x0e20c000 | (m)<<16 | (n)<<5 | (d)) // SMULL Vd.8H, Vn.8B, Vm.8B
+#define SMULL28H(m, n, d) WORD $(0x4e20c000 | (m)<<16 | (n)<<5 | (d)) // SMULL2 Vd.8H, Vn.16B, Vm.16B
+#define SADALP4S(n, d) WORD $(0x4e606800 | (n)<<5 | (d)) // SADALP Vd.4S, Vn.8H
+#define UADDLP8H(n, d) WORD $(0x6e202800 | (n)<<5 | (d)) // UADDLP Vd.8H, Vn.16B
+#define UADDLP4S(n, d) WORD $(0x6e602800 | (n)<<5 | (d)) // UADDLP Vd.4S, Vn.8H
+#define UADALP2D(n, d) WORD $(0x6ea06800 | (n)<<5 | (d)) // UADALP Vd.2D, Vn.4S
+
+#define CLEAR8(a, b, c, d, e, f, g, h) \
+	VEOR a.B16, a.B16, a.B16 \
+	VEOR b.B16, b.B16, b.B16 \
+	VEOR c.B16, c.B16, c.B16 \
+	VEOR d.B16, d.B16, d.B16 \
+	VEOR e.B16, e.B16, e.B16 \
+	VEOR f.B16, f.B16, f.B16 \
+	VEOR g.B16, g.B16, g.B16 \
+	VEOR h.B16, h.B16, h.B16
+
+// ROW16 adds the products of 16 floats of the row at r, and of the query in V0-V3, to the two sums a and b.
+#define ROW16(r, a, b) \
+	VLD1.P 64(r), [V4.S4, V5.S4, V6.S4, V7.S4] \
+	VFMLA V4.S4, V0.S4, a.S4 \
+	VFMLA V5.S4, V1.S4, b.S4 \
+	VFMLA V6.S4, V2.S4, a.S4 \
+	VFMLA V7.S4, V3.S4, b.S4
+
+// func dotRowsNEON(dst, q, rows *float32, n, stride, chunks int)
+TEXT ·dotRowsNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD rows+16(FP), R2
+	MOVD n+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD chunks+40(FP), R5
+	LSL  $2, R4, R4
+
+block: // four rows: each vector of the query is loaded once for all
+	CMP  $4, R3
+	BLT  row
+	CLEAR8(V16, V17, V18, V19, V20, V21, V22, V23)
+	MOVD R1, R6
+	MOVD R5, R7
+	MOVD R2, R8
+	ADD  R4, R8, R9
+	ADD  R4, R9, R10
+	ADD  R4, R10, R11
+	ADD  R4, R11, R2
+
+blockChunk:
+	VLD1.P 64(R6), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ROW16(R8, V16, V17)
+	ROW16(R9, V18, V19)
+	ROW16(R10, V20, V21)
+	ROW16(R11, V22, V23)
+	SUBS   $1, R7, R7
+	BNE    blockChunk
+	FADD4S(17, 16, 16)
+	FADD4S(19, 18, 18)
+	FADD4S(21, 20, 20)
+	FADD4S(23, 22, 22)
+	FADDP4S(18, 16, 16)
+	FADDP4S(22, 20, 20)
+	FADDP4S(20, 16, 16)
+	VST1.P [V16.S4], 16(R0)
+	SUB    $4, R3, R3
+	B      block
+
+row:
+	CBZ  R3, rowDone
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	MOVD R1, R6
+	MOVD R5, R7
+	MOVD R2, R8
+	ADD  R4, R2, R2
+
+rowChunk:
+	VLD1.P  64(R6), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ROW16(R8, V16, V17)
+	SUBS    $1, R7, R7
+	BNE     rowChunk
+	FADD4S(17, 16, 16)
+	FADDP4S(16, 16, 16)
+	FADDP4S(16, 16, 16)
+	FMOVS.P F16, 4(R0)
+	SUB     $1, R3, R3
+	B       row
+
+rowDone:
+	RET
+
+// BYTES16 adds the products of 16 bytes of x and y to the sums a: each product fits 16 bits, two of them 32.
+#define BYTES16(x, y, a) \
+	SMULL8H(x, y, 24) \
+	SMULL28H(x, y, 25) \
+	SADALP4S(24, a) \
+	SADALP4S(25, a)
+
+// ROW64 does so for 64 bytes of the row at r and the query in V0-V3.
+#define ROW64(r, a) \
+	VLD1.P 64(r), [V4.B16, V5.B16, V6.B16, V7.B16] \
+	BYTES16(4, 0, a) \
+	BYTES16(5, 1, a) \
+	BYTES16(6, 2, a) \
+	BYTES16(7, 3, a)
+
+// func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)
+TEXT ·dotInt8NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD rows+16(FP), R2
+	MOVD n+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD chunks+40(FP), R5
+
+block:
+	CMP  $4, R3
+	BLT  row
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD R1, R6
+	MOVD R5, R7
+	MOVD R2, R8
+	ADD  R4, R8, R9
+	ADD  R4, R9, R10
+	ADD  R4, R10, R11
+	ADD  R4, R11, R2
+
+blockChunk:
+	VLD1.P 64(R6), [V0.B16, V1.B16, V2.B16, V3.B16]
+	ROW64(R8, 16)
+	ROW64(R9, 17)
+	ROW64(R10, 18)
+	ROW64(R11, 19)
+	SUBS   $1, R7, R7
+	BNE    blockChunk
+	VADDP  V17.S4, V16.S4, V16.S4
+	VADDP  V19.S4, V18.S4, V18.S4
+	VADDP  V18.S4, V16.S4, V16.S4
+	VST1.P [V16.S4], 16(R0)
+	SUB    $4, R3, R3
+	B      block
+
+row:
+	CBZ  R3, rowDone
+	VEOR V16.B16, V16.B16, V16.B16
+	MOVD R1, R6
+	MOVD R5, R7
+	MOVD R2, R8
+	ADD  R4, R2, R2
+
+rowChunk:
+	VLD1.P  64(R6), [V0.B16, V1.B16, V2.B16, V3.B16]
+	ROW64(R8, 16)
+	SUBS    $1, R7, R7
+	BNE     rowChunk
+	VADDP   V16.S4, V16.S4, V16.S4
+	VADDP   V16.S4, V16.S4, V16.S4
+	FMOVS.P F16, 4(R0)
+	SUB     $1, R3, R3
+	B       row
+
+rowDone:
+	RET
+
+// COUNT adds the ones of code XOR probe (V24) to the bytes of a.
+#define COUNT(code, a) \
+	VEOR V24.B16, code.B16, code.B16 \
+	VCNT code.B16, code.B16 \
+	VADD code.B16, a.B16, a.B16
+
+// FLUSH adds the bytes of each half of a to that half of s.
+#define FLUSH(a, s) \
+	UADDLP8H(a, a) \
+	UADDLP4S(a, a) \
+	UADALP2D(a, s)
+
+// func sketchNEON(blocks *uint64, n, count, words, planes int, probes, bounds *uint64, row uint64, out *uint64) (done int)
+//
+// R0 block, R1 blocks left, R2 probes, R3 words, R4 first row, R5 lists, R6 bytes between a probe's words; R7 the probe,
+// R8 the byte offset of 16 lanes, whose distances come to V16-V23. As in asm/sketch.go, but probe by probe: the block is
+// in the first-level cache after the first.
+TEXT ·sketchNEON(SB), NOSPLIT, $128-80
+	MOVD blocks+0(FP), R0
+	MOVD n+8(FP), R1
+	MOVD count+16(FP), R2
+	MOVD words+24(FP), R3
+	MOVD row+56(FP), R4
+	MOVD out+64(FP), R5
+	LSL  $3, R2, R6
+
+block:
+	MOVD $0, R7
+
+probe:
+	MOVD $0, R8
+
+group:
+	CLEAR8(V16, V17, V18, V19, V20, V21, V22, V23)
+	MOVD planes+32(FP), R9
+	MOVD probes+40(FP), R10
+	ADD  R7<<3, R10, R10
+	B    firstPlane
+
+plane:
+	VADD V16.D2, V16.D2, V16.D2
+	VADD V17.D2, V17.D2, V17.D2
+	VADD V18.D2, V18.D2, V18.D2
+	VADD V19.D2, V19.D2, V19.D2
+	VADD V20.D2, V20.D2, V20.D2
+	VADD V21.D2, V21.D2, V21.D2
+	VADD V22.D2, V22.D2, V22.D2
+	VADD V23.D2, V23.D2, V23.D2
+
+firstPlane:
+	ADD  R0, R8, R11
+	MOVD R3, R12
+
+run: // of words whose counts, 8 a byte each at most, fit a byte
+	MOVD $31, R13
+	CMP  R12, R13
+	CSEL LT, R13, R12, R13
+	SUB  R13, R12, R12
+	CLEAR8(V8, V9, V10, V11, V12, V13, V14, V15)
+
+word:
+	VLD1R (R10), [V24.D2]
+	ADD   $64, R11, R14
+	VLD1  (R11), [V0.B16, V1.B16, V2.B16, V3.B16]
+	VLD1  (R14), [V4.B16, V5.B16, V6.B16, V7.B16]
+	COUNT(V0, V8)
+	COUNT(V1, V9)
+	COUNT(V2, V10)
+	COUNT(V3, V11)
+	COUNT(V4, V12)
+	COUNT(V5, V13)
+	COUNT(V6, V14)
+	COUNT(V7, V15)
+	ADD   $512, R11, R11
+	ADD   R6, R10, R10
+	SUBS  $1, R13, R13
+	BNE   word
+	FLUSH(8, 16)
+	FLUSH(9, 17)
+	FLUSH(10, 18)
+	FLUSH(11, 19)
+	FLUSH(12, 20)
+	FLUSH(13, 21)
+	FLUSH(14, 22)
+	FLUSH(15, 23)
+	CBNZ  R12, run
+	SUBS  $1, R9, R9
+	BNE   plane
+
+	// Survivors are negative once −(bound+1) is added.
+	MOVD  bounds+48(FP), R11
+	ADD   R7<<3, R11, R11
+	VLD1R (R11), [V24.D2]
+	VADD  V24.D2, V16.D2, V0.D2
+	VADD  V24.D2, V17.D2, V1.D2
+	VADD  V24.D2, V18.D2, V2.D2
+	VADD  V24.D2, V19.D2, V3.D2
+	VADD  V24.D2, V20.D2, V4.D2
+	VADD  V24.D2, V21.D2, V5.D2
+	VADD  V24.D2, V22.D2, V6.D2
+	VADD  V24.D2, V23.D2, V7.D2
+	VORR  V1.B16, V0.B16, V0.B16
+	VORR  V3.B16, V2.B16, V2.B16
+	VORR  V5.B16, V4.B16, V4.B16
+	VORR  V7.B16, V6.B16, V6.B16
+	VORR  V2.B16, V0.B16, V0.B16
+	VORR  V6.B16, V4.B16, V4.B16
+	VORR  V4.B16, V0.B16, V0.B16
+	VMOV  V0.D[0], R12
+	VMOV  V0.D[1], R13
+	ORR   R12, R13, R13
+	TBZ   $63, R13, none
+
+	MOVD $values-128(SP), R14
+	MOVD R14, R15
+	VST1.P [V16.D2, V17.D2, V18.D2, V19.D2], 64(R15)
+	VST1   [V20.D2, V21.D2, V22.D2, V23.D2], (R15)
+	MOVD   (R11), R16               // −(bound+1)
+	ADD    R7<<5, R5, R17           // this probe's list
+	MOVD   0(R17), R19              // rows
+	MOVD   8(R17), R20              // values
+	MOVD   16(R17), R21             // n
+	ADD    R8>>3, R4, R22           // row
+	MOVD   $16, R23
+
+lane:
+	MOVD.P 8(R14), R12
+	ADD    R16, R12, R13
+	TBZ    $63, R13, next
+	MOVW   R22, (R19)(R21<<2)
+	MOVW   R12, (R20)(R21<<2)
+	ADD    $1, R21, R21
+
+next:
+	ADD  $1, R22, R22
+	SUBS $1, R23, R23
+	BNE  lane
+	MOVD R21, 16(R17)
+
+none:
+	ADD  $128, R8, R8
+	CMP  $512, R8
+	BLT  group
+	ADD  $1, R7, R7
+	CMP  R2, R7
+	BLT  probe
+	ADD  R3<<9, R0, R0
+	ADD  $64, R4, R4
+	SUBS $1, R1, R1
+	BEQ  stop
+	MOVD R5, R7
+	MOVD R2, R8
+
+room: // a list with n > room can't take a block
+	MOVD 16(R7), R12
+	MOVD 24(R7), R13
+	CMP  R13, R12
+	BGT  stop
+	ADD  $32, R7, R7
+	SUBS $1, R8, R8
+	BNE  room
+	B    block
+
+stop:
+	MOVD n+8(FP), R12
+	SUB  R1, R12, R12
+	MOVD R12, done+72(FP)
+	RET
