@@ -27,7 +27,7 @@ func supported() []level {
 }
 
 func kernelsOf(l level) kernels {
-	k := kernels{level: l, f32: l, int8: l, sketch: l, hadamard: l}
+	k := kernels{level: l, f32: l, int8: l, sketch: l, hadamard: l, prepare: min(l, avx2)}
 	if l == avx512 && !hasVNNI {
 		k.int8 = avx2
 	}
@@ -108,8 +108,6 @@ func hadamard(dst, src, signs []float32) {
 	}
 }
 
-func quantizeInt8(dst []int8, src []float32) float32 { return quantizeInt8Generic(dst, src) }
-
 // sumWords adds words, a multiple of 64 of them.
 func sumWords(words []uint64) uint64 {
 	switch active.level {
@@ -119,4 +117,54 @@ func sumWords(words []uint64) uint64 {
 		return sumAVX2(unsafe.SliceData(words), len(words))
 	}
 	return sumGeneric(words)
+}
+
+// The kernels below take whole vectors; the generic loop takes the rest.
+
+func maxAbs(v []float32) (top uint32) {
+	n := whole(v, 32)
+	if n > 0 {
+		top = maxAbsAVX2(&v[0], n)
+	}
+	return max(top, maxAbsGeneric(v[n:]))
+}
+
+func quantize(dst []int8, src []float32, inverse float32) {
+	n := whole(src, 32)
+	if n > 0 {
+		quantizeAVX2(&dst[0], &src[0], n, inverse)
+	}
+	quantizeGeneric(dst[n:], src[n:], inverse)
+}
+
+func signBits(dst []uint64, v []float32) {
+	n := whole(v, 64)
+	if n > 0 {
+		signBitsAVX2(&dst[0], &v[0], n)
+	}
+	signBitsGeneric(dst[n/64:], v[n:])
+}
+
+func sumSquares(v []float32) (sum float64) {
+	n := whole(v, 16)
+	if n > 0 {
+		sum = sumSquaresAVX2(&v[0], n)
+	}
+	return sum + sumSquaresGeneric(v[n:])
+}
+
+func scale(v []float32, factor float64) {
+	n := whole(v, 16)
+	if n > 0 {
+		scaleAVX2(&v[0], n, factor)
+	}
+	scaleGeneric(v[n:], factor)
+}
+
+// whole is how much of v, in units, the AVX2 kernels may take; at most callBytes, which no vector of ours exceeds.
+func whole(v []float32, unit int) int {
+	if active.prepare != avx2 {
+		return 0
+	}
+	return min(len(v), callBytes/4) &^ (unit - 1)
 }

@@ -1,7 +1,5 @@
 package simd
 
-import "math"
-
 const (
 	// FloatLine is what a stride of float32 rows is a multiple of: a cache line.
 	FloatLine = 16
@@ -96,23 +94,4 @@ func dotGeneric(a, b []float32) float32 {
 		a, b = a[4:], b[4:]
 	}
 	return (s0 + s1) + (s2 + s3)
-}
-
-// Normalize scales v to length 1 and returns the length it had, computed in float64. It leaves alone a v that is all
-// zero, which gives 0, and one with a NaN or an infinity, which gives that. Each element is within 2⁻²³ of its exact
-// value, relatively, unless that is below the normal range. Allocates nothing.
-func Normalize(v []float32) (norm float64) {
-	sum := 0.0
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	norm = math.Sqrt(sum)
-	if norm == 0 || math.IsNaN(norm) || math.IsInf(norm, 0) {
-		return norm
-	}
-	inverse := 1 / norm
-	for i, x := range v {
-		v[i] = float32(float64(x) * inverse)
-	}
-	return norm
 }

@@ -5,4 +5,5 @@ package simd
 //go:generate sh -c "cd ../asm && go run . -family int8 -out ../simd/int8_amd64.s -stubs ../simd/int8_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family sketch -out ../simd/sketch_amd64.s -stubs ../simd/sketch_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family hadamard -out ../simd/hadamard_amd64.s -stubs ../simd/hadamard_stubs_amd64.go -pkg simd"
+//go:generate sh -c "cd ../asm && go run . -family prepare -out ../simd/prepare_amd64.s -stubs ../simd/prepare_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family sum -out ../simd/sum_amd64.s -stubs ../simd/sum_stubs_amd64.go -pkg simd"

@@ -1,7 +1,5 @@
 package simd
 
-import "math"
-
 const (
 	// ByteLine is what a stride of int8 rows is a multiple of: a cache line.
 	ByteLine = 64
@@ -46,36 +44,4 @@ func dotInt8Generic(dst []int32, q, rows []int8, n, stride, chunks int) {
 		}
 		dst[i] = sum
 	}
-}
-
-// QuantizeInt8 sets dst to src/scale, rounded to the nearest integer, ties to even, in [-127, 127], and returns scale,
-// max|src|/127: src[i] is within scale × 0.50001 of dst[i] × scale.
-//
-// A src whose largest element is below 2⁻¹¹⁹, zero included, gives zeros and scale 0; one with a NaN or an infinity
-// gives zeros and scale NaN. It panics if dst and src differ in length. Allocates nothing.
-func QuantizeInt8(dst []int8, src []float32) (scale float32) {
-	if len(dst) != len(src) {
-		panic("BUG: simd: QuantizeInt8: dst and src differ in length")
-	}
-	return quantizeInt8(dst, src)
-}
-
-func quantizeInt8Generic(dst []int8, src []float32) (scale float32) {
-	top := uint32(0) // the order of the bits is that of the absolute values, NaN last
-	for _, x := range src {
-		top = max(top, math.Float32bits(x)&^(1<<31))
-	}
-	largest := math.Float32frombits(top)
-	if !(largest >= 0x1p-119 && largest <= math.MaxFloat32) {
-		clear(dst)
-		if top >= math.Float32bits(float32(math.Inf(1))) {
-			return float32(math.NaN())
-		}
-		return 0
-	}
-	inverse := 127 / largest
-	for i, x := range src {
-		dst[i] = int8(math.RoundToEven(float64(x * inverse)))
-	}
-	return largest / 127
 }
