@@ -14,6 +14,7 @@ func prepare() {
 	signBits()
 	sumSquares()
 	scale()
+	planes4()
 }
 
 // cursor is a pointer and the bytes it moves in each turn of a loop.
@@ -165,6 +166,41 @@ func scale() {
 			VMOVUPS(y.AsX(), Mem{Base: v, Disp: 16 * i})
 		}
 	}, cursor{v, 64})
+	VZEROUPPER()
+	RET()
+}
+
+func planes4() {
+	function("planes4AVX2", "func(planes *uint64, v *float32, n, words int, inverse float32)",
+		"planes4AVX2 sets bit i of plane j, which is at planes[j×words], to bit j of the integer part of v[i] × inverse + 8, for n",
+		"floats, a multiple of 64.")
+	dst, v, n, words := Load(Param("planes"), GP64()), Load(Param("v"), GP64()), Load(Param("n"), GP64()), Load(Param("words"), GP64())
+	x, bit, order, inverse, eight, half, to := avx2.v[:4], avx2.v[4], avx2.v[5], avx2.v[6], avx2.v[7], GP32(), GP64()
+	p, err := Param("inverse").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VBROADCASTSS(p.Addr, inverse)
+	VBROADCASTSS(table("eight", 0x41000000), eight)
+	VMOVDQU(packOrder(), order)
+	SHLQ(Imm(3), words)
+	over(n, 64, func() {
+		for h := range 2 {
+			for i, y := range x {
+				VMULPS(Mem{Base: v, Disp: 128*h + 32*i}, inverse, y)
+				VADDPS(eight, y, y)
+				VCVTTPS2DQ(y, y)
+			}
+			pack(x, order)
+			MOVQ(dst, to)
+			for j := range 4 {
+				VPSLLW(Imm(uint64(7-j)), x[0], bit) // bit j of each byte to its top
+				VPMOVMSKB(bit, half)
+				MOVL(half, Mem{Base: to, Disp: 4 * h})
+				ADDQ(words, to)
+			}
+		}
+	}, cursor{v, 256}, cursor{dst, 8})
 	VZEROUPPER()
 	RET()
 }

@@ -161,6 +161,14 @@ func scale(v []float32, factor float64) {
 	scaleGeneric(v[n:], factor)
 }
 
+func planes4(planes []uint64, v []float32, words int, inverse float32) {
+	n := whole(v, 64)
+	if n > 0 {
+		planes4AVX2(&planes[0], &v[0], n, words, inverse)
+	}
+	planes4Generic(planes[n/64:], v[n:], words, inverse)
+}
+
 // whole is how much of v, in units, the AVX2 kernels may take; at most callBytes, which no vector of ours exceeds.
 func whole(v []float32, unit int) int {
 	if active.prepare != avx2 {

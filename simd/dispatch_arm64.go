@@ -49,3 +49,7 @@ func signBits(dst []uint64, v []float32) { signBitsGeneric(dst, v) }
 func sumSquares(v []float32) float64 { return sumSquaresGeneric(v) }
 
 func scale(v []float32, factor float64) { scaleGeneric(v, factor) }
+
+func planes4(planes []uint64, v []float32, words int, inverse float32) {
+	planes4Generic(planes, v, words, inverse)
+}

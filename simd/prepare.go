@@ -111,17 +111,22 @@ func QuantizeProbe4(planes []uint64, v []float32) (offset, scale float32) {
 	if top > 0 {
 		inverse, scale = 7.5/top, top/7.5
 	}
-	for w := range words {
+	planes4(planes, v, words, inverse)
+	return -7.5 * scale, scale
+}
+
+// planes4Generic needs no clamp: |x × inverse| is 7.5 at most, and a rounding.
+func planes4Generic(planes []uint64, v []float32, words int, inverse float32) {
+	for at := 0; at < len(v); at += 64 {
 		var bits [4]uint64
-		for i, x := range v[w*64 : min(len(v), w*64+64)] {
-			u := uint64(min(15, max(0, int32(float32(x*inverse)+8)))) // rounds: 7.5 and a half
+		for i, x := range v[at:min(len(v), at+64)] {
+			u := uint64(float32(x*inverse) + 8) // rounds: 7.5 and a half
 			for j := range bits {
 				bits[j] |= u >> j & 1 << i
 			}
 		}
 		for j, b := range bits {
-			planes[j*words+w] = b
+			planes[j*words+at/64] = b
 		}
 	}
-	return -7.5 * scale, scale
 }

@@ -179,3 +179,92 @@ loop:
 	JNZ        loop
 	VZEROUPPER
 	RET
+
+// func planes4AVX2(planes *uint64, v *float32, n int, words int, inverse float32)
+// Requires: AVX, AVX2
+TEXT ·planes4AVX2(SB), NOSPLIT, $0-36
+	MOVQ         planes+0(FP), AX
+	MOVQ         v+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         words+24(FP), BX
+	VBROADCASTSS inverse+32(FP), Y6
+	VBROADCASTSS eight<>+0(SB), Y7
+	VMOVDQU      packOrder<>+0(SB), Y5
+	SHLQ         $0x03, BX
+
+loop:
+	VMULPS     (CX), Y6, Y0
+	VADDPS     Y7, Y0, Y0
+	VCVTTPS2DQ Y0, Y0
+	VMULPS     32(CX), Y6, Y1
+	VADDPS     Y7, Y1, Y1
+	VCVTTPS2DQ Y1, Y1
+	VMULPS     64(CX), Y6, Y2
+	VADDPS     Y7, Y2, Y2
+	VCVTTPS2DQ Y2, Y2
+	VMULPS     96(CX), Y6, Y3
+	VADDPS     Y7, Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VPACKSSDW  Y1, Y0, Y0
+	VPACKSSDW  Y3, Y2, Y2
+	VPACKSSWB  Y2, Y0, Y0
+	VPERMD     Y0, Y5, Y0
+	MOVQ       AX, DI
+	VPSLLW     $0x07, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, (DI)
+	ADDQ       BX, DI
+	VPSLLW     $0x06, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, (DI)
+	ADDQ       BX, DI
+	VPSLLW     $0x05, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, (DI)
+	ADDQ       BX, DI
+	VPSLLW     $0x04, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, (DI)
+	ADDQ       BX, DI
+	VMULPS     128(CX), Y6, Y0
+	VADDPS     Y7, Y0, Y0
+	VCVTTPS2DQ Y0, Y0
+	VMULPS     160(CX), Y6, Y1
+	VADDPS     Y7, Y1, Y1
+	VCVTTPS2DQ Y1, Y1
+	VMULPS     192(CX), Y6, Y2
+	VADDPS     Y7, Y2, Y2
+	VCVTTPS2DQ Y2, Y2
+	VMULPS     224(CX), Y6, Y3
+	VADDPS     Y7, Y3, Y3
+	VCVTTPS2DQ Y3, Y3
+	VPACKSSDW  Y1, Y0, Y0
+	VPACKSSDW  Y3, Y2, Y2
+	VPACKSSWB  Y2, Y0, Y0
+	VPERMD     Y0, Y5, Y0
+	MOVQ       AX, DI
+	VPSLLW     $0x07, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, 4(DI)
+	ADDQ       BX, DI
+	VPSLLW     $0x06, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, 4(DI)
+	ADDQ       BX, DI
+	VPSLLW     $0x05, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, 4(DI)
+	ADDQ       BX, DI
+	VPSLLW     $0x04, Y0, Y4
+	VPMOVMSKB  Y4, SI
+	MOVL       SI, 4(DI)
+	ADDQ       BX, DI
+	ADDQ       $0x00000100, CX
+	ADDQ       $0x00000008, AX
+	SUBQ       $0x00000040, DX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+DATA eight<>+0(SB)/8, $0x0000000041000000
+GLOBL eight<>(SB), RODATA|NOPTR, $8

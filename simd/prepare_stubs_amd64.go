@@ -28,3 +28,9 @@ func sumSquaresAVX2(v *float32, n int) float64
 //
 //go:noescape
 func scaleAVX2(v *float32, n int, factor float64)
+
+// planes4AVX2 sets bit i of plane j, which is at planes[j×words], to bit j of the integer part of v[i] × inverse + 8, for n
+// floats, a multiple of 64.
+//
+//go:noescape
+func planes4AVX2(planes *uint64, v *float32, n int, words int, inverse float32)

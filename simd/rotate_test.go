@@ -111,6 +111,37 @@ func TestSignBits(t *testing.T) {
 	})
 }
 
+func TestQuantizeProbe4(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 5))
+		for _, n := range lengths() {
+			for name, f := range fills {
+				words := (n + 63) / 64
+				v, planes, want := guarded[float32](t, n), guarded[uint64](t, 4*words), make([]uint64, 4*words)
+				fill(v, rng, f)
+				offset, scale := QuantizeProbe4(planes, v)
+				if largest(v) > 0 {
+					planes4Generic(want, v, words, 7.5/largest(v))
+				} else {
+					planes4Generic(want, v, words, 0)
+				}
+				if !slices.Equal(planes, want) {
+					t.Fatalf("%s length %d differs from generic", name, n)
+				}
+				for i, x := range v {
+					u := 0
+					for j := range 4 {
+						u |= int(planes[j*words+i/64]>>(i%64)&1) << j
+					}
+					if back := float64(offset) + float64(scale)*float64(u); scale > 0 && !(math.Abs(float64(x)-back) <= 0.50001*float64(scale)) {
+						t.Fatalf("%s length %d: %v became %v, scale %v", name, n, x, back, scale)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestQuantizeProbe4Edges(t *testing.T) {
 	for _, x := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 		planes := []uint64{9, 9, 9, 9}
