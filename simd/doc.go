@@ -1,2 +1,76 @@
-// Package simd holds the kernels.
+// Package simd holds the kernels that searches are made of: dot products of float32 and int8 vectors, distances of
+// 1-bit codes, and what turns a vector into them.
+//
+// It promises:
+//
+//	S1  Every level gives the same integers: int8 products, distances, survivors and their order, quantised values, sign
+//	    bits, and the same bits for a Rotation. Float sums differ between levels within the bounds below; at one level
+//	    a row's product does not depend on the rows beside it.
+//	S2  Nothing is retained and nothing allocated, but by NewRotation. Only ScanSketch makes its lists escape to the heap.
+//	S3  Lengths are checked by the Go wrappers, which panic with "BUG: simd: …": they come from our own code. The assembly
+//	    trusts them, never reads or writes past them (tests end every slice at an unreadable page) and prefetches only.
+//	S4  A call into assembly, which is not preempted, takes some tens of µs: the wrappers split what is longer.
+//	S5  All functions but Use are safe for concurrent use.
+//
+// It refuses to know of rows that are dead, galleries, thresholds as scores, or files.
+//
+// # Layouts
+//
+// Rows are flat with a stride, in elements, that is a multiple of a cache line (FloatLine, ByteLine) and zero padded.
+// Codes lie in blocks of 64, word by word, so that a lane is a template and no distance needs a sum across lanes:
+//
+//	            lane 0    lane 1    …    lane 63
+//	block 0   ┌─────────┬─────────┬───┬─────────┐
+//	  word 0  │ w×64+0  │ w×64+1  │ … │ w×64+63 │   512 bytes: 8 registers of AVX-512, 16 of AVX2, 32 of NEON
+//	  word 1  │         │         │   │         │
+//	  …       │         │         │   │         │   16 B codes: 2 words, blocks of 1 KiB
+//	  word W-1│         │         │   │         │   64 B codes: 8 words, blocks of 4 KiB
+//	block 1   ├─────────┼─────────┼───┼─────────┤
+//	            row 64    row 65         row 127     counted from firstRow
+//
+// # Distances and inner products
+//
+// Let s be the signs ±1 of a code of dim bits (the rest of its last word clear, in probes as well).
+//
+//   - One plane, the signs t of a probe: ScanSketch gives Hamming's distance H, and ⟨t, s⟩ = dim − 2H.
+//   - Four planes from QuantizeProbe4, u in [0, 15], the probe v ≈ v̂ = scale × (u − 7.5): the distance is
+//     X = Σ_j 2^j popcount(plane_j XOR code) = Σu + 15·ones − 2·Σ{u : bit set}, and ⟨v̂, s⟩ = scale × (7.5·dim − X).
+//
+// So ⟨v̂, s⟩ ≥ t if and only if X ≤ 7.5·dim − t/scale: one bound a probe decides in the kernel. The form of RaBitQ
+// (arXiv:2405.12497, section 3.3) has AND for XOR and a quantiser from minimum to maximum, from which the inner product
+// follows only with the ones of each code, a row's own number, so no single bound could decide. A rotated probe is
+// symmetric around zero; the symmetric quantiser costs it little. The rounding is to the nearest, not random.
+//
+// # Error bounds
+//
+// Dot products, n = len(q), any level, no overflow: |result − exact| ≤ γ(n+8) Σ|aᵢbᵢ| + (n+8)·2⁻¹⁵⁰, where
+// γ(k) = k·2⁻²⁴/(1 − k·2⁻²⁴). Each term passes through one rounding of its product, or none where that is fused, and
+// at most n+7 of sums, whatever their order (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the second term is
+// what rounding costs below the normal range. For unit vectors Σ|aᵢbᵢ| ≤ 1: 3.1e-5 at n = 512.
+//
+// Rotate: three rounds of log₂n additions, each relatively within 2⁻²⁴, and a scale; see its comment. One rotation is
+// not uniformly random: three rounds are what is usual, and the tests check that no direction keeps more than 8/√n.
+//
+// # Levels
+//
+//	level    amd64 needs                        families
+//	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT
+//	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go)
+//	neon     –, always there on arm64           f32 (one query), int8, sketch; the rest generic
+//	generic  –                                  all; the only one with the tag purego
+//
+// A family whose own feature is missing runs one level lower. Every generated file says what it requires, and no kernel
+// here needs AVX512BW, DQ or VL. The generic code is the specification and is what tests compare with.
+//
+// # MEASURED
+//
+// # What was tried and lost
+//
+//   - No prefetch (asm/sketch.go has the numbers): eight probes a pass ran at 0.6 of what they do.
+//   - Carry-save adders (Harley-Seal) before VPOPCNTQ: on paper 32 operations instead of 23 for 8 words on a machine that
+//     has VPOPCNTQ, and no fewer for 4 planes: not built. For AVX2 63 against 64: not built either.
+//   - A compare for each probe and group of lanes: starting the test from −(bound+1) and OR-ing the signs of all takes
+//     one compare and branch for up to 16 registers.
+//   - VPCOMPRESS to memory, slow on some machines: registers are compressed, and stores overlap.
+//   - Func variables for dispatch: slices of the caller escape.
 package simd
