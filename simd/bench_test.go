@@ -19,8 +19,8 @@ var sizes = []struct {
 
 var sink uint64
 
-// big is memory that every benchmark reads, filled once with random bits and once with floats of one magnitude: a product of random
-// exponents is denormal, and slow, too often.
+// big is memory that every benchmark reads, filled once with random bits and once with floats of one magnitude: a
+// product of random exponents is denormal, and slow, too often.
 var (
 	big       []uint64
 	bigFloats bool
@@ -124,8 +124,8 @@ func BenchmarkDotInt8Rows(b *testing.B) {
 	}
 }
 
-// BenchmarkScanSketch scans random codes with bounds that pass about one in a thousand. SetBytes counts the codes, not probes × codes; ns/cmp
-// is per comparison of a probe with a code.
+// BenchmarkScanSketch scans random codes with bounds that pass about one in a thousand. SetBytes counts the codes, not
+// probes × codes; ns/cmp is per comparison of a probe with a code.
 func BenchmarkScanSketch(b *testing.B) {
 	for _, words := range []int{2, 8} {
 		for _, size := range sizes {
@@ -147,9 +147,10 @@ func BenchmarkScanSketch(b *testing.B) {
 	}
 }
 
-// BenchmarkInTurns times what is to be compared in turns, over 640 MiB, 10 million codes of 64 bytes, and reports ratios of the
-// best: on a shared machine the speed of memory changes by the minute. of-sum is the bandwidth of a pass of one probe in that of SumWords;
-// x8 is how many more comparisons a second eight probes make than one; of-vek is DotRows in a loop over vek32.Dot.
+// BenchmarkInTurns times what is to be compared in turns, over 640 MiB, 10 million codes of 64 bytes, and reports ratios
+// of the best: on a shared machine the speed of memory changes by the minute. of-sum is the bandwidth of a pass of one
+// probe in that of SumWords; x8 is how many more comparisons a second eight probes make than one; of-vek is DotRows in a
+// loop over vek32.Dot.
 func BenchmarkInTurns(b *testing.B) {
 	bytes := sizes[len(sizes)-1].bytes
 	for _, level := range Levels() {

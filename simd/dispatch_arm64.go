@@ -8,7 +8,7 @@ import "unsafe"
 func supported() []level { return []level{neon, generic} }
 
 func kernelsOf(l level) kernels {
-	return kernels{level: l, f32: l, int8: l, sketch: l, hadamard: generic, prepare: generic} // Go compiles that to scalar code; see doc.go
+	return kernels{level: l, f32: l, int8: l, sketch: l, hadamard: l, prepare: generic}
 }
 
 func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int) {
@@ -36,7 +36,13 @@ func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	return sketchNEON(unsafe.SliceData(blocks), n, s.count, s.words, s.planes, unsafe.SliceData(s.probes), &s.bounds[0], row, (*uint64)(unsafe.Pointer(&s.outs)))
 }
 
-func hadamard(dst, src, signs []float32) { hadamardGeneric(dst, src, signs) }
+func hadamard(dst, src, signs []float32) {
+	if active.hadamard == generic || len(dst) < 16 {
+		hadamardGeneric(dst, src, signs)
+		return
+	}
+	hadamardNEON(&dst[0], &src[0], &signs[0], len(dst))
+}
 
 func sumWords(words []uint64) uint64 { return sumGeneric(words) }
 

@@ -43,10 +43,10 @@
 //
 // # Error bounds
 //
-// Dot products, n = len(q), any level, no overflow: |result − exact| ≤ γ(n+8) Σ|aᵢbᵢ| + (n+8)·2⁻¹⁵⁰, where
-// γ(k) = k·2⁻²⁴/(1 − k·2⁻²⁴). Each term passes through one rounding of its product, or none where that is fused, and
-// at most n+7 of sums, whatever their order (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the second term is
-// what rounding costs below the normal range. For unit vectors Σ|aᵢbᵢ| ≤ 1: 3.1e-5 at n = 512.
+// Dot products, n = len(q), any level, no overflow: |result − exact| ≤ γ(n+8) Σ|aᵢbᵢ| + (n+8)·2⁻¹⁵⁰, where γ(k) =
+// k·2⁻²⁴/(1 − k·2⁻²⁴). Each term passes through one rounding of its product, or none where that is fused, and at most
+// n+7 of sums, whatever their order (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the second
+// term is what rounding costs below the normal range. For unit vectors Σ|aᵢbᵢ| ≤ 1: 3.1e-5 at n = 512.
 //
 // Rotate: three rounds of log₂n additions, each relatively within 2⁻²⁴, and a scale; see its comment. One rotation is
 // not uniformly random: three rounds are what is usual, and the tests check that no direction keeps more than 8/√n.
@@ -56,7 +56,7 @@
 //	level    amd64 needs                        families
 //	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT
 //	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go)
-//	neon     –, always there on arm64           f32 (one query), int8, sketch; the rest generic
+//	neon     –, always there on arm64           f32, int8, sketch, hadamard; the rest generic
 //	generic  –                                  all; the only one with the tag purego
 //
 // A family whose own feature is missing runs one level lower. Every generated file says what it requires, and no kernel

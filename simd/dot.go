@@ -13,8 +13,9 @@ const (
 //
 // q is float32[dim], dim ≤ stride, best a multiple of 16: what is beyond one is added by a plain loop. stride is a
 // multiple of FloatLine, and rows holds at least len(dst) × stride; what lies between dim and stride is not read. The
-// error bound is in doc.go; at one level a row's result has the same bits whatever rows are beside it. NaN and infinities propagate as in the plain sum. Nothing is retained and nothing is
-// allocated. It panics if the lengths don't fit. Safe for concurrent use.
+// error bound is in doc.go; at one level a row's result has the same bits whatever rows are beside it. NaN and
+// infinities propagate as in the plain sum. Nothing is retained and nothing is allocated. It panics if the lengths don't
+// fit. Safe for concurrent use.
 func DotRows(dst, q, rows []float32, stride int) {
 	if stride%FloatLine != 0 || len(q) > stride || len(dst) > 0 && (stride <= 0 || len(rows)/stride < len(dst)) {
 		panic("BUG: simd: DotRows: q, dst, rows and stride don't fit")

@@ -11,8 +11,8 @@ import (
 	"github.com/viterin/vek/vek32"
 )
 
-// dotBound is the error of a float32 dot product of n products in any order (doc.go): γ of n+8 times Σ|aᵢbᵢ|, and half of the smallest
-// float for each operation, which is what rounding costs below the normal range.
+// dotBound is the error of a float32 dot product of n products in any order (doc.go): γ of n+8 times Σ|aᵢbᵢ|, and half
+// of the smallest float for each operation, which is what rounding costs below the normal range.
 func dotBound(a, b []float32) (exact, bound float64) {
 	abs := 0.0
 	for i := range a {

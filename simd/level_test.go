@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// What the processor reports must be run, not skipped: on Linux its own list of flags is asked, which neither cpuid nor this package wrote.
+// What the processor reports must be run, not skipped: on Linux its own list of flags is asked, which neither cpuid nor
+// this package wrote.
 func TestLevelsAreThoseOfTheProcessor(t *testing.T) {
 	t.Logf("%s/%s: %v", runtime.GOOS, runtime.GOARCH, Levels())
 	info, err := os.ReadFile("/proc/cpuinfo")

@@ -2,7 +2,8 @@
 
 package simd
 
-// dotRowsNEON sets dst[i] to the product of q and row i, rows being stride floats apart, over chunks × 16 floats. n ≥ 0, chunks ≥ 1.
+// dotRowsNEON sets dst[i] to the product of q and row i, rows being stride floats apart, over chunks × 16 floats. n ≥ 0,
+// chunks ≥ 1.
 //
 //go:noescape
 func dotRowsNEON(dst, q, rows *float32, n, stride, chunks int)
@@ -17,3 +18,8 @@ func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)
 //
 //go:noescape
 func sketchNEON(blocks *uint64, n, count, words, planes int, probes, bounds *uint64, row uint64, out *uint64) (done int)
+
+// hadamardNEON sets dst to the transform of src × signs; n is a power of two, at least 16. dst may be src.
+//
+//go:noescape
+func hadamardNEON(dst, src, signs *float32, n int)

@@ -4,6 +4,8 @@
 
 // What Go's assembler has no name for; d, n and m are register numbers.
 #define FADD4S(m, n, d) WORD $(0x4e20d400 | (m)<<16 | (n)<<5 | (d)) // FADD Vd.4S, Vn.4S, Vm.4S
+#define FSUB4S(m, n, d) WORD $(0x4ea0d400 | (m)<<16 | (n)<<5 | (d)) // FSUB Vd.4S, Vn.4S, Vm.4S
+#define FMUL4S(m, n, d) WORD $(0x6e20dc00 | (m)<<16 | (n)<<5 | (d)) // FMUL Vd.4S, Vn.4S, Vm.4S
 #define FADDP4S(m, n, d) WORD $(0x6e20d400 | (m)<<16 | (n)<<5 | (d)) // FADDP Vd.4S, Vn.4S, Vm.4S
 #define SMULL8H(m, n, d) WORD $(0x0e20c000 | (m)<<16 | (n)<<5 | (d)) // SMULL Vd.8H, Vn.8B, Vm.8B
 #define SMULL28H(m, n, d) WORD $(0x4e20c000 | (m)<<16 | (n)<<5 | (d)) // SMULL2 Vd.8H, Vn.16B, Vm.16B
@@ -338,4 +340,64 @@ stop:
 	MOVD n+8(FP), R12
 	SUB  R1, R12, R12
 	MOVD R12, done+72(FP)
+	RET
+
+// BUTTERFLY sets registers a and b to their sum and difference, through t; vb and vt are their names.
+#define BUTTERFLY(a, b, t, vb, vt) \
+	FSUB4S(b, a, t) \
+	FADD4S(b, a, a) \
+	VORR vt.B16, vt.B16, vb.B16
+
+// func hadamardNEON(dst, src, signs *float32, n int)
+TEXT ·hadamardNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD signs+16(FP), R2
+	MOVD n+24(FP), R3
+	LSL  $2, R3, R3
+	ADD  R0, R3, R4 // end
+	MOVD R0, R5
+
+tile: // every fourth float in one register: the stages 1 and 2 are between registers
+	VLD4.P 64(R1), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD4.P 64(R2), [V4.S4, V5.S4, V6.S4, V7.S4]
+	FMUL4S(4, 0, 0)
+	FMUL4S(5, 1, 1)
+	FMUL4S(6, 2, 2)
+	FMUL4S(7, 3, 3)
+	BUTTERFLY(0, 1, 16, V1, V16)
+	BUTTERFLY(2, 3, 17, V3, V17)
+	BUTTERFLY(0, 2, 16, V2, V16)
+	BUTTERFLY(1, 3, 17, V3, V17)
+	VST4.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R5)
+	CMP    R4, R5
+	BLT    tile
+
+	MOVD $16, R6 // bytes between the members of a butterfly
+
+stage:
+	CMP  R3, R6
+	BGE  stop
+	MOVD R0, R7
+
+run:
+	ADD R6, R7, R8
+	MOVD R8, R9
+
+pair:
+	VLD1   (R7), [V0.S4]
+	VLD1   (R8), [V1.S4]
+	FADD4S(1, 0, 2)
+	FSUB4S(1, 0, 3)
+	VST1.P [V2.S4], 16(R7)
+	VST1.P [V3.S4], 16(R8)
+	CMP    R9, R7
+	BLT    pair
+	MOVD   R8, R7
+	CMP    R4, R7
+	BLT    run
+	LSL    $1, R6, R6
+	B      stage
+
+stop:
 	RET

@@ -57,9 +57,10 @@ func (r *Rotation) Dim() int { return r.dim }
 // Padded is the dimension of the result: Dim, rounded up to a power of two.
 func (r *Rotation) Padded() int { return r.n }
 
-// Rotate sets dst, float32[r.Padded()], to the rotation of src, float32[r.Dim()], which is padded with zeros. The
-// length of src is kept to within 2⁻²⁴ × (3 log₂ n + 8), relatively, if it is between 2⁻⁶⁰ and 2⁶⁰. Every level gives the same
-// bits. dst and src may start at the same place, else they must not overlap. Allocates nothing; panics if the lengths don't fit.
+// Rotate sets dst, float32[r.Padded()], to the rotation of src, float32[r.Dim()], which is padded with zeros. The length
+// of src is kept to within 2⁻²⁴ × (3 log₂ n + 8), relatively, if it is between 2⁻⁶⁰ and 2⁶⁰. Every level gives the same
+// bits. dst and src may start at the same place, else they must not overlap. Allocates nothing; panics if the lengths
+// don't fit.
 func Rotate(dst, src []float32, r *Rotation) {
 	if len(dst) != r.n || len(src) != r.dim {
 		panic("BUG: simd: Rotate: dst, src and the rotation don't fit")

@@ -1,7 +1,7 @@
 package simd
 
-// SumWords adds words modulo 2⁶⁴ with the widest loads there are and nothing else: the speed of reading memory, which benchmarks hold scans
-// against. Allocates nothing. Safe for concurrent use.
+// SumWords adds words modulo 2⁶⁴ with the widest loads there are and nothing else: the speed of reading memory, which
+// benchmarks hold scans against. Allocates nothing. Safe for concurrent use.
 func SumWords(words []uint64) (total uint64) {
 	for len(words) >= SketchLanes {
 		n := min(len(words), callBytes/8) &^ (SketchLanes - 1)
