@@ -41,6 +41,7 @@ func TestStartErrors(t *testing.T) {
 		{"no models", []string{"--models", t.TempDir()}, "go run ./cmd/setup"},
 		{"no master key", []string{"--master-key", "/nowhere/key"}, "master key /nowhere/key can't be read"},
 		{"bad master key", []string{"--master-key", file}, "is not 64 hex digits"},
+		{"unknown kernels", []string{"--simd", "mmx"}, "no level \"mmx\" on this machine, which has "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := filepath.Join(t.TempDir(), "data")
