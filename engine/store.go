@@ -23,9 +23,9 @@ import (
 // store is Pebble with the write path of doc.go (W1 to W5). Safe for concurrent use.
 type store struct {
 	master *sealer // of records that are not a tenant's
-	db  *pebble.DB
-	fs  *haltFS
-	now func() time.Time
+	db     *pebble.DB
+	fs     *haltFS
+	now    func() time.Time
 
 	// turn holds one token: who has it may validate and hand over a write, and it goes with the write to
 	// applyLoop. A channel, so that waiting for it ends with the caller's context or with a halt, in which case
