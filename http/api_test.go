@@ -208,7 +208,7 @@ func TestHealth(t *testing.T) {
 		t.Error("the document is not JSON")
 	}
 	a = h.want(200, call{method: "HEAD", path: "/healthz", token: "none"})
-	if len(a.body) != 0 || a.header.Get("Content-Length") != "15" {
+	if len(a.body) != 0 || a.header.Get("Content-Length") != "16" {
 		t.Errorf("HEAD: %v %q", a.header, a.body)
 	}
 }

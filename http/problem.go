@@ -157,7 +157,7 @@ func (p *problem) body(requestID string) []byte {
 	if err != nil {
 		panic("BUG: http: problem does not marshal: " + err.Error())
 	}
-	return b
+	return append(b, '\n')
 }
 
 // write sets the response to the problem.

@@ -273,7 +273,7 @@ func (rep reply) marshal() ([]byte, error) {
 	if err := e.Encode(rep.value); err != nil {
 		return nil, fmt.Errorf("http: marshal %T: %w", rep.value, err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return b.Bytes(), nil // with a newline at the end, for terminals
 }
 
 // largeAnswer is the size from which an answer is charged to the byte budget until its client has taken it: clients
