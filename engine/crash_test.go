@@ -68,7 +68,7 @@ func (l *ledger) write(ctx context.Context, e *Engine, gallery, id string, rng *
 	case known && op < 2:
 		return 0, e.DeletePerson(ctx, "t", gallery, id)
 	case known && op < 4:
-		p, err := e.PatchPerson(ctx, "t", gallery, id, []byte(fmt.Sprintf(`{"n":%d}`, rng.IntN(100))))
+		p, err := e.PatchPerson(ctx, "t", gallery, id, fmt.Appendf(nil, `{"n":%d}`, rng.IntN(100)))
 		return p.Version, err
 	default:
 		spec := PersonSpec{}

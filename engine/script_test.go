@@ -147,7 +147,7 @@ func inputArgs(d *datadriven.TestData) (templates []Template, metadata json.RawM
 		if space, rest, ok := strings.Cut(line, ":"); ok {
 			t.Space, line = space, rest
 		}
-		for _, f := range strings.Fields(line) {
+		for f := range strings.FieldsSeq(line) {
 			x, _ := strconv.ParseFloat(f, 32)
 			t.Vector = append(t.Vector, float32(x))
 		}

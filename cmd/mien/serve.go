@@ -173,7 +173,9 @@ func serveUntil(ctx context.Context, server *http.Server, ln net.Listener, log *
 	if err := server.Shutdown(stop); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
-	return <-failed
+	err := <-failed
+	log.Info("stopped")
+	return err
 }
 
 func closing(log *slog.Logger, what string, c func() error) {
