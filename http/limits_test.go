@@ -677,6 +677,9 @@ func TestAnswerBudget(t *testing.T) {
 	}
 	used(none)
 	w := h.dial() // asks and does not read: what the sockets' buffers do not take stays with the server
+	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
 	w.send("%s", h.head("GET", list))
 	used(func(n int64) bool { return n == size })
 	second := h.dial()
