@@ -43,19 +43,3 @@ func hadamard(dst, src, signs []float32) {
 	}
 	hadamardNEON(&dst[0], &src[0], &signs[0], len(dst))
 }
-
-func sumWords(words []uint64) uint64 { return sumGeneric(words) }
-
-func maxAbs(v []float32) uint32 { return maxAbsGeneric(v) }
-
-func quantize(dst []int8, src []float32, inverse float32) { quantizeGeneric(dst, src, inverse) }
-
-func signBits(dst []uint64, v []float32) { signBitsGeneric(dst, v) }
-
-func sumSquares(v []float32) float64 { return sumSquaresGeneric(v) }
-
-func scale(v []float32, factor float64) { scaleGeneric(v, factor) }
-
-func planes4(planes []uint64, v []float32, words int, inverse float32) {
-	planes4Generic(planes, v, words, inverse)
-}

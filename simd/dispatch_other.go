@@ -19,19 +19,3 @@ func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 }
 
 func hadamard(dst, src, signs []float32) { hadamardGeneric(dst, src, signs) }
-
-func sumWords(words []uint64) uint64 { return sumGeneric(words) }
-
-func maxAbs(v []float32) uint32 { return maxAbsGeneric(v) }
-
-func quantize(dst []int8, src []float32, inverse float32) { quantizeGeneric(dst, src, inverse) }
-
-func signBits(dst []uint64, v []float32) { signBitsGeneric(dst, v) }
-
-func sumSquares(v []float32) float64 { return sumSquaresGeneric(v) }
-
-func scale(v []float32, factor float64) { scaleGeneric(v, factor) }
-
-func planes4(planes []uint64, v []float32, words int, inverse float32) {
-	planes4Generic(planes, v, words, inverse)
-}

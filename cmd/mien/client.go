@@ -81,7 +81,6 @@ func (r *remote) call(ctx context.Context, method, path string, body, out any) e
 // problem is the server's refusal.
 type problem struct {
 	Status  int    `json:"status"`
-	Title   string `json:"title"`
 	Detail  string `json:"detail"`
 	Code    string `json:"code"`
 	Pointer string `json:"pointer"` // which part of the body, as a JSON pointer
@@ -89,7 +88,7 @@ type problem struct {
 
 func (p *problem) Error() string { return fmt.Sprintf("%s (%s)", p.Detail, p.Code) }
 
-// maxAnswer bounds what is read of an answer: a page of 1,000 people with full metadata fits.
+// maxAnswer bounds what is read of an answer; the largest, a page of people, ends soon after 8 MiB.
 const maxAnswer = 64 << 20
 
 // attempts and their pauses when the server says that it is busy.

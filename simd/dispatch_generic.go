@@ -1,0 +1,21 @@
+//go:build purego || !amd64
+
+package simd
+
+// Where there is no AVX2, what prepares templates and probes is the generic code.
+
+func sumWords(words []uint64) uint64 { return sumGeneric(words) }
+
+func maxAbs(v []float32) uint32 { return maxAbsGeneric(v) }
+
+func quantize(dst []int8, src []float32, inverse float32) { quantizeGeneric(dst, src, inverse) }
+
+func signBits(dst []uint64, v []float32) { signBitsGeneric(dst, v) }
+
+func sumSquares(v []float32) float64 { return sumSquaresGeneric(v) }
+
+func scale(v []float32, factor float64) { scaleGeneric(v, factor) }
+
+func planes4(planes []uint64, v []float32, words int, inverse float32) {
+	planes4Generic(planes, v, words, inverse)
+}
