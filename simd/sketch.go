@@ -1,9 +1,6 @@
 package simd
 
-import (
-	"math/bits"
-	"unsafe"
-)
+import "math/bits"
 
 const (
 	// SketchLanes is how many codes a block holds.
@@ -15,12 +12,6 @@ const (
 	// MaxSketchProbes is how many probes share a pass at most.
 	MaxSketchProbes = 8
 )
-
-// Survivors is a probe's list of the codes within its bound: row numbers and distances, side by side. A scan appends
-// to both; what lies between their length and capacity is its scratch.
-type Survivors struct {
-	Rows, Values []uint32
-}
 
 // ScanSketch compares 1, 2, 4 or 8 probes with blocks of 1-bit codes in one pass and appends to out[p] each code whose
 // distance to probe p is at most bounds[p], in the order of rows. It returns how many blocks it did: fewer than all if
@@ -50,17 +41,17 @@ func ScanSketch(blocks []uint64, words, planes int, firstRow uint32, packed []ui
 	s := sketchPass{count: count, words: words, planes: planes, probes: packed}
 	for p := range out {
 		s.bounds[p] = -(uint64(bounds[p]) + 1)
-		s.outs[p] = newSketchOut(&out[p])
+		s.outs[p] = newList(&out[p])
 	}
 	size := words * SketchLanes
 	n, step := len(blocks)/size, s.blocksPerCall()
-	for done < n && s.hasRoom() {
+	for done < n && hasRoom(s.outs[:count]) {
 		do := min(step, n-done)
 		did := s.scan(blocks[done*size:], do, uint64(firstRow)+uint64(done)*SketchLanes)
 		done += did
 	}
 	for p := range out {
-		out[p].Rows, out[p].Values = out[p].Rows[:s.outs[p].n], out[p].Values[:s.outs[p].n]
+		out[p].extend(s.outs[p].n)
 	}
 	return done
 }
@@ -96,29 +87,7 @@ type sketchPass struct {
 	count, words, planes int
 	probes               []uint64
 	bounds               [MaxSketchProbes]uint64 // −(bound+1): added to a survivor's distance it is negative
-	outs                 [MaxSketchProbes]sketchOut
-}
-
-// sketchOut is a list as the assembly sees it; asm/sketch.go knows the offsets.
-type sketchOut struct {
-	rows, values *uint32
-	n, room      int // a block fits while n ≤ room
-}
-
-func newSketchOut(s *Survivors) sketchOut {
-	if len(s.Rows) != len(s.Values) {
-		panic("BUG: simd: ScanSketch: a list has not as many values as rows")
-	}
-	return sketchOut{unsafe.SliceData(s.Rows), unsafe.SliceData(s.Values), len(s.Rows), min(cap(s.Rows), cap(s.Values)) - SketchLanes}
-}
-
-func (s *sketchPass) hasRoom() bool {
-	for p := range s.count {
-		if s.outs[p].n > s.outs[p].room {
-			return false
-		}
-	}
-	return true
+	outs                 [MaxSketchProbes]list
 }
 
 // blocksPerCall keeps a call at some tens of µs, also where counting is dearer than reading.
@@ -129,7 +98,7 @@ func (s *sketchPass) blocksPerCall() int {
 func (s *sketchPass) scanGeneric(blocks []uint64, n int, row uint64) int {
 	size := s.words * SketchLanes
 	for b := range n {
-		if !s.hasRoom() {
+		if !hasRoom(s.outs[:s.count]) {
 			return b
 		}
 		block := blocks[b*size:][:size]
@@ -153,9 +122,4 @@ func (s *sketchPass) distanceGeneric(block []uint64, lane, p int) (value uint64)
 		}
 	}
 	return value
-}
-
-func (o *sketchOut) put(row, value uint32) {
-	unsafe.Slice(o.rows, o.n+1)[o.n], unsafe.Slice(o.values, o.n+1)[o.n] = row, value
-	o.n++
 }

@@ -72,48 +72,19 @@ func (c *scanCase) distance(p, row int) (d uint32) {
 // check runs the scan with lists of room entries, emptied whenever it stops.
 func (c *scanCase) check(t *testing.T, room int) {
 	t.Helper()
-	count := len(c.probes)
-	out, got := make([]Survivors, count), make([]Survivors, count)
-	const canary = 0xdeadbeef
-	var rowsMem, valuesMem [][]uint32
-	for p := range out {
-		rows, values := slices.Repeat([]uint32{canary}, room+9), slices.Repeat([]uint32{canary}, room+9)
-		rowsMem, valuesMem = append(rowsMem, rows), append(valuesMem, values)
-		out[p] = Survivors{rows[:1:room], values[:1:room]} // one is there already
-	}
-	for at := 0; ; {
-		did := ScanSketch(c.blocks[at*c.words*SketchLanes:], c.words, c.planes, c.first+uint32(at*SketchLanes), c.packed, c.bounds, out)
-		full := false
-		for p := range out {
-			full = full || len(out[p].Rows) > room-SketchLanes
-			if len(out[p].Rows) != len(out[p].Values) || out[p].Rows[0] != canary {
-				t.Fatalf("probe %d: %d rows, %d values, the first %x", p, len(out[p].Rows), len(out[p].Values), out[p].Rows[0])
-			}
-			got[p].Rows, got[p].Values = append(got[p].Rows, out[p].Rows[1:]...), append(got[p].Values, out[p].Values[1:]...)
-			out[p].Rows, out[p].Values = out[p].Rows[:1], out[p].Values[:1]
-			for i := room; i < room+9; i++ {
-				if rowsMem[p][i] != canary || valuesMem[p][i] != canary {
-					t.Fatalf("wrote past the capacity")
-				}
-			}
-		}
-		at += did
-		if at == c.n {
-			break
-		}
-		if !full || did == 0 {
-			t.Fatalf("stopped after %d of %d blocks with room left in every list: %v", at, c.n, full)
-		}
-	}
-	for p := range got {
+	lists := newTestLists(t, len(c.probes), room)
+	lists.run(c.n, func(at int) int {
+		return ScanSketch(c.blocks[at*c.words*SketchLanes:], c.words, c.planes, c.first+uint32(at*SketchLanes), c.packed, c.bounds, lists.out)
+	})
+	for p, got := range lists.got {
 		var want Survivors
 		for row := range c.n * SketchLanes {
 			if d := c.distance(p, row); d <= c.bounds[p] {
 				want.Rows, want.Values = append(want.Rows, c.first+uint32(row)), append(want.Values, d)
 			}
 		}
-		if !slices.Equal(got[p].Rows, want.Rows) || !slices.Equal(got[p].Values, want.Values) {
-			t.Fatalf("%d words, %d planes, probe %d of %d, bound %d: %d survivors, want %d", c.words, c.planes, p, count, c.bounds[p], len(got[p].Rows), len(want.Rows))
+		if !slices.Equal(got.Rows, want.Rows) || !slices.Equal(got.Values, want.Values) {
+			t.Fatalf("%d words, %d planes, probe %d of %d, bound %d: %d survivors, want %d", c.words, c.planes, p, len(c.probes), c.bounds[p], len(got.Rows), len(want.Rows))
 		}
 	}
 }
