@@ -39,6 +39,16 @@ func TestNothingAllocates(t *testing.T) {
 				PackProbes(packed[:], probes[:], 1)
 				ScanSketch(blocks[:], words, 1, 0, packed[:], bounds[:], out)
 			},
+			"nibbles": func() {
+				var blocks [16 * SketchLanes]byte
+				var code [16]byte
+				var table, packed [32 * 16]byte
+				bounds, tables := [1]uint8{7}, [1][]byte{table[:]}
+				out[0].Rows, out[0].Values = out[0].Rows[:0], out[0].Values[:0]
+				PutNibbles(blocks[:], 3, code[:])
+				PackTables(packed[:], tables[:])
+				ScanNibbles(blocks[:], 32, 0, packed[:], bounds[:], out)
+			},
 			"rotate": func() {
 				var v [dim]float32
 				var code [words]uint64

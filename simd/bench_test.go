@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -150,25 +152,33 @@ func BenchmarkScanSketch(b *testing.B) {
 // BenchmarkInTurns times what is to be compared in turns, over 640 MiB, 10 million codes of 64 bytes, and reports ratios
 // of the best: on a shared machine the speed of memory changes by the minute. of-sum is the bandwidth of a pass of one
 // probe in that of SumWords; x8 is how many more comparisons a second eight probes make than one; of-vek is DotRows in a
-// loop over vek32.Dot.
+// loop over vek32.Dot. With two cores, each has a goroutine and half of the memory.
 func BenchmarkInTurns(b *testing.B) {
 	bytes := sizes[len(sizes)-1].bytes
 	for _, level := range Levels() {
 		if level == "generic" {
 			continue
 		}
-		for _, words := range []int{2, 8} {
-			for _, planes := range []int{1, 4} {
-				b.Run(fmt.Sprintf("%s/words=%d/planes=%d", level, words, planes), func(b *testing.B) {
-					blocks := bigWords(bytes, false)
-					useLevel(b, level)
-					one, eight := newScanBench(len(blocks), words, planes, 1), newScanBench(len(blocks), words, planes, 8)
-					best := inTurns(b, func() { sink += SumWords(blocks) }, func() { one.run(b, blocks) }, func() { eight.run(b, blocks) })
-					b.ReportMetric(float64(bytes)/best[1]*1e-9, "GB/s")
-					b.ReportMetric(best[0]/best[1], "of-sum")
-					b.ReportMetric(8*best[1]/best[2], "x8")
-				})
+		for cores := 1; cores <= min(2, runtime.GOMAXPROCS(0)); cores++ {
+			suffix := fmt.Sprintf("/cores=%d", cores)
+			for _, words := range []int{2, 8} {
+				for _, planes := range []int{1, 4} {
+					b.Run(fmt.Sprintf("%s/words=%d/planes=%d%s", level, words, planes, suffix), func(b *testing.B) {
+						useLevel(b, level)
+						inTurnsScan(b, cores, func(probes int) func(blocks []uint64) {
+							s := newScanBench(bytes/8/cores, words, planes, probes)
+							return func(blocks []uint64) { s.run(b, blocks) }
+						})
+					})
+				}
 			}
+			b.Run(level+"/nibbles=32"+suffix, func(b *testing.B) {
+				useLevel(b, level)
+				inTurnsScan(b, cores, func(probes int) func(blocks []uint64) {
+					s := newNibbleBench(bytes/cores, 32, probes, 1)
+					return func(blocks []uint64) { s.run(b, asBytes(blocks)) }
+				})
+			})
 		}
 		b.Run(level+"/dot=512", func(b *testing.B) {
 			rows := bigAs[float32](bytes)
@@ -184,6 +194,36 @@ func BenchmarkInTurns(b *testing.B) {
 			b.ReportMetric(best[1]/best[2], "of-vek")
 		})
 	}
+}
+
+// inTurnsScan compares scans of one and of eight probes, made by newScan for each core, with SumWords on as many cores.
+func inTurnsScan(b *testing.B, cores int, newScan func(probes int) func(blocks []uint64)) {
+	blocks := bigWords(sizes[len(sizes)-1].bytes, false)
+	part := len(blocks) / cores
+	each := func(fs []func(blocks []uint64)) func() {
+		return func() {
+			var wg sync.WaitGroup
+			for i, f := range fs {
+				wg.Go(func() { f(blocks[i*part:][:part]) })
+			}
+			wg.Wait()
+		}
+	}
+	totals := make([]struct { // of a core, and its cache line
+		sum uint64
+		_   [56]byte
+	}, cores)
+	var sums, one, eight []func(blocks []uint64)
+	for i := range cores {
+		sums = append(sums, func(blocks []uint64) { totals[i].sum += SumWords(blocks) })
+		one, eight = append(one, newScan(1)), append(eight, newScan(8))
+	}
+	best := inTurns(b, each(sums), each(one), each(eight))
+	b.ReportMetric(float64(8*len(blocks))/best[0]*1e-9, "sum-GB/s")
+	b.ReportMetric(float64(8*len(blocks))/best[1]*1e-9, "GB/s")
+	b.ReportMetric(best[0]/best[1], "of-sum")
+	b.ReportMetric(8*best[1]/best[2], "x8")
+	sink += totals[0].sum
 }
 
 // inTurns returns the best time of each in seconds.
@@ -245,6 +285,79 @@ func (s *scanBench) run(b *testing.B, blocks []uint64) {
 		s.out[p].Rows, s.out[p].Values = s.out[p].Rows[:0], s.out[p].Values[:0]
 	}
 	if done := ScanSketch(blocks, s.words, s.planes, 0, s.packed, s.bounds, s.out); done != len(blocks)/s.words/SketchLanes {
+		b.Fatal("no room")
+	}
+}
+
+// BenchmarkScanNibbles scans random codes of 16 bytes; rate is how many of a thousand the bounds pass.
+func BenchmarkScanNibbles(b *testing.B) {
+	const nibbles = 32
+	for _, size := range sizes {
+		for _, rate := range []int{1, 100} {
+			for _, level := range Levels() {
+				for _, probes := range []int{1, 2, 4, 8} {
+					if level == "generic" && (probes > 1 || size.name != "L2") {
+						continue
+					}
+					b.Run(fmt.Sprintf("%s/rate=%d/%s/probes=%d", size.name, rate, level, probes), func(b *testing.B) {
+						useLevel(b, level)
+						blocks := asBytes(bigWords(size.bytes, false))
+						s := newNibbleBench(len(blocks), nibbles, probes, rate)
+						b.SetBytes(int64(size.bytes))
+						for b.Loop() {
+							s.run(b, blocks)
+						}
+						codes := float64(len(blocks) / (nibbles / 2))
+						b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/codes/float64(probes), "ns/cmp")
+						b.ReportMetric(float64(len(s.out[0].Rows))/codes*1000, "‰found")
+					})
+				}
+			}
+		}
+	}
+}
+
+func asBytes(words []uint64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))
+}
+
+type nibbleBench struct {
+	nibbles int
+	packed  []byte
+	bounds  []uint8
+	out     []Survivors
+}
+
+// newNibbleBench has tables of entries up to 13, and bounds from the normal distribution of their sums.
+func newNibbleBench(blockBytes, nibbles, probes, rate int) *nibbleBench {
+	rng := rand.New(rand.NewPCG(1, 3))
+	s := &nibbleBench{nibbles, make([]byte, probes*nibbles*16), make([]uint8, probes), make([]Survivors, probes)}
+	tables, sigmas := make([][]byte, probes), map[int]float64{1: 3.09, 100: 1.2816}[rate]
+	for p := range tables {
+		tables[p] = make([]byte, nibbles*16)
+		mean, variance := 0.0, 0.0
+		for i := range nibbles {
+			sum, squares := 0.0, 0.0
+			for c := range 16 {
+				x := rng.IntN(14)
+				tables[p][i*16+c] = byte(x)
+				sum, squares = sum+float64(x)/16, squares+float64(x*x)/16
+			}
+			mean, variance = mean+sum, variance+squares-sum*sum
+		}
+		s.bounds[p] = uint8(mean - sigmas*math.Sqrt(variance))
+		room := blockBytes/(nibbles/2)*rate*2/1000 + 64
+		s.out[p] = Survivors{make([]uint32, 0, room), make([]uint32, 0, room)}
+	}
+	PackTables(s.packed, tables)
+	return s
+}
+
+func (s *nibbleBench) run(b *testing.B, blocks []byte) {
+	for p := range s.out {
+		s.out[p].Rows, s.out[p].Values = s.out[p].Rows[:0], s.out[p].Values[:0]
+	}
+	if done := ScanNibbles(blocks, s.nibbles, 0, s.packed, s.bounds, s.out); done != len(blocks)/(s.nibbles/2)/SketchLanes {
 		b.Fatal("no room")
 	}
 }

@@ -14,6 +14,8 @@ var (
 	hasAVX512   = hasAVX2 && cpuid.CPU.Supports(cpuid.AVX512F)
 	hasVNNI     = hasAVX512 && cpuid.CPU.Supports(cpuid.AVX512VNNI)
 	hasPopcount = hasAVX512 && cpuid.CPU.Supports(cpuid.AVX512VPOPCNTDQ, cpuid.POPCNT)
+	hasBytes    = hasAVX512 && cpuid.CPU.Supports(cpuid.AVX512BW, cpuid.BMI1)
+	hasPermute  = hasBytes && cpuid.CPU.Supports(cpuid.AVX512VBMI)
 )
 
 func supported() []level {
@@ -27,12 +29,15 @@ func supported() []level {
 }
 
 func kernelsOf(l level) kernels {
-	k := kernels{level: l, f32: l, int8: l, sketch: l, hadamard: l, prepare: min(l, avx2)}
+	k := kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2)}
 	if l == avx512 && !hasVNNI {
 		k.int8 = avx2
 	}
 	if l == avx512 && !hasPopcount {
 		k.sketch = avx2
+	}
+	if l == avx512 && !hasBytes {
+		k.nibbles = avx2
 	}
 	return k
 }
@@ -70,7 +75,7 @@ func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	}
 }
 
-// sketchScan scans n blocks for len(outs) probes, 1, 2, 4 or 8.
+// scan scans n blocks for count probes, 1, 2, 4 or 8.
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	b, p, c, o := unsafe.SliceData(blocks), unsafe.SliceData(s.probes), &s.bounds[0], (*uint64)(unsafe.Pointer(&s.outs))
 	w, j := s.words, s.planes
@@ -91,6 +96,40 @@ func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 		return sketch4AVX2(b, n, w, j, p, c, row, o)
 	case active.sketch == avx2:
 		return sketch8AVX2(b, n, w, j, p, c, row, o)
+	}
+	return s.scanGeneric(blocks, n, row)
+}
+
+// scan scans n blocks for count probes, 1, 2, 4 or 8.
+func (s *nibblePass) scan(blocks []byte, n int, row uint64) int {
+	b, l, t, c, o := unsafe.SliceData(blocks), s.lines, unsafe.SliceData(s.tables), &s.bounds[0], (*uint64)(unsafe.Pointer(&s.outs))
+	wide := active.nibbles == avx512
+	x16 := wide && l == 16 && hasPermute
+	switch {
+	case x16 && s.count == 1:
+		return nibbles1AVX512x16(b, n, l, t, c, row, o)
+	case wide && s.count == 1:
+		return nibbles1AVX512(b, n, l, t, c, row, o)
+	case x16 && s.count == 2:
+		return nibbles2AVX512x16(b, n, l, t, c, row, o)
+	case wide && s.count == 2:
+		return nibbles2AVX512(b, n, l, t, c, row, o)
+	case x16 && s.count == 4:
+		return nibbles4AVX512x16(b, n, l, t, c, row, o)
+	case wide && s.count == 4:
+		return nibbles4AVX512(b, n, l, t, c, row, o)
+	case x16:
+		return nibbles8AVX512x16(b, n, l, t, c, row, o)
+	case wide:
+		return nibbles8AVX512(b, n, l, t, c, row, o)
+	case active.nibbles == avx2 && s.count == 1:
+		return nibbles1AVX2(b, n, l, t, c, row, o)
+	case active.nibbles == avx2 && s.count == 2:
+		return nibbles2AVX2(b, n, l, t, c, row, o)
+	case active.nibbles == avx2 && s.count == 4:
+		return nibbles4AVX2(b, n, l, t, c, row, o)
+	case active.nibbles == avx2:
+		return nibbles8AVX2(b, n, l, t, c, row, o)
 	}
 	return s.scanGeneric(blocks, n, row)
 }

@@ -8,7 +8,7 @@ import "unsafe"
 func supported() []level { return []level{neon, generic} }
 
 func kernelsOf(l level) kernels {
-	return kernels{level: l, f32: l, int8: l, sketch: l, hadamard: l, prepare: generic}
+	return kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: generic}
 }
 
 func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int) {
@@ -34,6 +34,13 @@ func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 		return s.scanGeneric(blocks, n, row)
 	}
 	return sketchNEON(unsafe.SliceData(blocks), n, s.count, s.words, s.planes, unsafe.SliceData(s.probes), &s.bounds[0], row, (*uint64)(unsafe.Pointer(&s.outs)))
+}
+
+func (s *nibblePass) scan(blocks []byte, n int, row uint64) int {
+	if active.nibbles == generic {
+		return s.scanGeneric(blocks, n, row)
+	}
+	return nibblesNEON(unsafe.SliceData(blocks), n, s.count, s.lines, unsafe.SliceData(s.tables), &s.bounds[0], row, (*uint64)(unsafe.Pointer(&s.outs)))
 }
 
 func hadamard(dst, src, signs []float32) {

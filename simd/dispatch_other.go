@@ -18,4 +18,8 @@ func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	return s.scanGeneric(blocks, n, row)
 }
 
+func (s *nibblePass) scan(blocks []byte, n int, row uint64) int {
+	return s.scanGeneric(blocks, n, row)
+}
+
 func hadamard(dst, src, signs []float32) { hadamardGeneric(dst, src, signs) }

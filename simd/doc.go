@@ -1,12 +1,13 @@
 // Package simd holds the kernels that searches are made of: dot products of float32 and int8 vectors, distances of
-// 1-bit codes, and what turns a vector into them.
+// 1-bit and 4-bit codes, and what turns a vector into them.
 //
 // It promises:
 //
 //	S1  Every level gives the same integers: int8 products, distances, survivors and their order, quantised values, sign
 //	    bits, and the same bits for a Rotation. Float sums differ between levels within the bounds below; at one level
 //	    a row's product does not depend on the rows beside it.
-//	S2  Nothing is retained and nothing allocated, but by NewRotation. Only ScanSketch makes its lists escape to the heap.
+//	S2  Nothing is retained and nothing allocated, but by NewRotation. Only ScanSketch and ScanNibbles make their lists
+//	    escape to the heap.
 //	S3  Lengths are checked by the Go wrappers, which panic with "BUG: simd: …": they come from our own code. The assembly
 //	    trusts them, never reads or writes past them (tests end every slice at an unreadable page) and prefetches only.
 //	S4  A call into assembly, which is not preempted, takes some tens of µs: the wrappers split what is longer.
@@ -28,6 +29,16 @@
 //	block 1   ├─────────┼─────────┼───┼─────────┤
 //	            row 64    row 65         row 127     counted from firstRow
 //
+// Codes of nibbles lie in blocks of 64 as well, byte by byte, two positions a byte:
+//
+//	            lane 0    lane 1    …    lane 63
+//	block 0   ┌─────────┬─────────┬───┬─────────┐
+//	  byte 0  │  1 │  0 │  1 │  0 │ … │  1 │  0 │   64 bytes: one register of AVX-512, 2 of AVX2, 4 of NEON; the low
+//	  byte 1  │  3 │  2 │  3 │  2 │ … │  3 │  2 │   nibble, on the right, has the even position
+//	  …       │         │         │   │         │   32 nibbles: 16 B codes, blocks of 1 KiB
+//	block 1   ├─────────┼─────────┼───┼─────────┤
+//	            row 64    row 65         row 127     counted from firstRow
+//
 // # Distances and inner products
 //
 // Let s be the signs ±1 of a code of dim bits (the rest of its last word clear, in probes as well).
@@ -40,6 +51,10 @@
 // (arXiv:2405.12497, section 3.3) has AND for XOR and a quantiser from minimum to maximum, from which the inner product
 // follows only with the ones of each code, a row's own number, so no single bound could decide. A rotated probe is
 // symmetric around zero; the symmetric quantiser costs it little. The rounding is to the nearest, not random.
+//
+// ScanNibbles adds what a probe's tables say of each position: a number from 0 to 255 for each of 16 codes there. The sum
+// saturates, so 255 says "255 or more" and no bound may be 255. Where the tables are quantised products with the
+// centroids of a product quantiser (arXiv:1704.07355), scale them so that the distances of interest stay below.
 //
 // # Error bounds
 //
@@ -54,13 +69,14 @@
 // # Levels
 //
 //	level    amd64 needs                        families
-//	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT
+//	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT;
+//	                                            nibbles with AVX512BW, BMI1, those of 16 bytes better with AVX512VBMI
 //	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go)
-//	neon     –, always there on arm64           f32, int8, sketch, hadamard; the rest generic
+//	neon     –, always there on arm64           f32, int8, sketch, nibbles, hadamard; the rest generic
 //	generic  –                                  all; the only one with the tag purego
 //
 // A family whose own feature is missing runs one level lower. Every generated file says what it requires, and no kernel
-// here needs AVX512BW, DQ or VL. The generic code is the specification and is what tests compare with.
+// here needs AVX512DQ or VL. The generic code is the specification and is what tests compare with.
 //
 // # MEASURED
 //
@@ -71,6 +87,8 @@
 //     has VPOPCNTQ, and no fewer for 4 planes: not built. For AVX2 63 against 64: not built either.
 //   - A compare for each probe and group of lanes: starting the test from −(bound+1) and OR-ing the signs of all takes
 //     one compare and branch for up to 16 registers.
+//   - VPCOMPRESSD for the survivors of ScanNibbles, several of them a turn of the loop, loops in place of the unrolled
+//     kernels, VPSHUFB where there is VPERMB: asm/nibbles.go has the numbers.
 //   - VPCOMPRESS to memory, slow on some machines: registers are compressed, and stores overlap.
 //   - Func variables for dispatch: slices of the caller escape.
 package simd

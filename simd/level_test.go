@@ -34,7 +34,8 @@ func TestLevelsAreThoseOfTheProcessor(t *testing.T) {
 	}
 	if runtime.GOARCH == "amd64" && has("avx512f") {
 		k := kernelsOf(best())
-		if (k.int8 == avx512) != has("avx512_vnni") || (k.sketch == avx512) != has("avx512_vpopcntdq", "popcnt") {
+		if (k.int8 == avx512) != has("avx512_vnni") || (k.sketch == avx512) != has("avx512_vpopcntdq", "popcnt") ||
+			(k.nibbles == avx512) != has("avx512bw", "bmi1") {
 			t.Errorf("kernels %+v", k)
 		}
 	}

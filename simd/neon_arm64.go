@@ -19,6 +19,12 @@ func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)
 //go:noescape
 func sketchNEON(blocks *uint64, n, count, words, planes int, probes, bounds *uint64, row uint64, out *uint64) (done int)
 
+// nibblesNEON scans up to n blocks of lines × 64 bytes with count probes and returns after how many it stopped for want of
+// room. row is the number of the first lane. n ≥ 1, and each out has room for a block.
+//
+//go:noescape
+func nibblesNEON(blocks *byte, n, count, lines int, tables, bounds *byte, row uint64, out *uint64) (done int)
+
 // hadamardNEON sets dst to the transform of src × signs; n is a power of two, at least 16. dst may be src.
 //
 //go:noescape

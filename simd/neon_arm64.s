@@ -13,6 +13,9 @@
 #define UADDLP8H(n, d) WORD $(0x6e202800 | (n)<<5 | (d)) // UADDLP Vd.8H, Vn.16B
 #define UADDLP4S(n, d) WORD $(0x6e602800 | (n)<<5 | (d)) // UADDLP Vd.4S, Vn.8H
 #define UADALP2D(n, d) WORD $(0x6ea06800 | (n)<<5 | (d)) // UADALP Vd.2D, Vn.4S
+#define UQADD16B(m, n, d) WORD $(0x6e200c00 | (m)<<16 | (n)<<5 | (d)) // UQADD Vd.16B, Vn.16B, Vm.16B
+#define CMHS16B(m, n, d) WORD $(0x6e203c00 | (m)<<16 | (n)<<5 | (d)) // CMHS Vd.16B, Vn.16B, Vm.16B: Vn ≥ Vm
+#define SHRN8B4(n, d) WORD $(0x0f0c8400 | (n)<<5 | (d)) // SHRN Vd.8B, Vn.8H, #4
 
 #define CLEAR8(a, b, c, d, e, f, g, h) \
 	VEOR a.B16, a.B16, a.B16 \
@@ -340,6 +343,137 @@ stop:
 	MOVD n+8(FP), R12
 	SUB  R1, R12, R12
 	MOVD R12, done+72(FP)
+	RET
+
+// LOOKUP16 adds what 16 bytes of code cost to the sums of number s: x has them, y is scratch, and both are given by name
+// and number. The tables of the low and the high nibbles are V4 and V5.
+#define LOOKUP16(x, xn, y, yn, s) \
+	VUSHR $4, x.B16, y.B16 \
+	VAND  V31.B16, x.B16, x.B16 \
+	VTBL  x.B16, [V4.B16], x.B16 \
+	VTBL  y.B16, [V5.B16], y.B16 \
+	UQADD16B(xn, s, s) \
+	UQADD16B(yn, s, s)
+
+// func nibblesNEON(blocks *byte, n, count, lines int, tables, bounds *byte, row uint64, out *uint64) (done int)
+//
+// R0 block, R1 blocks left, R2 probes, R3 lines, R4 first row, R5 lists, R6 bytes between a probe's tables; R7 the probe,
+// whose distances come to V16-V19. Probe by probe: the block is in the first-level cache after the first.
+TEXT ·nibblesNEON(SB), NOSPLIT, $96-72
+	MOVD  blocks+0(FP), R0
+	MOVD  n+8(FP), R1
+	MOVD  count+16(FP), R2
+	MOVD  lines+24(FP), R3
+	MOVD  row+48(FP), R4
+	MOVD  out+56(FP), R5
+	LSL   $5, R2, R6
+	VMOVI $15, V31.B16
+
+block:
+	MOVD $0, R7
+
+probe:
+	MOVD R0, R8
+	MOVD tables+32(FP), R9
+	ADD  R7<<5, R9, R9
+	MOVD R3, R10
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+
+line:
+	VLD1.P 64(R8), [V0.B16, V1.B16, V2.B16, V3.B16]
+	VLD1   (R9), [V4.B16, V5.B16]
+	ADD    R6, R9, R9
+	LOOKUP16(V0, 0, V8, 8, 16)
+	LOOKUP16(V1, 1, V9, 9, 17)
+	LOOKUP16(V2, 2, V10, 10, 18)
+	LOOKUP16(V3, 3, V11, 11, 19)
+	SUBS   $1, R10, R10
+	BNE    line
+
+	MOVD  bounds+40(FP), R11
+	ADD   R7, R11, R11
+	VLD1R (R11), [V24.B16]
+	CMHS16B(16, 24, 0)
+	CMHS16B(17, 24, 1)
+	CMHS16B(18, 24, 2)
+	CMHS16B(19, 24, 3)
+	VORR  V1.B16, V0.B16, V4.B16
+	VORR  V3.B16, V2.B16, V5.B16
+	VORR  V5.B16, V4.B16, V4.B16
+	VMOV  V4.D[0], R12
+	VMOV  V4.D[1], R13
+	ORR   R12, R13, R13
+	CBZ   R13, none
+
+	// Four bits a lane.
+	SHRN8B4(0, 0)
+	SHRN8B4(1, 1)
+	SHRN8B4(2, 2)
+	SHRN8B4(3, 3)
+	MOVD $values-64(SP), R14
+	MOVD $masks-96(SP), R15
+	VST1 [V16.B16, V17.B16, V18.B16, V19.B16], (R14)
+	VST1 [V0.B8, V1.B8, V2.B8, V3.B8], (R15)
+	ADD  R7<<5, R5, R17 // this probe's list
+	MOVD 0(R17), R19    // rows
+	MOVD 8(R17), R20    // values
+	MOVD 16(R17), R21   // n
+	MOVD R4, R22        // row
+	MOVD $4, R23
+
+quarter:
+	MOVD.P 8(R15), R12
+	AND    $0x1111111111111111, R12, R12
+	CBZ    R12, next
+
+lane:
+	RBIT  R12, R13
+	CLZ   R13, R13
+	LSR   $2, R13, R13
+	SUB   $1, R12, R16
+	AND   R16, R12, R12
+	MOVBU (R14)(R13), R16
+	MOVW  R16, (R20)(R21<<2)
+	ADD   R22, R13, R16
+	MOVW  R16, (R19)(R21<<2)
+	ADD   $1, R21, R21
+	CBNZ  R12, lane
+
+next:
+	ADD  $16, R14, R14
+	ADD  $16, R22, R22
+	SUBS $1, R23, R23
+	BNE  quarter
+	MOVD R21, 16(R17)
+
+none:
+	ADD  $1, R7, R7
+	CMP  R2, R7
+	BLT  probe
+	ADD  R3<<6, R0, R0
+	ADD  $64, R4, R4
+	SUBS $1, R1, R1
+	BEQ  stop
+	MOVD R5, R7
+	MOVD R2, R8
+
+room: // a list with n > room can't take a block
+	MOVD 16(R7), R12
+	MOVD 24(R7), R13
+	CMP  R13, R12
+	BGT  stop
+	ADD  $32, R7, R7
+	SUBS $1, R8, R8
+	BNE  room
+	B    block
+
+stop:
+	MOVD n+8(FP), R12
+	SUB  R1, R12, R12
+	MOVD R12, done+64(FP)
 	RET
 
 // BUTTERFLY sets registers a and b to their sum and difference, through t; vb and vt are their names.
