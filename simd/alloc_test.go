@@ -29,6 +29,8 @@ func TestNothingAllocates(t *testing.T) {
 				var dst [1]int32
 				QuantizeInt8(q[:], src[:])
 				DotInt8Rows(dst[:], q[:], row[:], dim)
+				var list [1]uint32
+				DotInt8Gather(dst[:], q[:], row[:], dim, list[:])
 			},
 			"sketch": func() {
 				var blocks [words * SketchLanes]uint64

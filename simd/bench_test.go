@@ -126,6 +126,48 @@ func BenchmarkDotInt8Rows(b *testing.B) {
 	}
 }
 
+// BenchmarkDotInt8Gather takes one row in a hundred of 640 MiB, in ascending order, each time others. rows is DotInt8Rows
+// row by row.
+func BenchmarkDotInt8Gather(b *testing.B) {
+	const every = 100
+	for _, dim := range []int{128, 512} {
+		rows := bigAs[int8](sizes[len(sizes)-1].bytes)
+		list := make([]uint32, len(rows)/dim/every)
+		dst, q, shifts, turn := make([]int32, len(list)), rows[:dim], make([]uint32, len(list)), uint32(0)
+		rng := rand.New(rand.NewPCG(1, 4))
+		for i := range shifts {
+			shifts[i] = rng.Uint32N(every)
+		}
+		run := func(b *testing.B, f func()) {
+			b.SetBytes(int64(len(list) * dim))
+			for b.Loop() {
+				b.StopTimer()
+				for i := range list {
+					list[i] = uint32(i*every) + (shifts[i]+turn)%every
+				}
+				turn += 37
+				b.StartTimer()
+				f()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(list)), "ns/row")
+		}
+		for _, level := range Levels() {
+			b.Run(fmt.Sprintf("dim=%d/%s", dim, level), func(b *testing.B) {
+				useLevel(b, level)
+				run(b, func() { DotInt8Gather(dst, q, rows, dim, list) })
+			})
+			b.Run(fmt.Sprintf("dim=%d/%s/rows", dim, level), func(b *testing.B) {
+				useLevel(b, level)
+				run(b, func() {
+					for i, r := range list {
+						DotInt8Rows(dst[i:i+1], q, rows[int(r)*dim:][:dim], dim)
+					}
+				})
+			})
+		}
+	}
+}
+
 // BenchmarkScanSketch scans random codes with bounds that pass about one in a thousand. SetBytes counts the codes, not
 // probes × codes; ns/cmp is per comparison of a probe with a code.
 func BenchmarkScanSketch(b *testing.B) {

@@ -75,6 +75,21 @@ func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	}
 }
 
+// gatherInt8 compares a query with the first len(dst) rows of list over chunks × 64 elements.
+func gatherInt8(dst []int32, q, rows []int8, list []uint32, stride, chunks int) {
+	d, a, b, l, n, listed := unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), unsafe.SliceData(list), len(dst), len(list)
+	switch {
+	case active.int8 == avx512 && chunks == 8:
+		gatherInt8VNNIx8(d, a, b, l, n, listed, stride, chunks)
+	case active.int8 == avx512:
+		gatherInt8VNNI(d, a, b, l, n, listed, stride, chunks)
+	case active.int8 == avx2:
+		gatherInt8AVX2(d, a, b, l, n, listed, stride, chunks)
+	default:
+		gatherInt8Generic(dst, q, rows, list, stride, chunks)
+	}
+}
+
 // scan scans n blocks for count probes, 1, 2, 4 or 8.
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	b, p, c, o := unsafe.SliceData(blocks), unsafe.SliceData(s.probes), &s.bounds[0], (*uint64)(unsafe.Pointer(&s.outs))

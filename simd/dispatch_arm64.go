@@ -29,6 +29,14 @@ func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	dotInt8NEON(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), n, stride, chunks)
 }
 
+func gatherInt8(dst []int32, q, rows []int8, list []uint32, stride, chunks int) {
+	if active.int8 == generic {
+		gatherInt8Generic(dst, q, rows, list, stride, chunks)
+		return
+	}
+	gatherInt8NEON(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), unsafe.SliceData(list), len(dst), len(list), stride, chunks)
+}
+
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	if active.sketch == generic {
 		return s.scanGeneric(blocks, n, row)

@@ -14,6 +14,10 @@ func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	dotInt8Generic(dst, q, rows, n, stride, chunks)
 }
 
+func gatherInt8(dst []int32, q, rows []int8, list []uint32, stride, chunks int) {
+	gatherInt8Generic(dst, q, rows, list, stride, chunks)
+}
+
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	return s.scanGeneric(blocks, n, row)
 }

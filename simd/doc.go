@@ -87,6 +87,7 @@
 //     has VPOPCNTQ, and no fewer for 4 planes: not built. For AVX2 63 against 64: not built either.
 //   - A compare for each probe and group of lanes: starting the test from −(bound+1) and OR-ing the signs of all takes
 //     one compare and branch for up to 16 registers.
+//   - A gather without prefetch, with other distances and hints, or with a kernel for rows of 128 bytes: asm/gather.go.
 //   - VPCOMPRESSD for the survivors of ScanNibbles, several of them a turn of the loop, loops in place of the unrolled
 //     kernels, VPSHUFB where there is VPERMB: asm/nibbles.go has the numbers.
 //   - VPCOMPRESS to memory, slow on some machines: registers are compressed, and stores overlap.

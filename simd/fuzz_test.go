@@ -22,6 +22,7 @@ func FuzzDotRows(f *testing.F) {
 
 func FuzzInt8(f *testing.F) {
 	f.Add(uint64(1), []byte{0x80, 0x7f, 0, 1}, uint8(3))
+	f.Add(uint64(2), make([]byte, 512), uint8(200))
 	f.Fuzz(func(t *testing.T, seed uint64, bytes []byte, n uint8) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		rows, dim := int(n)%9+1, min(len(bytes), 4096)
@@ -46,6 +47,16 @@ func FuzzInt8(f *testing.F) {
 			for i := range dst {
 				if int64(dst[i]) != want[i] {
 					t.Fatalf("%s row %d: %d, want %d", level, i, dst[i], want[i])
+				}
+			}
+			list, gathered := guarded[uint32](t, int(n)), guarded[int32](t, int(n))
+			for i := range list {
+				list[i] = rng.Uint32N(uint32(rows))
+			}
+			DotInt8Gather(gathered, q, m, stride, list)
+			for i, r := range list {
+				if gathered[i] != dst[r] {
+					t.Fatalf("%s row %d gathered: %d, want %d", level, r, gathered[i], dst[r])
 				}
 			}
 		}

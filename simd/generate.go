@@ -3,6 +3,7 @@ package simd
 // A run for each family of kernels.
 //go:generate sh -c "cd ../asm && go run . -family f32 -out ../simd/f32_amd64.s -stubs ../simd/f32_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family int8 -out ../simd/int8_amd64.s -stubs ../simd/int8_stubs_amd64.go -pkg simd"
+//go:generate sh -c "cd ../asm && go run . -family gather -out ../simd/gather_amd64.s -stubs ../simd/gather_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family sketch -out ../simd/sketch_amd64.s -stubs ../simd/sketch_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family nibbles -out ../simd/nibbles_amd64.s -stubs ../simd/nibbles_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family hadamard -out ../simd/hadamard_amd64.s -stubs ../simd/hadamard_stubs_amd64.go -pkg simd"

@@ -1,5 +1,7 @@
 package simd
 
+import "slices"
+
 const (
 	// ByteLine is what a stride of int8 rows is a multiple of: a cache line.
 	ByteLine = 64
@@ -35,13 +37,52 @@ func DotInt8Rows(dst []int32, q, rows []int8, stride int) {
 	}
 }
 
-func dotInt8Generic(dst []int32, q, rows []int8, n, stride, chunks int) {
-	q = q[:chunks*ByteLine]
-	for i := range n {
-		sum := int32(0)
-		for j, x := range rows[i*stride:][:len(q)] {
-			sum += int32(x) * int32(q[j])
-		}
-		dst[i] = sum
+// DotInt8Gather sets dst[i] to the dot product of q and row list[i], rows[list[i]×stride : list[i]×stride+len(q)], exactly,
+// for each i < len(list) = len(dst).
+//
+// It is made for survivors of a scan, rows that are far apart in memory far larger than the caches: it asks for a row
+// while it multiplies those before it. The order of list is any, and an ascending one best. The rest as in DotInt8Rows;
+// rows holds at least (list[i]+1) × stride.
+func DotInt8Gather(dst []int32, q, rows []int8, stride int, list []uint32) {
+	if stride%ByteLine != 0 || len(q) > min(stride, MaxInt8Dim) || len(dst) != len(list) || len(list) > 0 && stride <= 0 {
+		panic("BUG: simd: DotInt8Gather: q, dst, list and stride don't fit")
 	}
+	if len(list) > 0 && uint64(slices.Max(list)) >= uint64(len(rows)/stride) {
+		panic("BUG: simd: DotInt8Gather: a row is not among rows")
+	}
+	chunks := len(q) / ByteLine
+	whole, tail := q[:chunks*ByteLine], q[chunks*ByteLine:]
+	step := rowsPerCall(2 * len(q))
+	for i := 0; i < len(dst); i += step {
+		d, l := dst[i:min(i+step, len(dst))], list[i:]
+		if chunks > 0 {
+			gatherInt8(d, whole, rows, l, stride, chunks)
+		} else {
+			clear(d)
+		}
+		for k := range d {
+			for j, x := range tail {
+				d[k] += int32(x) * int32(rows[int(l[k])*stride+len(whole)+j])
+			}
+		}
+	}
+}
+
+func dotInt8Generic(dst []int32, q, rows []int8, n, stride, chunks int) {
+	for i := range n {
+		dst[i] = productInt8Generic(q[:chunks*ByteLine], rows[i*stride:])
+	}
+}
+
+func gatherInt8Generic(dst []int32, q, rows []int8, list []uint32, stride, chunks int) {
+	for i := range dst {
+		dst[i] = productInt8Generic(q[:chunks*ByteLine], rows[int(list[i])*stride:])
+	}
+}
+
+func productInt8Generic(q, row []int8) (sum int32) {
+	for j, x := range row[:len(q)] {
+		sum += int32(x) * int32(q[j])
+	}
+	return sum
 }

@@ -3,6 +3,7 @@ package simd
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -42,6 +43,55 @@ func TestDotInt8Rows(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDotInt8Gather(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(2, 3))
+		for _, dim := range []int{0, 1, 63, 64, 65, 127, 128, 129, 192, 256, 320, 500, 512, 575, 576, 1024, 4095, 4096} {
+			for _, listed := range []int{0, 1, 3, 4, 5, 7, 15, 16, 17, 19, 20, 21, 24, 35, 36, 64, 100, 1000} {
+				n, stride := 1+rng.IntN(40), roundUp(max(dim, 1), ByteLine)+ByteLine*rng.IntN(2)
+				q, rows := guarded[int8](t, dim), guarded[int8](t, n*stride)
+				list, dst := guarded[uint32](t, listed), guarded[int32](t, listed)
+				for i := range rows {
+					rows[i] = int8(rng.Uint32())
+				}
+				copy(q, rows[rng.IntN(n)*stride:])
+				for i := range list {
+					list[i] = uint32(rng.IntN(n)) // again and again, in any order
+				}
+				DotInt8Gather(dst, q, rows, stride, list)
+				for i, got := range dst {
+					want := int32(0)
+					for j, x := range q {
+						want += int32(x) * int32(rows[int(list[i])*stride+j])
+					}
+					if got != want {
+						t.Fatalf("dim %d row %d, %d of %d: %d, want %d", dim, list[i], i, listed, got, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestDotInt8GatherRefuses(t *testing.T) {
+	i8, i32, u := func(n int) []int8 { return make([]int8, n) }, func(n int) []int32 { return make([]int32, n) }, func(v ...uint32) []uint32 { return v }
+	for name, call := range map[string]func(){
+		"stride": func() { DotInt8Gather(i32(1), i8(32), i8(96), 96, u(0)) },
+		"none":   func() { DotInt8Gather(i32(1), nil, i8(64), 0, u(0)) },
+		"minus":  func() { DotInt8Gather(i32(1), nil, i8(64), -64, u(0)) },
+		"query":  func() { DotInt8Gather(i32(1), i8(65), i8(128), 64, u(0)) },
+		"dst":    func() { DotInt8Gather(i32(2), i8(64), i8(128), 64, u(0)) },
+		"row":    func() { DotInt8Gather(i32(3), i8(64), i8(128), 64, u(0, 2, 1)) },
+		"last":   func() { DotInt8Gather(i32(1), i8(1), i8(127), 64, u(1)) },
+		"most":   func() { DotInt8Gather(i32(1), i8(1), i8(127), 64, u(math.MaxUint32)) },
+	} {
+		if m := panics(call); !strings.HasPrefix(m, "BUG: simd: ") {
+			t.Errorf("%s: %q", name, m)
+		}
+	}
+	DotInt8Gather(nil, i8(64), nil, 64, nil)
 }
 
 func TestQuantizeInt8(t *testing.T) {

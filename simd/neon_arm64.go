@@ -13,6 +13,11 @@ func dotRowsNEON(dst, q, rows *float32, n, stride, chunks int)
 //go:noescape
 func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)
 
+// gatherInt8NEON does so for the first n rows of list; listed ≥ n is its length, whose rows beyond are prefetched. n ≥ 1.
+//
+//go:noescape
+func gatherInt8NEON(dst *int32, q, rows *int8, list *uint32, n, listed, stride, chunks int)
+
 // sketchNEON scans up to n blocks with count probes and returns after how many it stopped for want of room.
 // bounds[p] is −(bound+1); row is the number of the first lane. n ≥ 1, and each out has room for a block.
 //
