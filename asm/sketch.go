@@ -15,7 +15,7 @@ const (
 	// prefetchBytes is how far ahead a pass asks for lines. The hardware follows one stream but not the several passes
 	// over a block that many probes take. On a Xeon with 480 MiB of third-level cache (family 6, model 167), 640 MiB of
 	// codes of 8 words, GB/s without, 2 KiB, 4 KiB and 8 KiB ahead: one probe 12.3, 11.1, 13.3, 13.6; eight 6.4, 8.7,
-	// 10.4, 10.3. Of 32 nibbles, as a part of SumWords' 15.5: one probe 0.76, 0.95, 0.89, 0.93; 16 KiB 0.89.
+	// 10.4, 10.3. asm/nibbles.go has numbers of its own.
 	prefetchBytes = 8192
 
 	outBytes  = 32 // of a list
