@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"mien/http":      {"mien/engine", "mien/extract"},
 	"mien/cmd/mien":  {"mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
 	"mien/cmd/setup": {"mien/extract/pack"},
+	"mien/bench":     {"mien/engine", "mien/extract", "mien/http", "mien/index", "mien/simd"},
 }
 
 // onlyIn is where each concern belongs; tests are not asked.
