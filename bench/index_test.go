@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"mien/index"
+)
+
+// TestIndex: the exact index finds what is there and misses nothing, at a plain and at a padded dimension.
+func TestIndex(t *testing.T) {
+	for _, c := range []IndexConfig{
+		{Rows: 3000, Probes: 50, Duration: time.Millisecond, Threshold: 0.2, TopK: 3, Concurrency: 3, Commit: "abc"},
+		{Rows: 500, Dim: 100, Variant: Clustered, Probes: 700, Duration: time.Millisecond},
+	} {
+		stages := map[string]bool{}
+		c.Progress = func(stage string, done, total int) {
+			stages[stage] = true
+			if done > total {
+				t.Errorf("%s: %d of %d", stage, done, total)
+			}
+		}
+		r, err := Index(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Mates != c.Probes || r.ExactFound < c.Probes*9/10 || r.Found != r.ExactFound || r.IndexMisses != 0 {
+			t.Errorf("found %d, exactly %d, missed %d of %d", r.Found, r.ExactFound, r.IndexMisses, r.Mates)
+		}
+		if r.Searches < c.Probes || !(r.P50Ms > 0 && r.P50Ms <= r.P99Ms) || !(r.PerSecond > 0) || !(r.Bytes >= float64(4*r.Dim)) || r.BuildSeconds < 0 {
+			t.Errorf("%+v", r)
+		}
+		if !stages["enrolling"] || !stages["searching"] {
+			t.Errorf("told of %v", stages)
+		}
+	}
+}
+
+// TestReportFields holds the names that others read.
+func TestReportFields(t *testing.T) {
+	data, err := json.Marshal(IndexReport{Commit: "abc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"rows", "dim", "probes", "mates", "found", "exact_found", "index_misses", "index_misses_upper_95", "p50_ms",
+		"p99_ms", "probes_per_second", "build_seconds", "bytes_per_template", "level", "kind", "variant", "threshold", "top_k", "concurrency",
+		"cpu", "commit", "seed", "searches", "cores", "go"} {
+		if _, ok := got[name]; !ok {
+			t.Errorf("there is no %q", name)
+		}
+	}
+}
+
+// forgetful answers as another index does, but not for some labels; those it gives as the score says.
+type forgetful struct {
+	searcher
+	from  uint32
+	score float32 // of label 0, given in their place; none if NaN
+}
+
+func (f forgetful) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o SearchOptions) ([]index.Hit, error) {
+	hits, err := f.searcher.SearchInto(ctx, dst, q, o)
+	if len(hits) == 0 || hits[0].Label < f.from {
+		return hits, err
+	}
+	if math.IsNaN(float64(f.score)) {
+		return dst, err
+	}
+	return append(dst, index.Hit{Label: 0, Score: f.score}), err
+}
+
+// TestMissesAreCounted: the check must be able to fail.
+func TestMissesAreCounted(t *testing.T) {
+	for _, score := range []float32{float32(math.NaN()), 0.01} {
+		m := measured(t, IndexConfig{Rows: 1000, Probes: 100, Duration: 1, Variant: Isotropic})
+		m.index.searcher = forgetful{m.index.searcher, 900, score}
+		if err := m.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if r := m.report; r.ExactFound != 100 || r.Found != 90 || r.IndexMisses != 10 || math.Abs(r.MissesUpper-0.1637) > 1e-3 {
+			t.Errorf("score %v: found %d, exactly %d, missed %d, at most %v", score, r.Found, r.ExactFound, r.IndexMisses, r.MissesUpper)
+		}
+	}
+}
+
+// TestThreshold: what the threshold forbids is neither found nor missed.
+func TestThreshold(t *testing.T) {
+	r, err := Index(t.Context(), IndexConfig{Rows: 1000, Probes: 300, Duration: 1, Threshold: 0.69})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ExactFound < 100 || r.ExactFound > 200 || r.Found != r.ExactFound || r.IndexMisses != 0 {
+		t.Errorf("found %d, exactly %d, missed %d", r.Found, r.ExactFound, r.IndexMisses)
+	}
+}
+
+func measured(t *testing.T, c IndexConfig) *measurement {
+	t.Helper()
+	m := &measurement{IndexConfig: c.withDefaults()}
+	var err error
+	if m.gallery, err = NewGallery(m.Variant, m.Dim, m.Seed); err == nil {
+		m.index, err = OpenIndex(m.Kind, m.Dim)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestIndexRefuses(t *testing.T) {
+	for _, c := range []IndexConfig{{Rows: -1}, {Probes: -1}, {TopK: -1}, {Concurrency: -1}, {Duration: -1}, {Threshold: math.NaN()}} {
+		if _, err := Index(t.Context(), c); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if _, err := Index(t.Context(), IndexConfig{Variant: Space, Dim: 128}); !errors.Is(err, ErrGallery) {
+		t.Errorf("space at dim 128: %v", err)
+	}
+	if _, err := Index(t.Context(), IndexConfig{Kind: "graph"}); err == nil {
+		t.Error("there is an index of an unknown kind")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Index(ctx, IndexConfig{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestUpperBound against tables of Clopper and Pearson's one-sided bounds.
+func TestUpperBound(t *testing.T) {
+	for _, x := range []struct {
+		k, n int
+		want float64
+	}{{0, 10, 0.2589}, {0, 1000, 0.002991}, {1, 10, 0.3942}, {5, 10, 0.7776}, {10, 100, 0.1637}, {10, 10, 1}, {0, 0, 1}, {3, 20000, 3.8766e-4}} {
+		if got := UpperBound(x.k, x.n); math.Abs(got-x.want) > 1e-3*x.want {
+			t.Errorf("%d of %d: %v, not %v", x.k, x.n, got, x.want)
+		}
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	times := slices.Repeat([]time.Duration{time.Millisecond}, 98)
+	times = append(times, 2*time.Millisecond, 3*time.Millisecond)
+	if a, b, c := quantileMs(times, 0.5), quantileMs(times, 0.99), quantileMs(times[:1], 0.99); a != 1 || b != 2 || c != 1 {
+		t.Error(a, b, c)
+	}
+}
