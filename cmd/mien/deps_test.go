@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"mien/extract":   {"mien/simd", "mien/extract/pack"},
 	"mien/engine":    {"mien/index"},
 	"mien/http":      {"mien/engine", "mien/extract"},
-	"mien/cmd/mien":  {"mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
+	"mien/cmd/mien":  {"mien/bench", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
 	"mien/cmd/setup": {"mien/extract/pack"},
 	"mien/bench":     {"mien/engine", "mien/extract", "mien/http", "mien/index", "mien/simd"},
 }
@@ -30,7 +30,7 @@ var onlyIn = map[string][]string{
 	"github.com/alecthomas/kong":      {"mien/cmd/mien"},
 	"google.golang.org/protobuf":      {"mien/extract/pack"},
 	"github.com/viterin/vek":          nil, // an oracle and a baseline
-	"github.com/klauspost/cpuid":      {"mien/simd", "mien/cmd/mien"},
+	"github.com/klauspost/cpuid":      {"mien/simd", "mien/bench", "mien/cmd/mien"},
 	"net/http":                        {"mien/cmd/mien"},
 }
 

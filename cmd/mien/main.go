@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"mien/bench"
 )
 
 // version is set by the linker.
@@ -37,6 +39,7 @@ type cli struct {
 	Galleries galleriesCmd `cmd:"" help:"Create, list, show and delete galleries."`
 	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
 	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
+	Bench     benchCmd     `cmd:"" help:"Measure this machine."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
@@ -48,7 +51,7 @@ func main() {
 	var c cli
 	k := kong.Parse(&c, kong.Name("mien"), kong.Configuration(settingsFile),
 		kong.Description("A self-hosted face matching engine: verify, identify, find duplicates."),
-		kong.Vars{"cores": strconv.Itoa(runtime.GOMAXPROCS(0))},
+		kong.Vars{"cores": strconv.Itoa(runtime.GOMAXPROCS(0)), "bench_kinds": strings.Join(bench.Kinds(), ","), "bench_kind": bench.Kinds()[0]},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"mien/bench"
+)
+
+type benchCmd struct {
+	Index benchIndexCmd `cmd:"" help:"Build an index over a made-up gallery, time searches and count what they miss."`
+}
+
+type benchIndexCmd struct {
+	simdFlags
+	Kind        string  `help:"Index: ${enum}." enum:"${bench_kinds}" default:"${bench_kind}"`
+	Rows        int     `help:"Templates enrolled, one an identity." default:"100000"`
+	Dim         int     `help:"Numbers in a template." default:"512"`
+	Variant     string  `help:"Gallery: space (fitted to real embeddings, 512 numbers only), isotropic or clustered (default: space, or isotropic where the dimension is another)." placeholder:"NAME"`
+	Seed        uint64  `help:"Seed of the gallery." default:"1"`
+	Probes      int     `help:"Mated probes: another photo of an enrolled identity each." default:"1000"`
+	Concurrency int     `help:"Searches at once." default:"${cores}"`
+	Top         int     `help:"Identities asked for." default:"1"`
+	Threshold   float64 `help:"Least cosine of an answer." default:"0"`
+	Seconds     float64 `help:"Search for at least so long, and for every probe once." default:"10"`
+}
+
+// Run measures and prints one object.
+func (c *benchIndexCmd) Run(ctx context.Context, out *output) error {
+	if err := c.use(); err != nil {
+		return err
+	}
+	config := bench.IndexConfig{
+		Kind: c.Kind, Rows: c.Rows, Dim: c.Dim, Variant: c.Variant, Seed: c.Seed, Probes: c.Probes, Concurrency: c.Concurrency,
+		TopK: c.Top, Threshold: c.Threshold, Duration: time.Duration(c.Seconds * float64(time.Second)),
+	}
+	if version != "development" {
+		config.Commit = version
+	}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		config.Progress = stages()
+	}
+	r, err := bench.Index(ctx, config)
+	if err != nil {
+		return err
+	}
+	return out.print(r, indexText(r))
+}
+
+func indexText(r bench.IndexReport) string {
+	return fmt.Sprintf(`%s, %d rows of %d (%s), built in %.1f s, %.0f bytes a template
+%d searches, %d at once, best %d ≥ %g: %.1f a second, p50 %.3f ms, p99 %.3f ms
+%d mated probes: found %d, exactly %d; the index missed %d (95 %%: at most %.2g of them)
+%s, %s, %d cores, %s`,
+		r.Kind, r.Rows, r.Dim, r.Variant, r.BuildSeconds, r.Bytes,
+		r.Searches, r.Concurrency, r.TopK, r.Threshold, r.PerSecond, r.P50Ms, r.P99Ms,
+		r.Mates, r.Found, r.ExactFound, r.IndexMisses, r.MissesUpper,
+		r.CPU, r.Level, r.Cores, r.Go)
+}
+
+// stages shows one bar a stage on stderr. Called from one goroutine at a time.
+func stages() func(stage string, done, total int) {
+	var bar *progressbar.ProgressBar
+	current := ""
+	return func(stage string, done, total int) {
+		if stage != current {
+			if bar != nil {
+				_ = bar.Clear()
+			}
+			current = stage
+			bar = progressbar.NewOptions(total, progressbar.OptionSetDescription(stage), progressbar.OptionShowCount(),
+				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+		}
+		_ = bar.Set(done)
+	}
+}

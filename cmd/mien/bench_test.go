@@ -1,0 +1,40 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// TestBenchIndex: one object on the last line of stdout, and the text without --json.
+func TestBenchIndex(t *testing.T) {
+	args := []string{"bench", "index", "--rows", "2000", "--probes", "20", "--concurrency", "2", "--top", "5", "--threshold", "0.3", "--seconds", "0.01"}
+	stdout, stderr, code := mien(t, nil, append(args, "--variant", "space", "--dim", "512", "--json")...)
+	lines := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
+	var r map[string]any
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); code != 0 || err != nil || stderr != "" {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	for name, want := range map[string]any{"rows": 2000.0, "dim": 512.0, "probes": 20.0, "mates": 20.0, "index_misses": 0.0, "top_k": 5.0,
+		"threshold": 0.3, "concurrency": 2.0, "variant": "space", "kind": "scan"} {
+		if r[name] != want {
+			t.Errorf("%s: %v, not %v", name, r[name], want)
+		}
+	}
+	if stdout, _, code := mien(t, nil, append(args, "--dim", "64")...); code != 0 || !strings.Contains(stdout, "2000 rows of 64 (isotropic)") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+}
+
+func TestBenchIndexRefuses(t *testing.T) {
+	for want, args := range map[string][]string{
+		"no such gallery":                   {"--dim", "64", "--variant", "space"},
+		"--kind must be one of":             {"--kind", "graph"},
+		"bench: configuration: -1 rows":     {"--rows=-1"},
+		"no level \"mmx\" on this machine,": {"--simd", "mmx"},
+	} {
+		if _, stderr, code := mien(t, nil, append([]string{"bench", "index"}, args...)...); code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
+		}
+	}
+}
