@@ -5,7 +5,7 @@
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces (accuracy on a folder of photos),
-# test-arm64, fuzz, clean.
+# test-arm64, fuzz, bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -32,7 +32,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces lint race modernise test-arm64 fuzz clean prerequisites go-test
+.PHONY: run build setup test check faces lint race modernise test-arm64 fuzz bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -107,6 +107,15 @@ fuzz: prerequisites
 	@set -e; for p in $$($(GO) list ./...); do \
 	for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	echo "fuzz $$p $$f $(FUZZTIME)"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; done; done
+
+# Our index beside others over one gallery, with what each finds: minutes. The only target that installs packages, and
+# only where a header is missing; reports in build/bench. PEERS passes flags on, such as PEERS='-rows 200000'.
+bench-peers: prerequisites
+	@test -f /usr/include/faiss/IndexFlat.h -a -f /usr/include/hnswlib/hnswlib.h || { \
+	apt-get update -qq && apt-get install -y --no-install-recommends libhnswlib-dev libfaiss-dev libopenblas-dev; } || { \
+	echo "bench-peers: Debian's libhnswlib-dev, libfaiss-dev and libopenblas-dev are needed" >&2; exit 1; }
+	$(GO) vet -tags peers ./bench/peers
+	$(GO) run -tags peers ./bench/peers -commit '$(VERSION)' $(PEERS)
 
 # Keeps the data of a server that ran here, and the downloads in the cache.
 clean:

@@ -1,0 +1,26 @@
+// Program peers compares indexes over one gallery, in one run and one process, with what each finds beside its speed.
+//
+//	make bench-peers                     # with hnswlib and faiss (tag peers, cgo, Debian's packages)
+//	go run ./bench/peers -rows 20000     # what is written in Go alone
+//
+// It prints a table and writes build/bench/peers.json and peers.md. Columns:
+//
+//	build s     wall time of building, all cores where the peer can (coder/hnsw can't)
+//	q/s 1, q/s 2  probes a second on 1 and on 2 threads: GOMAXPROCS, or OpenMP's and OpenBLAS's own number
+//	found       probes, of all, whose best label is the exact best (bench.Exact, float32); that is recall at 1
+//	B/row       bytes held for a row: what the peer's structures say, or the growth of the heap for coder/hnsw
+//
+// Who takes part, each with what suits it best:
+//
+//   - mien: whatever bench.Kinds names, one probe at a time.
+//   - vek: a plain loop of viterin/vek's dot product; threads share the probes.
+//   - coder/hnsw v0.6.1, the last tagged version. Its result list is as wide as what is asked for, whatever its
+//     EfSearch, and is not sorted: so we ask for ef labels and take the best ourselves. Its distance is replaced by vek's
+//     dot product, faster for unit vectors. It takes part up to 20,000 rows: adding is not concurrent.
+//   - hnswlib 0.6.2, compiled with -O3 -march=native, M 16 and 32, efConstruction 200.
+//   - faiss 1.7.3 as Debian builds it, without AVX2 of its own: IndexFlatIP does its products in OpenBLAS, which has it,
+//     1,000 probes at a time. IndexBinaryFlat over the sign bits of rotated vectors (simd.Rotation): by distance alone, and
+//     with the best 256 and 1,024 compared again by float32.
+//
+// One run is one sample: the second digit is not to be trusted on a shared machine.
+package main

@@ -1,0 +1,6 @@
+//go:build !peers
+
+package main
+
+// nativeFamilies needs the tag peers, cgo and the libraries.
+func nativeFamilies() []family { return nil }
