@@ -114,6 +114,7 @@ type measurement struct {
 	probes  []float32
 	exact   *Exact
 	report  IndexReport
+	telling sync.Mutex // held while Progress runs
 }
 
 // Index builds an index of c.Rows templates, finds the exact answer of every probe meanwhile, then searches for the
@@ -262,9 +263,7 @@ func (m *measurement) search(ctx context.Context) ([]index.Hit, error) {
 		if i < m.Probes {
 			best[i] = hit
 		}
-		if w == 0 {
-			m.progress("searching", min(i, m.Probes), m.Probes)
-		}
+		m.progress("searching", min(i, m.Probes), m.Probes)
 		return err
 	})
 	m.time(workers, time.Since(start))
@@ -328,8 +327,10 @@ func Rounding(dim int) float64 {
 	return 2 * (1 + 4e-6) * k / (1 - k) // and lengths within 2e-6 of 1
 }
 
+// progress tells nobody while another goroutine tells.
 func (m *measurement) progress(stage string, done, total int) {
-	if m.Progress != nil {
+	if m.Progress != nil && m.telling.TryLock() {
 		m.Progress(stage, done, total)
+		m.telling.Unlock()
 	}
 }
