@@ -5,7 +5,7 @@
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces (accuracy on a folder of photos),
-# test-arm64, fuzz, bench-peers (other indexes beside ours), clean.
+# test-arm64, fuzz, bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -32,7 +32,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces lint race modernise test-arm64 fuzz bench-peers clean prerequisites go-test
+.PHONY: run build setup test check faces lint race modernise test-arm64 fuzz bench bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -107,6 +107,12 @@ fuzz: prerequisites
 	@set -e; for p in $$($(GO) list ./...); do \
 	for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	echo "fuzz $$p $$f $(FUZZTIME)"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; done; done
+
+# go test's benchmarks as a table and charts in build/bench, a few minutes. Not BenchmarkInTurns, which takes as long again
+# for ratios. BENCH names others.
+BENCH ?= .
+bench: prerequisites
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -skip InTurns -benchtime 200ms -count 3 -timeout 20m ./simd ./index/... ./bench ./engine ./http | $(GO) run ./bench/report
 
 # Our index beside others over one gallery, with what each finds: minutes. The only target that installs packages, and
 # only where a header is missing; reports in build/bench. PEERS passes flags on, such as PEERS='-rows 200000'.

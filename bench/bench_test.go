@@ -3,6 +3,8 @@ package bench
 import (
 	"fmt"
 	"testing"
+
+	"mien/index"
 )
 
 // BenchmarkGallery is what a template costs to make, on one core.
@@ -34,5 +36,36 @@ func BenchmarkExact(b *testing.B) {
 			}
 			b.ReportMetric(rows*float64(probes)*float64(b.N)/b.Elapsed().Seconds(), "comparisons/s")
 		})
+	}
+}
+
+// BenchmarkSearch is one probe at a time over the space gallery, best ten from 0.3 on. With -short up to 100,000 rows.
+func BenchmarkSearch(b *testing.B) {
+	for _, kind := range Kinds() {
+		for _, rows := range []int{1_000, 10_000, 100_000, 1_000_000} {
+			if rows > 100_000 && testing.Short() {
+				continue
+			}
+			m := measured(b, IndexConfig{Kind: kind, Rows: rows, Probes: 64})
+			m.drawProbes()
+			m.exact = NewExact(m.Dim, nil)
+			if err := m.build(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("kind=%s/rows=%d", kind, rows), func(b *testing.B) {
+				hits, i := make([]index.Hit, 0, 10), 0
+				b.ReportAllocs()
+				for b.Loop() {
+					var err error
+					if hits, err = m.index.SearchInto(b.Context(), hits[:0], m.probe(i%m.Probes), SearchOptions{K: 10, Threshold: 0.3}); err != nil {
+						b.Fatal(err)
+					}
+					i++
+				}
+			})
+			if err := m.index.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }

@@ -103,7 +103,7 @@ func TestThreshold(t *testing.T) {
 	}
 }
 
-func measured(t *testing.T, c IndexConfig) *measurement {
+func measured(t testing.TB, c IndexConfig) *measurement {
 	t.Helper()
 	m := &measurement{IndexConfig: c.withDefaults()}
 	var err error
