@@ -6,7 +6,8 @@
 // It prints a table and writes build/bench/peers.json and peers.md. Columns:
 //
 //	build s     wall time of building, all cores where the peer can (coder/hnsw can't)
-//	q/s 1, q/s 2  probes a second on 1 and on 2 threads: GOMAXPROCS, or OpenMP's and OpenBLAS's own number
+//	q/s 1, q/s 2  probes a second on 1 and on 2 threads: GOMAXPROCS, or OpenMP's and OpenBLAS's own number; the best of
+//	            three measurements, in turns
 //	found       probes, of all, whose best label is the exact best (bench.Exact, float32); that is recall at 1
 //	B/row       bytes held for a row: what the peer's structures say, or the growth of the heap for coder/hnsw
 //
@@ -22,5 +23,5 @@
 //     1,000 probes at a time. IndexBinaryFlat over the sign bits of rotated vectors (simd.Rotation): by distance alone, and
 //     with the best 256 and 1,024 compared again by float32.
 //
-// One run is one sample: the second digit is not to be trusted on a shared machine.
+// The second digit is not to be trusted on a shared machine.
 package main
