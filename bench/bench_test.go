@@ -25,10 +25,10 @@ func BenchmarkGallery(b *testing.B) {
 
 // BenchmarkExact is the oracle's speed.
 func BenchmarkExact(b *testing.B) {
-	const rows = 4096
+	const rows = buildBatch
 	g, _ := NewGallery(Space, SpaceDim, 1)
 	gallery := g.Append(nil, 0, 0, rows)
-	for _, probes := range []int{64, 1024} {
+	for _, probes := range []int{64, 1024, 4096} {
 		b.Run(fmt.Sprintf("probes=%d", probes), func(b *testing.B) {
 			e := NewExact(SpaceDim, g.Append(nil, 0, 1, probes))
 			for b.Loop() {
