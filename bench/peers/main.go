@@ -86,6 +86,7 @@ type report struct {
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("peers: ")
+	runtime.LockOSThread() // OpenMP keeps its threads for the one that calls
 	var r report
 	rows := flag.String("rows", "20000,50000", "sizes of the gallery, each a run of its own")
 	out := flag.String("out", filepath.Join("build", "bench"), "folder for peers.json and peers.md")
