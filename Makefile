@@ -121,7 +121,7 @@ bench-peers: prerequisites
 	apt-get update -qq && apt-get install -y --no-install-recommends libhnswlib-dev libfaiss-dev libopenblas-dev; } || { \
 	echo "bench-peers: Debian's libhnswlib-dev, libfaiss-dev and libopenblas-dev are needed" >&2; exit 1; }
 	$(GO) vet -tags peers ./bench/peers
-	$(GO) run -tags peers ./bench/peers -commit '$(VERSION)' $(PEERS)
+	OMP_WAIT_POLICY=passive $(GO) run -tags peers ./bench/peers -commit '$(VERSION)' $(PEERS)
 
 # Keeps the data of a server that ran here, and the downloads in the cache.
 clean:
