@@ -57,7 +57,7 @@ func BenchmarkSearch(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					var err error
-					if hits, err = m.index.SearchInto(b.Context(), hits[:0], m.probe(i%m.Probes), SearchOptions{K: 10, Threshold: 0.3}); err != nil {
+					if hits, err = m.index.SearchInto(b.Context(), hits[:0], m.probe(i%m.Probes), index.Options{K: 10, Threshold: 0.3}); err != nil {
 						b.Fatal(err)
 					}
 					i++

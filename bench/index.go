@@ -31,6 +31,8 @@ type IndexConfig struct {
 	TopK        int           // labels asked for; 1
 	Threshold   float64       // least score of an answer; 0
 	Duration    time.Duration // searches go on until it is over and every probe was searched for; 10 s
+	Miss        float64       // probability that a search loses a row of its answer; the index's default
+	Dir         string        // for the index's files; the system's for temporary files
 	Commit      string        // what was measured, if known
 
 	// Progress, if not nil, is told how far a stage is, from one goroutine at a time.
@@ -130,7 +132,7 @@ func Index(ctx context.Context, c IndexConfig) (IndexReport, error) {
 	if m.gallery, err = NewGallery(c.Variant, c.Dim, c.Seed); err != nil {
 		return IndexReport{}, err
 	}
-	if m.index, err = OpenIndex(c.Kind, c.Dim); err != nil {
+	if m.index, err = OpenIndex(c.Kind, c.Dim, c.Dir); err != nil {
 		return IndexReport{}, err
 	}
 	if err = m.run(ctx); err != nil {
@@ -273,7 +275,7 @@ func (m *measurement) search(ctx context.Context) ([]index.Hit, error) {
 // searchOne returns the best answer, or a score of −Inf where there is none.
 func (m *measurement) searchOne(ctx context.Context, w *worker, probe int) (best index.Hit, err error) {
 	start := time.Now()
-	w.hits, err = m.index.SearchInto(ctx, w.hits[:0], m.probe(probe), SearchOptions{K: m.TopK, Threshold: float32(m.Threshold)})
+	w.hits, err = m.index.SearchInto(ctx, w.hits[:0], m.probe(probe), index.Options{K: m.TopK, Threshold: float32(m.Threshold), Miss: m.Miss})
 	w.latencies = append(w.latencies, time.Since(start))
 	if len(w.hits) == 0 {
 		return index.Hit{Score: float32(math.Inf(-1))}, err

@@ -32,7 +32,7 @@ func TestIndex(t *testing.T) {
 		if r.Mates != c.Probes || r.ExactFound < c.Probes*9/10 || r.Found != r.ExactFound || r.IndexMisses != 0 {
 			t.Errorf("found %d, exactly %d, missed %d of %d", r.Found, r.ExactFound, r.IndexMisses, r.Mates)
 		}
-		if r.Searches < c.Probes || !(r.P50Ms > 0 && r.P50Ms <= r.P99Ms) || !(r.PerSecond > 0) || !(r.Bytes >= float64(4*r.Dim)) || r.BuildSeconds < 0 {
+		if r.Searches < c.Probes || !(r.P50Ms > 0 && r.P50Ms <= r.P99Ms) || !(r.PerSecond > 0) || !(r.Bytes >= float64(r.Dim)) || r.BuildSeconds < 0 {
 			t.Errorf("%+v", r)
 		}
 		if !stages["enrolling"] || !stages["searching"] {
@@ -67,7 +67,7 @@ type forgetful struct {
 	score float32 // of label 0, given in their place; none if NaN
 }
 
-func (f forgetful) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o SearchOptions) ([]index.Hit, error) {
+func (f forgetful) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error) {
 	hits, err := f.searcher.SearchInto(ctx, dst, q, o)
 	if len(hits) == 0 || hits[0].Label < f.from {
 		return hits, err
@@ -108,7 +108,7 @@ func measured(t testing.TB, c IndexConfig) *measurement {
 	m := &measurement{IndexConfig: c.withDefaults()}
 	var err error
 	if m.gallery, err = NewGallery(m.Variant, m.Dim, m.Seed); err == nil {
-		m.index, err = OpenIndex(m.Kind, m.Dim)
+		m.index, err = OpenIndex(m.Kind, m.Dim, t.TempDir())
 	}
 	if err != nil {
 		t.Fatal(err)

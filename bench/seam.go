@@ -3,8 +3,10 @@ package bench
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"mien/index"
+	"mien/index/scan"
 )
 
 // searcher is what an index is measured by. Both methods are called from many goroutines at once, but Append never
@@ -13,13 +15,7 @@ type searcher interface {
 	// Append adds a copy of vectors, float32[dim] one after the other, under their labels, and fills rows.
 	Append(labels []uint32, vectors []float32, rows []uint32) error
 	// SearchInto appends the best labels for q, best first, to dst.
-	SearchInto(ctx context.Context, dst []index.Hit, q []float32, o SearchOptions) ([]index.Hit, error)
-}
-
-// SearchOptions are those of one search.
-type SearchOptions struct {
-	K         int     // labels wanted at most
-	Threshold float32 // least score
+	SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error)
 }
 
 // Searcher is an index under measurement. Safe for concurrent use, as searcher says.
@@ -30,39 +26,37 @@ type Searcher struct {
 	Close func() error
 }
 
-// Kinds names the indexes that OpenIndex knows, the default first.
-func Kinds() []string { return []string{"scan"} }
+// Kinds names the indexes that OpenIndex knows, the default first: scan, scan-sketch, which is scan without the
+// short stage, and scan-memory, which is scan with its float32 rows in memory and not in a file.
+func Kinds() []string { return []string{"scan", "scan-sketch", "scan-memory"} }
 
-// OpenIndex makes an empty index of a kind. This is the one place to connect another.
-func OpenIndex(kind string, dim int) (*Searcher, error) {
+// OpenIndex makes an empty index of a kind. Files are made in a folder below dir, which Close removes; "" is the
+// system's for temporary files. This is the one place to connect another.
+func OpenIndex(kind string, dim int, dir string) (*Searcher, error) {
+	c := scan.Config{Dim: dim, Key: make([]byte, 32)}
+	if kind == "scan-sketch" {
+		c.FitAt = -1
+	}
+	var err error
 	switch kind {
-	case "scan":
-		s, err := index.NewScan(dim)
-		if err != nil {
+	case "scan", "scan-sketch":
+		if c.Dir, err = os.MkdirTemp(dir, "mien-bench-"); err != nil {
 			return nil, err
 		}
-		stride := (dim + floatLine - 1) / floatLine * floatLine
-		bytes := func() int64 { return int64(s.Rows()) * int64(4*stride+5) } // vector, label, live
-		return &Searcher{scan{s, dim}, kind, bytes, func() error { return nil }}, nil
+	case "scan-memory":
+	default:
+		return nil, fmt.Errorf("bench: no index of kind %q", kind)
 	}
-	return nil, fmt.Errorf("bench: no index of kind %q", kind)
-}
-
-// scan is an index.Scan as a searcher.
-type scan struct {
-	*index.Scan
-	dim int
-}
-
-func (s scan) Append(labels []uint32, vectors []float32, rows []uint32) (err error) {
-	for i, label := range labels {
-		if rows[i], err = s.Add(label, vectors[i*s.dim:(i+1)*s.dim]); err != nil {
-			return err
+	x, err := scan.New(c)
+	if err != nil {
+		return nil, err
+	}
+	remove := func() error {
+		err := x.Close()
+		if c.Dir != "" && err == nil {
+			err = os.RemoveAll(c.Dir)
 		}
+		return err
 	}
-	return nil
-}
-
-func (s scan) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o SearchOptions) ([]index.Hit, error) {
-	return s.Scan.SearchInto(ctx, dst, q, o.K, o.Threshold)
+	return &Searcher{x, kind, x.MemoryBytes, remove}, nil
 }

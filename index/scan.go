@@ -53,12 +53,6 @@ type segment struct {
 	live    []bool
 }
 
-// Hit is one label of a search's answer with its best row's score, a dot product.
-type Hit struct {
-	Label uint32
-	Score float32
-}
-
 // NewScan makes an empty index of vectors float32[dim], 1 ≤ dim ≤ MaxDim. Errors: ErrDim.
 func NewScan(dim int) (*Scan, error) {
 	if dim < 1 || dim > MaxDim {

@@ -52,7 +52,7 @@ func eachProbe(dim int, one func(q []float32) (uint32, error)) func([]uint32, []
 }
 
 func buildMien(g *gallery, kind string) (*built, error) {
-	x, err := bench.OpenIndex(kind, g.dim)
+	x, err := bench.OpenIndex(kind, g.dim, "")
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func buildMien(g *gallery, kind string) (*built, error) {
 	}
 	search := eachProbe(g.dim, func(q []float32) (uint32, error) {
 		var room [1]index.Hit
-		hits, err := x.SearchInto(context.Background(), room[:0], q, bench.SearchOptions{K: 1})
+		hits, err := x.SearchInto(context.Background(), room[:0], q, index.Options{K: 1})
 		if err != nil || len(hits) == 0 {
 			return math.MaxUint32, err
 		}

@@ -27,6 +27,8 @@ type benchIndexCmd struct {
 	Concurrency int     `help:"Searches at once." default:"${cores}"`
 	Top         int     `help:"Identities asked for." default:"1"`
 	Threshold   float64 `help:"Least cosine of an answer." default:"0"`
+	Miss        float64 `help:"Probability that a search may lose a row of its answer; 0 is the index's default." default:"0"`
+	Dir         string  `help:"Folder for the index's files (default: the system's for temporary files)." type:"path" placeholder:"DIR"`
 	Seconds     float64 `help:"Search for at least so long, and for every probe once." default:"10"`
 }
 
@@ -37,7 +39,7 @@ func (c *benchIndexCmd) Run(ctx context.Context, out *output) error {
 	}
 	config := bench.IndexConfig{
 		Kind: c.Kind, Rows: c.Rows, Dim: c.Dim, Variant: c.Variant, Seed: c.Seed, Probes: c.Probes, Concurrency: c.Concurrency,
-		TopK: c.Top, Threshold: c.Threshold, Duration: time.Duration(c.Seconds * float64(time.Second)),
+		TopK: c.Top, Threshold: c.Threshold, Miss: c.Miss, Dir: c.Dir, Duration: time.Duration(c.Seconds * float64(time.Second)),
 	}
 	if version != "development" {
 		config.Commit = version

@@ -14,12 +14,13 @@ import (
 // import nothing of ours.
 var mayImport = map[string][]string{
 	"mien/index":        {"mien/simd"},
+	"mien/index/scan":   {"mien/index", "mien/simd"},
 	"mien/extract":      {"mien/simd", "mien/extract/pack"},
-	"mien/engine":       {"mien/index"},
+	"mien/engine":       {"mien/index", "mien/index/scan"},
 	"mien/http":         {"mien/engine", "mien/extract"},
 	"mien/cmd/mien":     {"mien/bench", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
 	"mien/cmd/setup":    {"mien/extract/pack"},
-	"mien/bench":        {"mien/engine", "mien/extract", "mien/http", "mien/index", "mien/simd"},
+	"mien/bench":        {"mien/extract", "mien/extract/pack", "mien/index", "mien/index/scan", "mien/simd"},
 	"mien/bench/peers":  {"mien/bench", "mien/index", "mien/simd"},
 	"mien/bench/report": {"mien/simd"},
 }

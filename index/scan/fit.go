@@ -1,0 +1,300 @@
+package scan
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"mien/simd"
+)
+
+const (
+	// headDim is how many coordinates of a fitted basis the short code and the first step of the int8 stage see.
+	headDim   = 192
+	headBytes = headDim / 8
+
+	// fitRows is how many rows an index must hold before directions are fitted to it, of which fitSample are
+	// read: two thirds to fit, the rest to measure on.
+	fitRows   = 1 << 15
+	fitSample = 9000
+
+	fitPartners = 4 // pairs a held-out row is measured in, at each cosine
+)
+
+// knots are the cosines at which a fit is measured; between them it is interpolated.
+var knots = [...]float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98}
+
+// fit is an orthonormal basis whose first headDim coordinates span the principal directions of the gallery,
+// rotated among themselves, and what was measured of the codes made in it.
+//
+// The basis is a block reflector: x ↦ x − W(Yᵀx) maps the orthonormal B, whose columns span the directions, to the
+// first coordinates (Schreiber and Parlett, Block reflectors, SIAM J. Numer. Anal. 25, 1988). It costs 2·headDim·dim
+// multiplications, a dense basis dim².
+type fit struct {
+	dim  int
+	y, w []float32 // [headDim × strideOf(dim)], [dim × headDim], rows flat
+	mix  mixer
+
+	measured
+}
+
+// measured is what a fit does to rows that it was not made from. A pair's score in the short stage is
+// ⟨v, s⟩/√headDim for the rotated head v of the probe and the signs s of the row's.
+type measured struct {
+	Mean, Deviation     [len(knots)]float64 // of the score, by the cosine of the pair
+	Impostor, ImpostorD float64             // mean and deviation of the scores of random pairs
+	Cosine, CosineD     float64             // and of their cosines
+	Tail                float64             // the largest length beyond the head of a held-out row
+}
+
+// newFit fits to sample, n vectors float32[dim] of unit length, in random order. It returns nil where the short
+// stage would not pay.
+func newFit(sample []float32, dim int, seed uint64) (*fit, error) {
+	n := len(sample) / dim
+	part := n * 2 / 3
+	f, err := reflector(principal(sample[:part*dim], dim), dim)
+	if err != nil {
+		return nil, err
+	}
+	if f.mix, err = newMixer(seed); err != nil {
+		return nil, err
+	}
+	f.measure(sample[part*dim:], rand.New(rand.NewPCG(seed, 0)))
+	if !f.pays() {
+		return nil, nil
+	}
+	return f, nil
+}
+
+// principal returns the orthonormal dim × headDim basis of the directions with the most energy. They are not
+// centred: what counts is the energy of the product q·x, and the mean of a face space is short (0.08 for the default
+// model's, against 1).
+func principal(sample []float32, dim int) *mat.Dense {
+	n := len(sample) / dim
+	rows := make([]float64, len(sample))
+	for i, x := range sample {
+		rows[i] = float64(x)
+	}
+	second := mat.NewSymDense(dim, nil)
+	second.SymOuterK(1/float64(n), mat.NewDense(n, dim, rows).T())
+	var e mat.EigenSym
+	e.Factorize(second, true) // of a finite symmetric matrix: it converges
+	var v mat.Dense
+	e.VectorsTo(&v) // ascending
+	return mat.DenseCopyOf(v.Slice(0, dim, dim-headDim, dim))
+}
+
+// reflector makes Y and W from an orthonormal basis b, dim × headDim. With B' = B·R such that the top block of B' is
+// symmetric (R from its polar decomposition), Y = B' − E and W = 2Y(YᵀY)⁻¹, x ↦ x − W(Yᵀx) maps B' to E.
+func reflector(b *mat.Dense, dim int) (*fit, error) {
+	var svd mat.SVD
+	svd.Factorize(b.Slice(0, headDim, 0, headDim), mat.SVDFull)
+	var u, v, r, turned, gram, w mat.Dense
+	svd.UTo(&u)
+	svd.VTo(&v)
+	// b₁ = U S Vᵀ; R = −V Uᵀ makes b₁R = −U S Uᵀ symmetric and negative, so that Y is far from zero.
+	r.Mul(&v, u.T())
+	r.Scale(-1, &r)
+	turned.Mul(b, &r)
+	y := mat.DenseCopyOf(&turned)
+	for i := range headDim {
+		y.Set(i, i, y.At(i, i)-1)
+	}
+	gram.Mul(y.T(), y)
+	if err := gram.Inverse(&gram); err != nil {
+		if _, bad := err.(mat.Condition); !bad {
+			return nil, err
+		}
+	}
+	w.Mul(y, &gram)
+	w.Scale(2, &w)
+	return &fit{dim: dim, y: flat(y.T(), strideOf(dim)), w: flat(&w, headDim)}, nil
+}
+
+// flat is m row by row, padded with zeros to stride.
+func flat(m mat.Matrix, stride int) []float32 {
+	rows, cols := m.Dims()
+	f := make([]float32, rows*stride)
+	for i := range rows {
+		for j := range cols {
+			f[i*stride+j] = float32(m.At(i, j))
+		}
+	}
+	return f
+}
+
+// transform sets dst to n vectors of src in the fitted basis; both float32[n × strideOf(dim)], padding zero. t and u
+// are scratch, float32[n × headDim] and float32[n × dim].
+func (f *fit) transform(dst, src, t, u []float32) {
+	stride := strideOf(f.dim)
+	n := len(src) / stride
+	simd.DotQueries(t[:n*headDim], src, f.y, stride)
+	simd.DotQueries(u[:n*f.dim], t[:n*headDim], f.w, headDim)
+	for k := range n {
+		x, out, minus := src[k*stride:(k+1)*stride], dst[k*stride:(k+1)*stride], u[k*f.dim:(k+1)*f.dim]
+		for i, m := range minus {
+			out[i] = x[i] - m
+		}
+		clear(out[f.dim:])
+		f.mix.rotate(out[:headDim])
+	}
+}
+
+// mixer rotates a head, so that its length is spread evenly over its numbers. A Hadamard transform needs a power of
+// two, and 192 is none: it goes over 128 and 64 numbers, then, with other signs, over 64 and 128.
+type mixer struct{ rounds [4]*simd.Rotation }
+
+func newMixer(seed uint64) (m mixer, err error) {
+	for i, n := range []int{128, 64, 64, 128} {
+		if m.rounds[i], err = simd.NewRotation(n, seed+uint64(i)); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+func (m mixer) rotate(v []float32) {
+	from := 0
+	for i, r := range m.rounds {
+		if i == 2 {
+			from = 0
+		}
+		part := v[from : from+r.Dim()]
+		simd.Rotate(part, part, r)
+		from += r.Dim()
+	}
+}
+
+// measure finds how the short score of a pair follows from its cosine, on rows that are not in the fit. The
+// probe of a pair with cosine t is t·x + √(1−t²)·u, with u the direction of another held-out row, less x's part of it.
+func (f *fit) measure(held []float32, rng *rand.Rand) {
+	n, stride := len(held)/f.dim, strideOf(f.dim)
+	rows := make([]float32, n*stride)
+	for i := range n {
+		copy(rows[i*stride:], held[i*f.dim:(i+1)*f.dim])
+	}
+	f.transform(rows, rows, make([]float32, n*headDim), make([]float32, n*f.dim))
+	var sums [len(knots)]moments
+	var impostor, cosine moments
+	var code [headDim / 64]uint64
+	table, q := newTable(), make([]float32, stride)
+	for i := range n {
+		x := rows[i*stride : (i+1)*stride]
+		f.Tail = max(f.Tail, tailOf(x))
+		simd.SignBits(code[:], x[:headDim])
+		for range fitPartners {
+			j := (i + 1 + rng.IntN(n-1)) % n
+			y := rows[j*stride : (j+1)*stride]
+			c := dot64(x, y)
+			cosine.add(c)
+			table.set(y[:headDim])
+			impostor.add(table.score(code[:]))
+			for k, t := range knots {
+				between(q, x, y, c, t)
+				table.set(q[:headDim])
+				sums[k].add(table.score(code[:]))
+			}
+		}
+	}
+	for k := range knots {
+		f.Mean[k], f.Deviation[k] = sums[k].result()
+	}
+	f.Impostor, f.ImpostorD = impostor.result()
+	f.Cosine, f.CosineD = cosine.result()
+}
+
+// between sets q to the unit vector with cosine t to x that lies towards y, whose cosine to x is c.
+func between(q, x, y []float32, c, t float64) {
+	side := math.Sqrt((1 - t*t) / max(1-c*c, 1e-6))
+	for i := range q {
+		q[i] = float32(t*float64(x[i]) + side*(float64(y[i])-c*float64(x[i])))
+	}
+}
+
+type moments struct{ n, sum, squares float64 }
+
+func (m *moments) add(x float64) { m.n++; m.sum += x; m.squares += x * x }
+
+func (m *moments) result() (mean, deviation float64) {
+	mean = m.sum / m.n
+	return mean, math.Sqrt(max(0, m.squares/m.n-mean*mean))
+}
+
+// dot64 has four sums because additions wait for each other.
+func dot64(a, b []float32) float64 {
+	var s0, s1, s2, s3 float64
+	for len(a) >= 4 && len(b) >= 4 {
+		s0 += float64(a[0]) * float64(b[0])
+		s1 += float64(a[1]) * float64(b[1])
+		s2 += float64(a[2]) * float64(b[2])
+		s3 += float64(a[3]) * float64(b[3])
+		a, b = a[4:], b[4:]
+	}
+	for i := range a {
+		s0 += float64(a[i]) * float64(b[i])
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+// tailOf is the length of x beyond the head, or a little more.
+func tailOf(x []float32) float64 { return math.Sqrt(dot64(x[headDim:], x[headDim:])) + 1e-4 }
+
+// margin widens the measured deviation for what measuring it on some thousands of rows may miss.
+const margin = 1.05
+
+// least is the short score that a row with cosine t has at least, but for a probability of z deviations.
+func (m *measured) least(t, z float64) float64 {
+	return along(m.Mean[:], t) - z*margin*along(m.Deviation[:], t)
+}
+
+// along interpolates values at the knots, and goes on with the first and the last piece.
+func along(values []float64, t float64) float64 {
+	i := min(max(slices.IndexFunc(knots[1:], func(k float64) bool { return t <= k }), 0), len(knots)-2)
+	if t > knots[len(knots)-1] {
+		i = len(knots) - 2
+	}
+	at := (t - knots[i]) / (knots[i+1] - knots[i])
+	return values[i] + at*(values[i+1]-values[i])
+}
+
+// passed is the share of impostors that reach a short score.
+func (m *measured) passed(score float64) float64 { return above((score - m.Impostor) / m.ImpostorD) }
+
+// above is the probability that a standard normal variable is more than z.
+func above(z float64) float64 { return 0.5 * math.Erfc(z/math.Sqrt2) }
+
+// survivorCost is what a survivor of a first stage costs, in bytes streamed at the same time: its two lines of the
+// cache, in memory far apart, take 22 ns, a core streams 16 B in 1 ns (measured).
+const survivorCost = 350
+
+func (m *measured) costShort(t, z float64) float64 {
+	return headBytes + survivorCost*m.passed(m.least(t, z))
+}
+
+// pays reports whether the short stage reads markedly less than the sketch would, at a typical threshold.
+func (f *fit) pays() bool {
+	const typical = 0.5
+	z := deviations(1e-6)
+	sketch := float64(f.dim)/8 + survivorCost*above((sketchLeast(typical, z, 1, 0, f.dim)-f.Cosine*meanSign)/math.Hypot(f.CosineD*meanSign, math.Sqrt(varSign/float64(f.dim))))
+	return f.costShort(typical, z) < 0.75*sketch
+}
+
+// deviations is the z that a standard normal variable exceeds with probability p.
+func deviations(p float64) float64 { return math.Sqrt2 * math.Erfinv(1-2*p) }
+
+const (
+	varSign   = 1 - 2/math.Pi // what a sign leaves of a variance
+	varSpread = 1 - 3/math.Pi // of n times the mean of |xᵢ| in a unit vector of n
+)
+
+var meanSign = math.Sqrt(2 / math.Pi)
+
+// sketchLeast is the score ⟨v̂, s⟩/√n that the signs s of a rotated row have at least with a probe, v̂ of length
+// norm and off by err, whose cosine to the row is t, but for a probability of z deviations (doc.go, "Sketch").
+func sketchLeast(t, z, norm, err float64, n int) float64 {
+	d := float64(n)
+	variance := varSpread/d*t*t + varSign*max(0, norm*norm-t*t)/(d-1) + 2/math.Pi*err*err/d
+	return meanSign*t - z*math.Sqrt(variance)
+}

@@ -1,0 +1,254 @@
+package scan
+
+import (
+	"cmp"
+	"crypto/rand"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"mien/index"
+	"mien/simd"
+)
+
+const (
+	// MaxDim bounds the dimension of an index.
+	MaxDim = simd.MaxRotationDim
+	// minCodedDim is the least dimension for which codes are made: below, rows are compared exactly.
+	minCodedDim = 64
+
+	rotationSeed = 0x6d69656e // of the sketch; in the format of cache files
+)
+
+// Config is what an index is made with. Zero values but Dim work.
+type Config struct {
+	// Dim is the length of the vectors, 1 to MaxDim.
+	Dim int
+	// Dir is the folder for float32 rows and the cache file, which one index at a time may use. It is made when the
+	// first row beyond 1,024 needs it. Without one, everything is in memory, 4 × Dim bytes a row more, and Save has
+	// nowhere to write.
+	Dir string
+	// Key seals what is written to Dir, AES-256: 32 bytes. It belongs to this index alone.
+	Key []byte
+	// FitAt is how many rows there must be before directions are fitted for the short stage: 0 is 32,768, negative
+	// never, so that searches begin with the sketches, whose bound is derived and not measured.
+	FitAt int
+	// Workers is how many goroutines compare for all searches together; 0 is GOMAXPROCS.
+	Workers int
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Dim < 1 || c.Dim > MaxDim:
+		return index.ErrDim
+	case c.Dir != "" && len(c.Key) != 32:
+		return fmt.Errorf("%w: a key of 32 bytes is needed to write to %q, this has %d", index.ErrConfig, c.Dir, len(c.Key))
+	case c.Workers < 0:
+		return fmt.Errorf("%w: %d workers", index.ErrConfig, c.Workers)
+	}
+	return nil
+}
+
+// Index is an exhaustive index of unit vectors. Safe for concurrent use, but for Close, which waits for the
+// calls in progress.
+type Index struct {
+	dim, stride int
+	*shared
+	dir     string
+	vectors *vectors
+	workers int
+	fitAt   int // rows from which directions are fitted
+
+	life   sync.RWMutex // held for reading by every call; taken before all else
+	closed bool         // protected by life
+
+	epoch    atomic.Uint64 // of the last change
+	live     atomic.Int64
+	next     atomic.Uint32 // first row never given out
+	small    atomic.Pointer[small]
+	segments atomic.Pointer[[]*segment] // replaced by a longer copy; none until there are more than smallRows
+	fit      atomic.Pointer[fit]        // of new segments
+
+	mu struct { // serialises changes; taken after life, before passes.mu
+		sync.Mutex
+		free    []uint32   // rows to be given out again, last first
+		limbo   []corpse   // removed rows that a search may still see, oldest first
+		retired []retiring // codes that a search may still read
+		fitting bool       // a fit was begun; there is one in an index's life
+	}
+	limboed atomic.Int64 // len(mu.limbo) + len(mu.retired), for those who don't hold mu
+
+	passes     carousel
+	probes     sync.Pool // *probe
+	workPool   sync.Pool // *worker
+	background sync.WaitGroup
+}
+
+type corpse struct {
+	row  uint32
+	died uint64
+}
+
+type retiring struct {
+	codes *codes
+	at    uint64
+}
+
+// shared is what all indexes of one dim have in common: a machine may hold a hundred thousand small ones.
+type shared struct {
+	rotation *simd.Rotation // of the sketch; nil if no codes are made
+	scratch  sync.Pool      // *writeScratch
+}
+
+var sharedByDim sync.Map // int → *shared
+
+func sharedOf(dim int) (*shared, error) {
+	if s, ok := sharedByDim.Load(dim); ok {
+		return s.(*shared), nil
+	}
+	s := new(shared)
+	if dim >= minCodedDim {
+		var err error
+		if s.rotation, err = simd.NewRotation(dim, rotationSeed); err != nil {
+			return nil, err
+		}
+	}
+	s.scratch.New = func() any { return newWriteScratch(dim, s.rotation) }
+	have, _ := sharedByDim.LoadOrStore(dim, s)
+	return have.(*shared), nil
+}
+
+// New makes an empty index. What a folder held before is overwritten; Open reads it. Errors: ErrDim, ErrConfig,
+// those of the file system.
+func New(c Config) (*Index, error) {
+	x, err := newIndex(c)
+	if err == nil && c.Dir != "" {
+		copy(x.vectors.id[:], randomBytes(8))
+		removeCache(c.Dir)
+	}
+	return x, err
+}
+
+func newIndex(c Config) (*Index, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	x := &Index{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir, workers: c.Workers, fitAt: cmp.Or(c.FitAt, fitRows)}
+	if c.FitAt < 0 || c.Dim < 2*headDim {
+		x.fitAt = math.MaxInt
+	}
+	if x.workers == 0 {
+		x.workers = runtime.GOMAXPROCS(0)
+	}
+	var err error
+	if x.shared, err = sharedOf(c.Dim); err != nil {
+		return nil, err
+	}
+	if x.vectors, err = newVectors(c); err != nil {
+		return nil, err
+	}
+	x.small.Store(newSmall(0, x.stride))
+	x.segments.Store(new([]*segment))
+	x.probes.New = func() any { return x.newProbe() }
+	x.workPool.New = func() any { return x.newWorker() }
+	return x, nil
+}
+
+// Close frees all memory after the calls in progress have ended. Later calls return ErrClosed.
+func (x *Index) Close() error {
+	x.life.Lock()
+	defer x.life.Unlock()
+	if x.closed {
+		return nil
+	}
+	x.closed = true
+	x.background.Wait()
+	for _, g := range *x.segments.Load() {
+		g.base.free()
+		if c := g.codes.Load(); c != nil {
+			c.region.free()
+		}
+	}
+	for _, r := range x.mu.retired {
+		r.codes.region.free()
+	}
+	return x.vectors.close()
+}
+
+// Dim is the length of the vectors.
+func (x *Index) Dim() int { return x.dim }
+
+// Rows is the number of live rows.
+func (x *Index) Rows() int { return int(x.live.Load()) }
+
+// MemoryBytes is what rows take in memory; rows in the vectors file are not counted, and of a segment that is
+// not full, the part that is used.
+func (x *Index) MemoryBytes() int64 {
+	x.life.RLock()
+	defer x.life.RUnlock()
+	s := x.small.Load()
+	total := float64(len(s.life) * (4*x.stride + 20))
+	if x.closed {
+		return 0
+	}
+	rows := float64(x.next.Load())
+	for i, g := range *x.segments.Load() {
+		used := min(1, rows/segmentRows-float64(i))
+		total += used * float64(len(g.base.bytes)+g.codeBytes())
+	}
+	return int64(total) + int64(x.vectors.memoryBytes())
+}
+
+// Fitted reports whether principal directions have been fitted to the gallery, and so the short stage is in use.
+func (x *Index) Fitted() bool { return x.fit.Load() != nil }
+
+// words is the length of a sketch in uint64s, 0 if none is made.
+func (x *Index) words() int {
+	if x.rotation == nil {
+		return 0
+	}
+	return (x.rotation.Padded() + 63) / 64
+}
+
+// codeBytes is the size of a segment's codes.
+func (g *segment) codeBytes() int {
+	if c := g.codes.Load(); c != nil {
+		return len(c.region.bytes)
+	}
+	return 0
+}
+
+// enter begins a call; leave ends it. Errors: ErrClosed.
+func (x *Index) enter() error {
+	x.life.RLock()
+	if x.closed {
+		x.life.RUnlock()
+		return index.ErrClosed
+	}
+	return nil
+}
+
+func (x *Index) leave() { x.life.RUnlock() }
+
+// check refuses what no row may hold and no probe may be.
+func check(v []float32, dim int) error {
+	if len(v) != dim {
+		return index.ErrDim
+	}
+	if sum := dot64(v, v); math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return index.ErrNotFinite
+	} else if !(math.Abs(sum-1) <= 2e-3) {
+		return index.ErrNorm
+	}
+	return nil
+}
+
+func parallelism() int { return runtime.GOMAXPROCS(0) }
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return b
+}

@@ -1,0 +1,233 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"mien/index"
+)
+
+// lowRank draws unit vectors of which most of the length is in headDim/2 directions, so that a fit pays.
+type lowRank struct{ directions [][]float32 }
+
+func newLowRank(rng *rand.Rand, dim int) lowRank {
+	l := lowRank{}
+	for range headDim {
+		l.directions = append(l.directions, unit(rng, dim))
+	}
+	return l
+}
+
+func (l lowRank) draw(rng *rand.Rand) []float32 {
+	v := unit(rng, len(l.directions[0]))
+	for i := range v {
+		v[i] *= 2
+	}
+	for _, d := range l.directions {
+		g := float32(rng.NormFloat64())
+		for i := range v {
+			v[i] += g * d[i]
+		}
+	}
+	return normalised(v)
+}
+
+// Searches go on while rows are added and removed, while people are replaced, and while directions are fitted and
+// every code is replaced. A person who is there all the time, with one template or another, is found by every search,
+// with the score of one of them; one who was removed before a search began is never found.
+func TestLive(t *testing.T) {
+	dirs := []string{t.TempDir(), ""}
+	if testing.Short() {
+		dirs = dirs[:1] // under the race detector a fit takes half a minute
+	}
+	for _, dir := range dirs {
+		const dim = 512
+		rng := rand.New(rand.NewPCG(1, 1))
+		l := newLowRank(rng, dim)
+		x := mustNew(t, Config{Dim: dim, Dir: dir, Key: testKey, FitAt: 1500})
+		stay := [][]float32{l.draw(rng), l.draw(rng)}
+		q := normalised(slices.Concat(sum(stay[0], stay[1])))
+		scores := []float32{float32(dot64(q, stay[0])), float32(dot64(q, stay[1]))}
+		rows, err := x.Replace(nil, 1, stay[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop, gone := make(chan struct{}), atomic.Uint32{}
+		var writers, readers sync.WaitGroup
+		writers.Go(func() { // replaces the one who stays
+			for i := 1; ; i++ {
+				if rows, err = x.Replace(rows, 1, stay[i%2:i%2+1]); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+		writers.Go(func() { churn(t, x, l, stop, &gone, q) })
+		for range 3 {
+			readers.Go(func() {
+				for i := 0; ; i++ {
+					before := gone.Load()
+					hits, err := x.SearchInto(t.Context(), nil, q, index.Options{K: 3, Threshold: 0.3, Exact: i%50 == 0})
+					if err != nil {
+						t.Error(err)
+					}
+					if !slices.ContainsFunc(hits, func(h index.Hit) bool {
+						return h.Label == 1 && (abs(h.Score-scores[0]) < 1e-4 || abs(h.Score-scores[1]) < 1e-4)
+					}) {
+						t.Errorf("search %d: %v, want label 1 with one of %v", i, hits, scores)
+					}
+					for _, h := range hits {
+						if h.Label > 1 && h.Label <= before {
+							t.Errorf("label %d was removed before %d", h.Label, before)
+						}
+					}
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			})
+		}
+		fillLow(t, x, l, 2500)
+		x.background.Wait()
+		if !x.Fitted() {
+			t.Error("no fit")
+		}
+		fillLow(t, x, l, 500)
+		close(stop)
+		writers.Wait()
+		readers.Wait()
+		if n := x.limboed.Load(); n != 0 {
+			x.mu.Lock()
+			x.reclaimLocked()
+			x.mu.Unlock()
+			if n = x.limboed.Load(); n != 0 {
+				t.Errorf("%d rows or codes are not reclaimed", n)
+			}
+		}
+	}
+}
+
+func sum(a, b []float32) []float32 {
+	s := slices.Clone(a)
+	for i := range s {
+		s[i] += b[i]
+	}
+	return s
+}
+
+// fillLow adds n rows one by one, so that the fit is made in the background.
+func fillLow(t *testing.T, x *Index, l lowRank, n int) {
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(x.Rows()), uint64(w)))
+			for range n / 4 {
+				if _, err := x.Replace(nil, 1<<30, [][]float32{l.draw(rng)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// churn adds people near q and removes them; those up to gone have been.
+func churn(t *testing.T, x *Index, l lowRank, stop chan struct{}, gone *atomic.Uint32, q []float32) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	for label := uint32(2); ; label++ {
+		rows, err := x.Replace(nil, label, [][]float32{near(rng, q, 0.95), l.draw(rng)})
+		if err == nil {
+			_, err = x.Replace(rows, 0, nil)
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		gone.Store(label)
+		select {
+		case <-stop:
+			return
+		default:
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	x, o, people := mustNew(t, Config{Dim: 64}), oracle{}, map[uint32][]uint32{}
+	rng := rand.New(rand.NewPCG(2, 2))
+	fill(t, x, o, people, rng, 4*chunkRows)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := x.SearchInto(ctx, nil, unit(rng, 64), index.Options{K: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled before: %v", err)
+	}
+	var wg sync.WaitGroup
+	for range 6 {
+		q := unit(rng, 64)
+		wg.Go(func() {
+			for range 200 {
+				ctx, cancel := context.WithCancel(t.Context())
+				go cancel()
+				if _, err := x.SearchInto(ctx, nil, q, index.Options{K: 1}); err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if x.passes.workers != 0 || len(x.passes.probes)+len(x.passes.running) != 0 {
+		// A worker that was started may not have seen yet that there is nothing to do.
+		hits, err := x.SearchInto(t.Context(), nil, unit(rng, 64), index.Options{K: 1, Threshold: -1})
+		if err != nil || len(hits) != 1 {
+			t.Errorf("afterwards: %v, %v", hits, err)
+		}
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	for _, c := range []Config{{}, {Dim: MaxDim + 1}, {Dim: 8, Dir: "x"}, {Dim: 8, Dir: "x", Key: testKey[:31]}, {Dim: 8, Workers: -1}} {
+		if _, err := New(c); !errors.Is(err, index.ErrDim) && !errors.Is(err, index.ErrConfig) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	x := mustNew(t, Config{Dim: 3})
+	nan := float32(0)
+	nan /= nan
+	for _, v := range [][]float32{{1}, {nan, 0, 0}, {2, 0, 0}, {0, 0, 0}, {3e38, 3e38, 3e38}} {
+		if _, err := x.Replace(nil, 1, [][]float32{{1, 0, 0}, v}); err == nil {
+			t.Errorf("%v was taken", v)
+		}
+		if _, err := x.SearchInto(t.Context(), nil, v, index.Options{K: 1}); err == nil {
+			t.Errorf("%v was searched for", v)
+		}
+	}
+	if _, err := x.Replace([]uint32{5}, 1, nil); !errors.Is(err, index.ErrRow) || x.Rows() != 0 {
+		t.Errorf("an unknown row: %v, %d rows", err, x.Rows())
+	}
+	for _, o := range []index.Options{{}, {K: -1}, {Threshold: -1}, {K: 1, Miss: 2}, {K: 1, Miss: 1e-20}} {
+		if _, err := x.SearchInto(t.Context(), nil, []float32{1, 0, 0}, o); !errors.Is(err, index.ErrK) && !errors.Is(err, index.ErrOptions) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if err := x.Save(1, nil); !errors.Is(err, index.ErrConfig) {
+		t.Errorf("Save without a folder: %v", err)
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.SearchInto(t.Context(), nil, []float32{1, 0, 0}, index.Options{K: 1}); !errors.Is(err, index.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}

@@ -1,0 +1,155 @@
+package scan
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"mien/simd"
+)
+
+const (
+	// smallRows is how many rows live as plain float32 on the heap, without codes: so few are compared exactly
+	// in less time than a probe takes to prepare, and a machine may hold a hundred thousand such galleries.
+	smallRows = 1024
+	// segmentRows is what memory grows by, chunkRows the unit of work: 256 KiB of short codes, some 20 µs.
+	segmentRows = 1 << 16
+	chunkRows   = 1 << 14
+	// MaxRows bounds the rows of an index: row numbers are uint32.
+	MaxRows = 1<<32 - segmentRows
+
+	never = math.MaxUint64
+)
+
+// life is when a row was born and died, in epochs: a search at epoch e sees rows with born ≤ e < died.
+type life struct {
+	born, died atomic.Uint64
+}
+
+func (l *life) at(epoch uint64) bool { return l.born.Load() <= epoch && epoch < l.died.Load() }
+
+// segment is 65,536 rows outside the heap. Blocks are as in package simd, a lane is a row:
+//
+//	base    life     [segmentRows] 16 B
+//	        labels   [segmentRows] 4 B
+//	        sketches [blocks][words][64] 8 B      signs of the rotated vector
+//	codes   short    [blocks][headBytes][64] B    signs of the rotated head; only if fitted
+//	        int8     [segmentRows][stride] B
+//	        scales   [segmentRows] 4 B                float32 bits: vector ≈ scale × int8
+//
+// Codes are replaced whole when a fit is found; the old ones go when no search reads them (I4).
+type segment struct {
+	base     region
+	life     []life
+	labels   []atomic.Uint32
+	sketches []uint64
+	codes    atomic.Pointer[codes]
+
+	encoding sync.RWMutex // held for reading while rows are written, for writing while a batch is encoded anew
+	pending  *codes       // those that will replace codes, or nil; protected by encoding
+}
+
+type codes struct {
+	region region
+	fit    *fit // nil: int8 of the vector as it is, and no short codes
+	short  []byte
+	int8   []int8
+	scales []atomic.Uint32 // atomic, since a search reads them before it knows whether the row is alive
+
+	// The largest scale, and length beyond the head, that any row had: what the head's products are bounded with, so
+	// that no row's own numbers are fetched for it. float32 bits.
+	mostScale, mostTail atomic.Uint32
+}
+
+// grow raises a maximum of numbers ≥ 0, kept as float32 bits, which have their order.
+func grow(most *atomic.Uint32, x float32) {
+	for bits := math.Float32bits(x); ; {
+		have := most.Load()
+		if bits <= have || most.CompareAndSwap(have, bits) {
+			return
+		}
+	}
+}
+
+func load(x *atomic.Uint32) float32 { return math.Float32frombits(x.Load()) }
+
+func (x *Index) newSegment(huge bool) (*segment, error) {
+	words := x.words() // 0 if there are no codes
+	lifeBytes, labelBytes, sketchBytes := segmentRows*int(unsafe.Sizeof(life{})), segmentRows*4, segmentRows*words*8
+	base, err := newRegion(lifeBytes+labelBytes+sketchBytes, huge)
+	if err != nil {
+		return nil, err
+	}
+	b := base.bytes
+	g := &segment{base: base,
+		life:     sliceOf[life](b[:lifeBytes]),
+		labels:   sliceOf[atomic.Uint32](b[lifeBytes:][:labelBytes]),
+		sketches: sliceOf[uint64](b[lifeBytes+labelBytes:]),
+	}
+	if x.rotation == nil {
+		return g, nil
+	}
+	c, err := x.newCodes(x.fit.Load(), huge)
+	if err != nil {
+		base.free()
+		return nil, err
+	}
+	g.codes.Store(c)
+	return g, nil
+}
+
+func (x *Index) newCodes(f *fit, huge bool) (*codes, error) {
+	short := 0
+	if f != nil {
+		short = segmentRows * headBytes
+	}
+	stride := int8Stride(x.dim)
+	r, err := newRegion(short+segmentRows*(stride+4), huge)
+	if err != nil {
+		return nil, err
+	}
+	b := r.bytes
+	return &codes{region: r, fit: f, short: b[:short],
+		int8:   sliceOf[int8](b[short:][:segmentRows*stride]),
+		scales: sliceOf[atomic.Uint32](b[short+segmentRows*stride:])}, nil
+}
+
+func (c *codes) scaleBytes() []byte { return c.region.bytes[len(c.region.bytes)-4*len(c.scales):] }
+
+// sliceOf is b as Ts without pointers. REQUIRES: b is aligned for T.
+func sliceOf[T any](b []byte) []T {
+	var t T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
+}
+
+func strideOf(dim int) int   { return (dim + simd.FloatLine - 1) / simd.FloatLine * simd.FloatLine }
+func int8Stride(dim int) int { return (dim + simd.ByteLine - 1) / simd.ByteLine * simd.ByteLine }
+
+// small is the first rows, on the heap: replaced by a copy twice as large until smallRows.
+type small struct {
+	life    []life
+	labels  []atomic.Uint32
+	vectors []float32 // [rows × stride]
+}
+
+func newSmall(rows, stride int) *small {
+	return &small{make([]life, rows), make([]atomic.Uint32, rows), make([]float32, rows*stride)}
+}
+
+// grown copies s. REQUIRES: no writer is at work. A search goes on with the old arrays: what changes after it
+// began it would not see anyway.
+func (s *small) grown(rows, stride int) *small {
+	n := newSmall(max(rows, 1), stride)
+	copy(n.vectors, s.vectors)
+	for i := range s.life {
+		n.life[i].born.Store(s.life[i].born.Load())
+		n.life[i].died.Store(s.life[i].died.Load())
+		n.labels[i].Store(s.labels[i].Load())
+	}
+	return n
+}
+
+func (s *small) row(i uint32, stride int) []float32 {
+	return s.vectors[int(i)*stride : (int(i)+1)*stride : (int(i)+1)*stride]
+}
