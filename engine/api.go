@@ -108,6 +108,10 @@ type Decision struct {
 type IdentifyOptions struct {
 	TopK   int    // 1..MaxTopK; 0 is 10
 	Policy Policy // zero: the gallery's, then the operation's default
+	// Exact compares the probe with every template in float32, which takes longer. Without it, the search loses a
+	// template that belongs into the answer with a probability of at most index.DefaultMiss, 1e-6; galleries that
+	// never held more than 1,024 templates are always searched so.
+	Exact bool
 }
 
 // Candidate is one person at or above the threshold.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"mien/index/scan"
 )
 
 // Bounds on what a client may store or ask for.
@@ -27,32 +29,38 @@ const (
 
 // Config says where the store is and how to use it. Dir and MasterKey are required.
 type Config struct {
-	// Dir is the data folder; the store is Dir/store, made if absent.
+	// Dir is the data folder; the store is Dir/store, made if absent, and files of search indexes, which are made
+	// from the store when it is opened, are in Dir/index.
 	Dir string
 	// MasterKey is MasterKeyBytes long and seals the tenants' data keys. It is not retained.
 	MasterKey []byte
 	// Spaces are the embedding spaces this process has models for; the first is the default. It may be empty
-	// where only keys are managed: galleries of spaces not listed answer ErrSpaceUnknown.
+	// where only keys are managed: galleries of spaces not listed answer ErrSpaceUnknown. A dim is at most
+	// scan.MaxDim, 4,096: a space of more is refused with ErrConfig, whether the store has galleries of it or not.
 	Spaces []Space
 	// MinFreeBytes is the free disk space below which writes are refused. Default 256 MiB; negative: never.
 	MinFreeBytes int64
 	// CacheBytes is the size of Pebble's block cache. Default 32 MiB: vectors are served from memory, so only
 	// gets and lists of people profit from more.
 	CacheBytes int64
-	// FS is the file system of the store; nil is the disk.
+	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
 	Logger *slog.Logger
 	// Now is the clock of the records; nil is time.Now.
 	Now func() time.Time
 
-	diskCheckEvery time.Duration // default 1 s; shorter in tests
+	diskCheckEvery time.Duration                       // default 1 s; shorter in tests
+	makeIndex      func(scan.Config) (searcher, error) // default newScan; tests put something between
 }
 
 func (c Config) withDefaults() Config {
 	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 256<<20)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
 	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
+	if c.makeIndex == nil {
+		c.makeIndex = newScan
+	}
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}

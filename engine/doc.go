@@ -1,10 +1,10 @@
 // Package engine keeps galleries of people and decides who a template belongs to.
 //
 // It promises: a write that was acknowledged survives a crash of the process and of the machine, whole; a
-// search sees every write acknowledged before it began; templates of different embedding spaces never meet;
-// templates and metadata are never on disk in the clear. It refuses: vectors of the wrong length, not finite
-// or without a direction; policies that state more than one rate; anything larger than the bounds below.
-// It knows nothing of images, HTTP or files other than its store.
+// search sees every write acknowledged before it began, and the gallery as it is at one moment; templates of
+// different embedding spaces never meet; templates and metadata are never on disk in the clear. It refuses:
+// vectors of the wrong length, not finite or without a direction; policies that state more than one rate; anything
+// larger than the bounds below. It knows nothing of images, HTTP or files other than its own.
 //
 //	client's call ─▶ Engine ─ validate, seal ─▶ one Pebble batch ─ apply ─ fsync ─▶ memory ─▶ answer
 //	                                            (the truth)                         (index: a cache)
@@ -54,22 +54,37 @@
 //
 // # Searches
 //
-// S1  A search finds the gallery as it is at one moment between its begin and its end. The index promises less:
-// of a person who changes meanwhile it may see some rows before and others after. So a gallery numbers its
-// changes and remembers whose the last 4,096 were (changes.go); a search notes the number before it begins and
-// afterwards takes those who changed since from their rows of that moment. If that is not enough it searches
-// again, the fourth time with writers waiting (gallery.search).
+// S1  A search finds the gallery as it is at one moment between its begin and its end. The index promises that: it
+// changes a person's rows all at once, and a search sees it as it is at one moment. Names are given afterwards; who
+// was deleted in between has none, so the search is made again. That is bounded: the fourth leaves out who was
+// deleted, and lacks nobody else (gallery.search).
+// S2  A search that does not ask for IdentifyOptions.Exact loses a template that belongs into its answer with a
+// probability of at most 1e-6 (index.DefaultMiss). Cosines are of float32 vectors either way.
+//
+// # Search indexes
+//
+// A gallery's index (package index/scan) is made when the store is opened, from all its templates, which several
+// goroutines open (loader.go), and changes with memory from then on (W3). It is a cache: Pebble is the truth. What it
+// has in files is in Config.Dir/index, a folder for each gallery number that has more than 1,024 templates; with a
+// file system other than the disk it has none, and keeps in memory what would be there.
+//
+// I1  A file is sealed with a key of its own: HKDF-SHA-256 of the tenant's data key, for "mien index v1" and the
+// gallery's number. Without the data key it is noise.
+// I2  The folder goes when the gallery is deleted, once its last search has ended, or when the store is opened next.
+// I3  An index whose file is damaged, or that could not take a change, having no memory, is made anew from the store
+// by the call that finds it so, which then runs again (repair.go). If that does not help it answers
+// ErrStorageFailed. What a search does not read it does not find damaged.
 //
 // # Memory
 //
-// Templates live on the Go heap, 4 bytes × dim each (2 KiB at 512), in arrays without pointers: the collector
-// does not read them, so a collection is quick, but it counts them. With GOGC at 100, the default, it runs when
-// the heap has doubled: a million templates of dim 512 are 2 GiB, and the process may grow to about 4 GiB, of
-// garbage such as request bodies, before it collects. Set GOMEMLIMIT to what the machine can spare, at least the
-// templates and half a GiB more, and the heap stops there; or lower GOGC. A limit below what is live makes the
-// collector run without end. Growing a gallery copies at most one segment of 1,024 rows. A deleted
-// person's rows are cleared and used again; memory goes back when the gallery is deleted. Pebble's block cache
-// and memtables (Config.CacheBytes and up to 64 MiB) are outside the Go heap if cgo is on, and inside it if not.
+// A gallery of up to 1,024 templates has them on the Go heap, 4 bytes × dim each (2 KiB at 512). Above that it takes,
+// outside the heap, some 640 bytes a template at dim 512 (short codes, and a byte for each number), in segments of
+// 65,536 of which only what is used counts, and 4 bytes × dim and 28 a template in its file, of which the system
+// caches what it has room for. People take some 150 bytes of heap each, their ids included. A million templates are
+// 0.65 GB outside the heap and 2 GB of file. GOMEMLIMIT bounds the heap only: leave room for the codes beside it.
+// A deleted person's rows are wiped and used again; memory and file go back when the gallery is deleted. While an
+// index is made anew, both it and the old one are there. Pebble's block cache and memtables (Config.CacheBytes and
+// up to 64 MiB) are outside the Go heap if cgo is on, and inside it if not.
 //
 // # A disk that fails
 //

@@ -7,18 +7,28 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
+
+	"mien/index/scan"
 )
 
 // Engine is an open store with its indexes. Safe for concurrent use; Close waits for calls that run.
 //
 // Lock order: life, the store's turn, mu, gallery.mu, index.
 type Engine struct {
-	log    *slog.Logger
-	spaces []Space
-	master *sealer
-	store  *store
+	log       *slog.Logger
+	spaces    []Space
+	master    *sealer
+	store     *store
+	indexDir  string // the folder of the galleries' indexes; "" keeps them in memory
+	makeIndex func(scan.Config) (searcher, error)
+
+	stopped  context.Context // ends when Close begins
+	stop     context.CancelFunc
+	repairs  sync.WaitGroup // begun by calls
+	retiring sync.WaitGroup // begun while mu.closed is false, or by repairs
 
 	life struct {
 		sync.RWMutex // held for reading by every call
@@ -29,16 +39,18 @@ type Engine struct {
 		galleries map[galleryName]*gallery
 		keys      map[string]*keyRecord // by id; a record is replaced, never changed
 		sealers   map[string]*sealer    // by tenant
+		closed    bool                  // the indexes are
 	}
 }
 
 type galleryName struct{ tenant, name string }
 
-// Open opens the store in c.Dir, making it if there is none, and loads its galleries into memory: some
-// dim × 4 bytes a template. Errors: ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, ErrStorageFull (no
+// Open opens the store in c.Dir, making it if there is none, and makes the search indexes of its galleries, which
+// takes the time to open every template (doc.go says what memory). Errors: ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, ErrStorageFull (no
 // room to replay the log), ErrStorageFailed (a write failed meanwhile; a few parked goroutines remain until the
 // process ends), the disk's.
 func Open(c Config) (*Engine, error) {
+	onDisk := c.FS == nil
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -47,7 +59,11 @@ func Open(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master}
+	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex}
+	if onDisk {
+		e.indexDir = filepath.Join(c.Dir, "index")
+	}
+	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.mu.galleries = make(map[galleryName]*gallery)
 	e.mu.keys = make(map[string]*keyRecord)
 	e.mu.sealers = make(map[string]*sealer)
@@ -56,7 +72,7 @@ func Open(c Config) (*Engine, error) {
 	}
 	e.store.master = master
 	if err := e.start(); err != nil {
-		return nil, errors.Join(err, e.store.close())
+		return nil, errors.Join(err, e.shut())
 	}
 	return e, nil
 }
@@ -68,7 +84,7 @@ func (e *Engine) start() error {
 	return e.load()
 }
 
-// Close waits for running calls and writes, then closes the store. Later calls answer ErrClosed; closing
+// Close waits for running calls and writes, then closes the store and the indexes. Later calls answer ErrClosed; closing
 // again does nothing. After a failed disk write it returns ErrStorageFailed, and a few parked goroutines
 // remain until the process ends.
 func (e *Engine) Close() error {
@@ -78,7 +94,7 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.life.closed = true
-	return e.store.close()
+	return e.shut()
 }
 
 // Ready reports whether reads and writes work. Errors: ErrClosed, ErrStorageFailed, ErrStorageFull.

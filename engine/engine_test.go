@@ -17,6 +17,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"mien/index/scan"
 )
 
 func TestMasterKey(t *testing.T) {
@@ -85,7 +87,8 @@ func TestConfigRefuses(t *testing.T) {
 	good := testConfig(vfs.NewMem())
 	for name, change := range map[string]func(*Config){
 		"no dir": func(c *Config) { c.Dir = "" }, "twice": func(c *Config) { c.Spaces = []Space{spaceA, spaceA} },
-		"no dim": func(c *Config) { c.Spaces = []Space{{ID: "x", Calibration: testCurve}} }, "no curve": func(c *Config) { c.Spaces = []Space{{ID: "x", Dim: 3}} },
+		"no dim": func(c *Config) { c.Spaces = []Space{{ID: "x", Calibration: testCurve}} }, "too many dims": func(c *Config) { c.Spaces = []Space{{ID: "x", Dim: scan.MaxDim + 1, Calibration: testCurve}} },
+		"no curve": func(c *Config) { c.Spaces = []Space{{ID: "x", Dim: 3}} },
 	} {
 		c := good
 		change(&c)
@@ -106,7 +109,7 @@ func TestGalleriesFull(t *testing.T) {
 	mustGallery(t, e, "t", "g")
 	e.mu.Lock()
 	for i := range MaxGalleries - 1 {
-		e.mu.galleries[galleryName{"t", fmt.Sprint(i)}] = nil
+		e.mu.galleries[galleryName{"t", fmt.Sprint(i)}] = &gallery{}
 	}
 	e.mu.Unlock()
 	_, _, err := e.CreateGallery(t.Context(), "t", "another", GallerySpec{})

@@ -58,7 +58,8 @@ var (
 
 	// ErrStorageFull says that the disk has too little room left for writes. Reads work.
 	ErrStorageFull = errors.New("storage full")
-	// ErrStorageFailed says that a disk write failed: nothing is written until the server is restarted.
+	// ErrStorageFailed says that a disk write failed: nothing is written until the server is restarted. It is also
+	// the answer of a search whose index is damaged on disk and cannot be rebuilt from the store.
 	ErrStorageFailed = errors.New("storage failed")
 	// ErrOutcomeUnknown says that a call's context ended after its write was handed to the disk; the write may
 	// or may not happen. The context's error is wrapped beside it.
@@ -151,6 +152,7 @@ var (
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
 	errNoRoomToOpen    = &Error{ErrStorageFull, "the disk has no room to open the store: free some and start again"}
 	errFailedToOpen    = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
+	errIndexDamaged    = &Error{ErrStorageFailed, "the gallery's search index on the server's disk is damaged and could not be rebuilt: its operator must look after the disk and restart the server"}
 	errOutcomeUnknown  = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
 	errClosed          = &Error{ErrClosed, "the server is shutting down: try again soon"}
 )

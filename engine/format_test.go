@@ -173,7 +173,7 @@ func dumpTemplates(t *testing.T, b *bytes.Buffer, e *Engine, tenant, gallery str
 		for axis := range min(g.record.Dim, 8) {
 			q := make([]float32, g.record.Dim)
 			q[axis] = 1
-			x, err := g.index.Dot(g.mu.people[p.ID].rows[i], q)
+			x, err := g.mu.index.Dot(g.mu.people[p.ID].rows[i], q)
 			if err != nil {
 				t.Fatal(err)
 			}

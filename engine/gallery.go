@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"mien/index"
 )
 
 // Kinds of index a gallery may ask for.
@@ -18,25 +16,12 @@ const (
 	indexScan = "scan"
 )
 
-// searcher is what a gallery needs of an index. All of it is safe for concurrent use, and a search sees every
-// change that returned before it began. Of what changes while it runs, it may see a part: gallery.search puts that
-// right, whatever the index.
-type searcher interface {
-	Add(label uint32, v []float32) (row uint32, err error)
-	Set(row, label uint32, v []float32) error
-	Remove(row uint32) error
-	Dot(row uint32, q []float32) (float32, error)
-	SearchInto(ctx context.Context, dst []index.Hit, q []float32, k int, threshold float32) ([]index.Hit, error)
-	Rows() int
-}
-
 // gallery is a gallery in memory: what is durable, in commit order (W3).
 type gallery struct {
 	tenant, name string
 	record       galleryRecord
 	space        *Space // nil where the space is not configured; then there is no index
 	seal         *sealer
-	index        searcher
 
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 
@@ -45,7 +30,9 @@ type gallery struct {
 		people    map[string]*member
 		ids       []string // by label; "" is a person who was deleted: labels are not used again, see newLabelLocked
 		templates int
-		changes   changeLog // of rows; not of what open loads
+		index     searcher
+		behind    error   // why the index lacks a change; then nothing is read from it until it is made anew
+		repair    *repair // that is under way, or nil
 	}
 }
 
@@ -54,7 +41,7 @@ type member struct {
 	label     uint32
 	version   uint64
 	templates int
-	rows      []uint32 // empty where the space is not configured
+	rows      []uint32 // of index; empty where the space is not configured
 }
 
 // CreateGallery makes a gallery. One that is there with an equal specification is returned with created
@@ -126,6 +113,9 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), want))
 	g, err := e.newGallery(tenant, name, want, seal)
 	if err != nil {
+		return false, err
+	}
+	if g.mu.index, err = e.newIndex(g); err != nil {
 		return false, err
 	}
 	t.remember = func() { e.keepGallery(g) }
@@ -237,6 +227,7 @@ func (e *Engine) searchable(tenant, name string) (*gallery, error) {
 	return g, err
 }
 
+// newGallery makes a gallery without an index.
 func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
 	g := &gallery{tenant: tenant, name: name, record: r, seal: seal}
 	g.mu.people = make(map[string]*member)
@@ -247,11 +238,7 @@ func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *sealer) 
 	if space.Dim != r.Dim {
 		return nil, fmt.Errorf("%w: space %q has dim %d, gallery %q was made with %d", ErrConfig, r.Space, space.Dim, name, r.Dim)
 	}
-	scan, err := index.NewScan(r.Dim)
-	if err != nil {
-		return nil, err
-	}
-	g.space, g.index = &space, scan
+	g.space = &space
 	return g, nil
 }
 
@@ -264,7 +251,11 @@ func (e *Engine) keepGallery(g *gallery) {
 func (e *Engine) dropGallery(name galleryName) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	g := e.mu.galleries[name]
 	delete(e.mu.galleries, name)
+	if x := g.currentIndex(); x != nil && !e.mu.closed {
+		e.retire(x, e.indexFolder(g))
+	}
 }
 
 func (e *Engine) galleryCount() int {
@@ -297,8 +288,24 @@ func (g *gallery) touch(id string, version uint64) {
 	g.mu.people[id].version = version
 }
 
-// put makes a person's templates exactly these. A scan that runs meanwhile may see some rows before and others
-// after, and so miss a template that the person has before and after: search looks again at whom changes names.
+func (g *gallery) currentIndex() searcher {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.mu.index
+}
+
+// useIndex makes x, with rows by label, the gallery's index and returns the one it had.
+func (g *gallery) useIndex(x searcher, rows [][]uint32) (old searcher) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old, g.mu.index, g.mu.behind = g.mu.index, x, nil
+	for _, m := range g.mu.people {
+		m.rows = rows[m.label]
+	}
+	return old
+}
+
+// put makes a person's templates exactly these, at one moment.
 func (g *gallery) put(id string, version uint64, templates int, vectors [][]float32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -306,19 +313,7 @@ func (g *gallery) put(id string, version uint64, templates int, vectors [][]floa
 	m.version = version
 	g.mu.templates += templates - m.templates
 	m.templates = templates
-	if g.index == nil || len(m.rows)+len(vectors) == 0 {
-		return
-	}
-	g.mu.changes.note(m.label)
-	shared := min(len(m.rows), len(vectors))
-	for i, v := range vectors[:shared] {
-		must(g.index.Set(m.rows[i], m.label, v))
-	}
-	g.addRowsLocked(m, vectors[shared:])
-	for _, row := range m.rows[len(vectors):] {
-		must(g.index.Remove(row))
-	}
-	m.rows = m.rows[:len(vectors)]
+	m.rows = g.replaceLocked(m.rows, m.label, vectors)
 }
 
 // addTemplate adds one template to a person who is there.
@@ -329,25 +324,22 @@ func (g *gallery) addTemplate(id string, version uint64, vector []float32) {
 	m.version = version
 	m.templates++
 	g.mu.templates++
-	g.mu.changes.note(m.label)
-	g.addRowsLocked(m, [][]float32{vector})
+	m.rows = append(m.rows, g.replaceLocked(nil, m.label, [][]float32{vector})...)
 }
 
 func (g *gallery) remove(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.mu.people[id]
-	g.mu.changes.note(m.label)
-	for _, row := range m.rows {
-		must(g.index.Remove(row))
-	}
+	g.replaceLocked(m.rows, m.label, nil)
 	delete(g.mu.people, id)
 	g.mu.ids[m.label] = ""
 	g.mu.templates -= m.templates
 }
 
 // memberLocked finds a person or adds one with a new label. Labels of the deleted are not used again until the
-// store is reopened: a label is one person, in a search's hits and in changes. That costs 16 bytes a deletion, and the process could make four thousand million people before it must restart.
+// store is reopened: a search that saw one person must not name another. That costs 16 bytes a deletion, and the
+// process could make four thousand million people before it must restart.
 func (g *gallery) memberLocked(id string) *member {
 	if m := g.mu.people[id]; m != nil {
 		return m
@@ -358,12 +350,17 @@ func (g *gallery) memberLocked(id string) *member {
 	return m
 }
 
-func (g *gallery) addRowsLocked(m *member, vectors [][]float32) {
-	for _, v := range vectors {
-		row, err := g.index.Add(m.label, v)
-		must(err)
-		m.rows = append(m.rows, row)
+// replaceLocked puts vectors under label in the place of the rows old. The change is durable already: if the index
+// can't take it, having no memory for one, who reads the index next has it made anew (repair.go).
+func (g *gallery) replaceLocked(old []uint32, label uint32, vectors [][]float32) (rows []uint32) {
+	if g.mu.index == nil || g.mu.behind != nil || len(old)+len(vectors) == 0 {
+		return nil
 	}
+	rows, err := g.mu.index.Replace(old, label, vectors)
+	if err != nil {
+		g.mu.behind = fmt.Errorf("%w: %w", errIndexBehind, err)
+	}
+	return rows
 }
 
 // gallery reads a gallery's record as the store will have it.

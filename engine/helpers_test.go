@@ -124,6 +124,9 @@ func check(e *Engine) error {
 }
 
 func checkGallery(e *Engine, g *gallery) error {
+	if g.mu.behind != nil {
+		return g.mu.behind
+	}
 	templates, rows := 0, map[uint32]bool{}
 	for id, m := range g.mu.people {
 		sealed, found, err := e.store.get(nil, personKey(g.record.Number, id))
@@ -150,8 +153,8 @@ func checkGallery(e *Engine, g *gallery) error {
 			rows[row] = true
 		}
 	}
-	if templates != g.mu.templates || g.index != nil && (g.index.Rows() != templates || len(rows) != templates) {
-		return fmt.Errorf("%d templates, counted %d, rows %d", templates, g.mu.templates, g.index.Rows())
+	if templates != g.mu.templates || g.mu.index != nil && (g.mu.index.Rows() != templates || len(rows) != templates) {
+		return fmt.Errorf("%d templates, counted %d, rows %d", templates, g.mu.templates, g.mu.index.Rows())
 	}
 	return nil
 }
@@ -166,10 +169,10 @@ func checkTemplate(e *Engine, g *gallery, id string, m *member, i int, number ui
 		return err
 	}
 	v := make([]float32, g.record.Dim)
-	if err := vectorInto(v, plain); err != nil || g.index == nil {
+	if err := vectorInto(v, plain); err != nil || g.mu.index == nil {
 		return err
 	}
-	dot, err := g.index.Dot(m.rows[i], v)
+	dot, err := g.mu.index.Dot(m.rows[i], v)
 	if err != nil || math.Abs(float64(dot)-1) > 1e-5 {
 		return fmt.Errorf("template %d of %q: cosine with its row is %v, %v", number, id, dot, err)
 	}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,7 +11,7 @@ import (
 // load fills memory from the store and refuses a store that does not add up. REQUIRES: nobody else uses e.
 func (e *Engine) load() error {
 	begin := time.Now()
-	for _, step := range []func() error{e.loadTenants, e.loadKeys, e.loadGalleries, e.loadPeople} {
+	for _, step := range []func() error{e.loadTenants, e.loadKeys, e.loadGalleries, e.removeStrayIndexes, e.loadPeople} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -84,6 +86,19 @@ func (e *Engine) loadPeople() error {
 
 // loadGallery reads the people of a gallery, then its templates, which must be those the people name.
 func (e *Engine) loadGallery(g *gallery) error {
+	records, err := e.readPeople(g, func(id string, r *personRecord) { g.put(id, r.version, len(r.templates), nil) })
+	if err != nil {
+		return err
+	}
+	x, rows, err := e.buildIndex(e.stopped, g, records)
+	if err == nil {
+		g.useIndex(x, rows)
+	}
+	return err
+}
+
+// readPeople calls visit with every person of a gallery and returns their records, without metadata.
+func (e *Engine) readPeople(g *gallery, visit func(id string, r *personRecord)) (map[string]*personRecord, error) {
 	records := make(map[string]*personRecord)
 	prefix := galleryPrefix(prefixPerson, g.record.Number)
 	err := e.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
@@ -92,61 +107,29 @@ func (e *Engine) loadGallery(g *gallery) error {
 		if err != nil {
 			return false, err
 		}
-		g.put(id, r.version, 0, nil)
 		r.metadata = nil
 		records[id] = r
+		visit(id, r)
 		return true, nil
 	})
-	if err != nil {
-		return err
-	}
-	return e.loadTemplates(g, records)
+	return records, err
 }
 
-func (e *Engine) loadTemplates(g *gallery, records map[string]*personRecord) error {
-	prefix := galleryPrefix(prefixTemplate, g.record.Number)
-	loaded, want := 0, 0
-	plain, vector := make([]byte, 0, 4*g.record.Dim), make([]float32, g.record.Dim)
-	err := e.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
-		id, number, ok := splitTemplateKey(k)
-		if !ok || !records[id].has(number) {
-			return false, fmt.Errorf("%w: a template without its person", ErrCorrupt)
+// buildIndex makes a gallery's index from the store, nil where the space is not configured, and says which rows each
+// label has. It is the one place where an index that was saved could be taken instead. Errors: ErrCorrupt, also if
+// the templates are not those that the people name; the index's; ctx's. REQUIRES: records are those of memory, and
+// nobody changes the gallery's people meanwhile.
+func (e *Engine) buildIndex(ctx context.Context, g *gallery, records map[string]*personRecord) (x searcher, rows [][]uint32, err error) {
+	if g.space != nil {
+		if x, err = e.newIndex(g); err != nil {
+			return nil, nil, err
 		}
-		loaded++
-		return true, g.loadTemplate(id, number, v, plain, vector)
-	})
-	for _, r := range records {
-		want += len(r.templates)
 	}
-	if err == nil && loaded != want {
-		err = fmt.Errorf("%w: %d templates, the people name %d", ErrCorrupt, loaded, want)
+	rows, err = newLoader(ctx, g, x, records).run(e.store)
+	if err != nil && x != nil {
+		err = errors.Join(err, x.Close())
 	}
-	clear(plain[:cap(plain)])
-	return err
-}
-
-func (g *gallery) loadTemplate(id string, number uint32, sealed, plain []byte, vector []float32) error {
-	m := g.mu.people[id]
-	if g.space == nil {
-		m.templates++
-		g.mu.templates++
-		return nil
-	}
-	plain, err := g.seal.open(plain[:0], g.templatePlace(id, number), sealed)
-	if err != nil {
-		return err
-	}
-	if err := vectorInto(vector, plain); err != nil {
-		return err
-	}
-	row, err := g.index.Add(m.label, vector)
-	if err != nil {
-		return fmt.Errorf("%w: template: %w", ErrCorrupt, err)
-	}
-	m.rows = append(m.rows, row)
-	m.templates++
-	g.mu.templates++
-	return nil
+	return x, rows, err
 }
 
 func (r *personRecord) has(number uint32) bool {

@@ -12,7 +12,7 @@ import (
 // Verify decides whether the probe is of this person, by the best of the person's templates. The policy is
 // the call's, else the gallery's, else FMR 1e-4; FPIR is taken at N = 1. Errors: ErrID, ErrGalleryNotFound,
 // ErrPersonNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
-// ErrTemplateZeroNorm, ErrPolicy, ErrClosed, ctx's.
+// ErrTemplateZeroNorm, ErrPolicy, ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Verify(ctx context.Context, tenant, gallery, id string, probe Template, policy Policy) (Decision, error) {
 	if _, err := e.enterPerson(ctx, tenant, gallery, id); err != nil {
 		return Decision{}, err
@@ -29,7 +29,11 @@ func (e *Engine) Verify(ctx context.Context, tenant, gallery, id string, probe T
 	if err != nil {
 		return Decision{}, err
 	}
-	dot, err := g.bestDot(id, q)
+	var dot float32
+	err = e.reading(ctx, g, func() (err error) {
+		dot, err = g.bestDot(id, q)
+		return err
+	})
 	if err != nil {
 		return Decision{}, err
 	}
@@ -44,13 +48,12 @@ func (g *gallery) bestDot(id string, q []float32) (float32, error) {
 	if m == nil {
 		return 0, errPersonNotFound
 	}
-	return g.bestDotLocked(m, q)
-}
-
-func (g *gallery) bestDotLocked(m *member, q []float32) (float32, error) {
+	if g.mu.behind != nil {
+		return 0, g.mu.behind
+	}
 	best := float32(math.Inf(-1))
 	for _, row := range m.rows {
-		dot, err := g.index.Dot(row, q)
+		dot, err := g.mu.index.Dot(row, q)
 		if err != nil {
 			return 0, err
 		}
@@ -99,10 +102,11 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 }
 
 // Identify searches a gallery for who the probe is of. The policy is the call's, else the gallery's, else FPIR
-// 1e-2 at the gallery's size. The search is exact and sees every write acknowledged before it began; the
-// candidates are those of one moment between its begin and its end, however many people change meanwhile, and
-// the size that decides threshold and FPIR is the gallery's when the search began. Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
-// ErrTemplateZeroNorm, ErrPolicy, ErrLimit, ErrClosed, ctx's.
+// 1e-2 at the gallery's size. The search sees every write acknowledged before it began; the candidates are those
+// of one moment between its begin and its end (doc.go, S1), their cosines are of float32 vectors, and the size that
+// decides threshold and FPIR is the gallery's when the search began. What a search may miss says IdentifyOptions.
+// Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
+// ErrTemplateZeroNorm, ErrPolicy, ErrLimit, ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
 	return e.identify(ctx, tenant, name, probe, o, func(g *gallery) Policy {
 		return o.Policy.or(g.record.Policy.policy(), Policy{FPIR: new(defaultIdentifyFPIR)})
@@ -136,7 +140,11 @@ func (e *Engine) identify(ctx context.Context, tenant, name string, probe Templa
 	if err != nil {
 		return Candidates{}, err
 	}
-	r, err := g.search(ctx, q, cmp.Or(o.TopK, DefaultTopK), policy(g))
+	var r searched
+	err = e.reading(ctx, g, func() (err error) {
+		r, err = g.search(ctx, q, cmp.Or(o.TopK, DefaultTopK), o.Exact, policy(g))
+		return err
+	})
 	if err != nil {
 		return Candidates{}, err
 	}
@@ -157,30 +165,32 @@ const (
 	// maxTies bounds how far search looks for equals of the last candidate: beyond that many identical
 	// templates, which of them are listed is by label, that is, by age.
 	maxTies = 1024
-	// maxSpoilt is how many searches changes may spoil before one is made without changes.
+	// maxSpoilt is how many searches deletions may spoil before one leaves out who was deleted.
 	maxSpoilt = 3
 )
 
 // search finds the topK best people at or above the policy's threshold. The index breaks ties by label; people
 // are ordered by id, so while the last place is tied it asks for more.
 //
-// Changes may spoil a search: there are more than are remembered, or they took so many hits that the topK-th
-// candidate may be beyond the last hit. Then it searches again, after maxSpoilt times holding mu: what is
-// durable meanwhile waits for that search before it is in memory and acknowledged, in every gallery, for one
-// goroutine changes memory (W3), and so do searches that begin behind such a write. It takes 4,096 changes of
-// one gallery within one search, four times in a row, to come to that; the alternative is a search that a
-// steady stream of writes can starve.
-func (g *gallery) search(ctx context.Context, q []float32, topK int, p Policy) (searched, error) {
-	k, spoilt := topK+1, 0
+// The index answers with labels as of one moment. Who was deleted between that moment and the naming has no name
+// any more, and such a search is made again: it takes somebody who would be listed, deleted within the
+// microseconds or milliseconds of one search. A client that deletes such people without end could do that for
+// ever; so after maxSpoilt searches who was deleted is left out. That is no wrong answer about anybody: everyone
+// else is listed as of the one moment, nobody of that moment is missing who was still there at the end, because
+// the list is then filled from beyond (stateOf), and a person whose deletion is durable is not shown. What it
+// lacks is one moment at which exactly these were there: somebody enrolled just before such a deletion may be
+// missing from a list that the deleted is missing from too. To keep the names of the deleted until nobody searches
+// would mend that, at the price of holding personal data that was deleted.
+func (g *gallery) search(ctx context.Context, q []float32, topK int, exact bool, p Policy) (searched, error) {
+	k, spoilings := topK+1, 0
 	for {
-		r, s, err := g.searchOnce(ctx, q, topK, k, p, spoilt >= maxSpoilt)
-		if err != nil || s == settled {
+		r, s, err := g.searchOnce(ctx, q, topK, index.Options{K: k, Exact: exact}, p, spoilings >= maxSpoilt)
+		switch {
+		case err != nil || s == settled:
 			return r, err
-		}
-		if s == overrun || s == short {
-			spoilt++
-		}
-		if s == tied || s == short {
+		case s == spoilt:
+			spoilings++
+		case s == tied:
 			k *= 2
 		}
 	}
@@ -192,77 +202,58 @@ type state int
 const (
 	settled state = iota
 	tied          // the last place is tied with people beyond the hits
-	short         // changes took so many hits that people beyond them may have a place
-	overrun       // who changed is not known
+	spoilt        // somebody who was found is deleted
 )
 
-// searchOnce searches for k labels and ranks the people as they are afterwards.
-func (g *gallery) searchOnce(ctx context.Context, q []float32, topK, k int, p Policy, hold bool) (searched, state, error) {
-	g.mu.RLock()
-	from, n := g.mu.changes.count, g.mu.templates
-	if hold {
-		defer g.mu.RUnlock()
-	} else {
-		g.mu.RUnlock()
+// searchOnce searches for o.K labels at or above the policy's threshold and names them.
+func (g *gallery) searchOnce(ctx context.Context, q []float32, topK int, o index.Options, p Policy, drop bool) (searched, state, error) {
+	x, n, err := g.beginSearch()
+	if err != nil {
+		return searched{}, settled, err
 	}
 	r := searched{n: n, threshold: p.threshold(g.space.Calibration, n)}
-	hits, err := g.index.SearchInto(ctx, make([]index.Hit, 0, k), q, k, floorFloat32(r.threshold))
+	o.Threshold = floorFloat32(r.threshold)
+	hits, err := x.SearchInto(ctx, make([]index.Hit, 0, o.K), q, o)
 	if err != nil {
 		return r, settled, err
 	}
-	if !hold {
-		g.mu.RLock()
-		defer g.mu.RUnlock()
+	var whole bool
+	r.found, whole = g.named(hits, r.threshold)
+	if !whole && !drop {
+		return r, spoilt, nil
 	}
-	changed, known := g.mu.changes.since(from)
-	if !known {
-		return r, overrun, nil
-	}
-	if r.found, err = g.rankLocked(hits, changed, q, r.threshold); err != nil {
-		return r, settled, err
-	}
-	s := r.found.stateOf(hits, topK, k, r.threshold)
-	if s == tied && len(changed) > 0 {
-		s = short
-	}
+	s := r.found.stateOf(hits, topK, o.K, r.threshold)
 	r.found = r.found[:min(len(r.found), topK)]
 	return r, s, nil
 }
 
-// rankLocked names the hits, taking those that changed since the search began, and may have been seen half or not
-// at all, from their rows of now. That takes some 0.5 µs a row at dim 512 (measured), so 16 ms if 4,096 people of
-// 8 templates changed.
-func (g *gallery) rankLocked(hits []index.Hit, changed []uint32, q []float32, threshold float64) (ranked, error) {
-	found := make(ranked, 0, len(hits))
-	add := func(label uint32, dot float32) {
-		if cosine := cosineOf(dot); cosine >= threshold {
-			found = append(found, Candidate{Person: g.mu.ids[label], Cosine: cosine})
-		}
-	}
+func (g *gallery) beginSearch() (x searcher, templates int, err error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.mu.index, g.mu.templates, g.mu.behind
+}
+
+// named turns hits into people; whole is false if some are deleted, who are left out.
+func (g *gallery) named(hits []index.Hit, threshold float64) (found ranked, whole bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	found, whole = make(ranked, 0, len(hits)), true
 	for _, h := range hits {
-		if _, again := slices.BinarySearch(changed, h.Label); !again {
-			add(h.Label, h.Score)
+		id, cosine := g.mu.ids[h.Label], cosineOf(h.Score)
+		if id == "" {
+			whole = false
+		} else if cosine >= threshold {
+			found = append(found, Candidate{Person: id, Cosine: cosine})
 		}
-	}
-	for _, label := range changed {
-		m := g.mu.people[g.mu.ids[label]]
-		if m == nil {
-			continue // deleted
-		}
-		dot, err := g.bestDotLocked(m, q)
-		if err != nil {
-			return nil, err
-		}
-		add(label, dot)
 	}
 	slices.SortFunc(found, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.Cosine, a.Cosine), cmp.Compare(a.Person, b.Person))
 	})
-	return found, nil
+	return found, whole
 }
 
 // stateOf tells whether the first topK may lack somebody who is not among the k hits that were asked for: such
-// people, if they did not change, are at most as near as the last hit.
+// people are at most as near as the last hit.
 func (r ranked) stateOf(hits []index.Hit, topK, k int, threshold float64) state {
 	if len(hits) < k {
 		return settled // there is nobody else

@@ -3,7 +3,9 @@ package engine
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 )
@@ -48,7 +50,10 @@ func (p place) appendAAD(dst []byte, keyVersion uint32) []byte {
 }
 
 // sealer seals and opens values under one key. Safe for concurrent use.
-type sealer struct{ aead cipher.AEAD }
+type sealer struct {
+	aead   cipher.AEAD
+	pseudo []byte // HKDF's pseudorandom key, from which others are derived
+}
 
 // newSealer takes a 32-byte key, which is not retained.
 func newSealer(key []byte) (*sealer, error) {
@@ -60,7 +65,19 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	return &sealer{aead}, nil
+	pseudo, err := hkdf.Extract(sha256.New, key, nil)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	return &sealer{aead, pseudo}, nil
+}
+
+// derive returns 32 bytes for another purpose of the same key: HKDF-SHA-256 (RFC 5869) without salt, as the key is
+// random.
+func (s *sealer) derive(info string) []byte {
+	key, err := hkdf.Expand(sha256.New, s.pseudo, info, 32)
+	must(err) // fails only for thousands of bytes
+	return key
 }
 
 func (s *sealer) seal(p place, plain []byte) []byte {

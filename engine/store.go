@@ -229,6 +229,10 @@ func (s *store) takeTurn(ctx context.Context, removal bool) error {
 	if err := s.disk.check(removal); err != nil {
 		return err
 	}
+	return s.waitTurn(ctx)
+}
+
+func (s *store) waitTurn(ctx context.Context) error {
 	select {
 	case s.turn <- struct{}{}:
 		return nil
@@ -237,6 +241,22 @@ func (s *store) takeTurn(ctx context.Context, removal bool) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// whileQuiet runs f, which writes nothing, while no write is under way: all that is visible is durable and in memory.
+// Errors: f's, ErrStorageFailed, ctx's.
+func (s *store) whileQuiet(ctx context.Context, f func() error) error {
+	if s.fs.isHalted() {
+		return errStorageFailed
+	}
+	if err := s.waitTurn(ctx); err != nil {
+		return err
+	}
+	defer func() { <-s.turn }()
+	if err := s.settle(ctx, s.last.Load()); err != nil {
+		return err
+	}
+	return f()
 }
 
 // handOver passes a staged write, and the turn with it, to applyLoop. It does not wait: who has the turn finds

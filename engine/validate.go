@@ -8,10 +8,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"mien/index"
+	"mien/index/scan"
 )
 
-const maxDim = index.MaxDim
+const maxDim = scan.MaxDim
 
 // checkName holds for tenants and galleries: [A-Za-z0-9][A-Za-z0-9._-]{0,63}.
 func checkName(what, name string) error {
@@ -90,7 +90,7 @@ func unitVector(space Space, v []float32) ([]float32, error) {
 }
 
 // cosineOf turns a dot product of unit vectors into a cosine. Rounding leaves a template against itself within
-// 1e-6 of 1 (float32, dim ≤ 2^14, summed in lanes); there it is 1, so that a policy of cosine 1 finds it.
+// 1e-6 of 1 (float32, dim ≤ 2^12, summed in lanes); there it is 1, so that a policy of cosine 1 finds it.
 func cosineOf(dot float32) float64 {
 	c := float64(dot)
 	if c > 1-1e-6 {

@@ -8,8 +8,6 @@ var (
 	ErrDim = errors.New("index: dimension mismatch")
 	// ErrNotFinite says that a vector holds NaN or an infinity.
 	ErrNotFinite = errors.New("index: vector is not finite")
-	// ErrZero says that a vector has only zeros, so it has no direction to compare.
-	ErrZero = errors.New("index: vector is all zero")
 	// ErrNorm says that a vector's length is not 1 ± 1e-3.
 	ErrNorm = errors.New("index: vector is not of unit length")
 	// ErrRow says that a row number was never given out or has been removed.

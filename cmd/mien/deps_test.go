@@ -13,7 +13,6 @@ import (
 // mayImport is who may import whom of ours (style: nothing points up or sideways). What is not listed may
 // import nothing of ours.
 var mayImport = map[string][]string{
-	"mien/index":        {"mien/simd"},
 	"mien/index/scan":   {"mien/index", "mien/simd"},
 	"mien/extract":      {"mien/simd", "mien/extract/pack"},
 	"mien/engine":       {"mien/index", "mien/index/scan"},

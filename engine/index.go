@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"mien/index"
+	"mien/index/scan"
+)
+
+// searcher is what a gallery needs of an index. All of it is safe for concurrent use; Close waits for the calls in
+// progress. Replace changes rows at one moment, and a search sees the index as it is at one moment after it began.
+type searcher interface {
+	Replace(old []uint32, label uint32, vectors [][]float32) (rows []uint32, err error)
+	Append(labels []uint32, vectors []float32, rows []uint32) error
+	Dot(row uint32, q []float32) (float32, error)
+	SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error)
+	Rows() int
+	Close() error
+}
+
+func newScan(c scan.Config) (searcher, error) { return scan.New(c) }
+
+// indexKeyInfo begins the HKDF info of an index's key; the gallery's number follows.
+const indexKeyInfo = "mien index v1"
+
+// newIndex makes an empty index for a gallery whose space is configured, in a folder that holds nothing: what was
+// there is removed, so that an index that still has it open keeps its own files.
+func (e *Engine) newIndex(g *gallery) (searcher, error) {
+	c := scan.Config{Dim: g.record.Dim}
+	if dir := e.indexFolder(g); dir != "" {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("engine: search index: %w", err)
+		}
+		c.Dir = dir
+		c.Key = g.seal.derive(string(binary.BigEndian.AppendUint64([]byte(indexKeyInfo), g.record.Number)))
+		defer clear(c.Key)
+	}
+	x, err := e.makeIndex(c)
+	if err != nil {
+		return nil, fmt.Errorf("engine: search index: %w", err)
+	}
+	return x, nil
+}
+
+// indexFolder is where a gallery's index may keep files; "" is nowhere.
+func (e *Engine) indexFolder(g *gallery) string {
+	if e.indexDir == "" {
+		return ""
+	}
+	return filepath.Join(e.indexDir, strconv.FormatUint(g.record.Number, 10))
+}
+
+// retire closes an index that no new call finds, and removes folder if it is not "". In the background: Close waits
+// for searches in progress, for which the commit loop must not wait. REQUIRES: mu is held and not closed, or the
+// caller is itself a goroutine that shut waits for.
+func (e *Engine) retire(x searcher, folder string) {
+	e.retiring.Go(func() {
+		err := x.Close()
+		if folder != "" {
+			err = errors.Join(err, os.RemoveAll(folder))
+		}
+		if err != nil {
+			e.log.Warn("a search index that is no longer needed is left behind", "error", err)
+		}
+	})
+}
+
+// removeStrayIndexes removes the folders of galleries that are no more: the process may have ended before it could.
+func (e *Engine) removeStrayIndexes() error {
+	if e.indexDir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(e.indexDir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("engine: search indexes: %w", err)
+	}
+	known := make(map[string]bool)
+	for _, g := range e.mu.galleries {
+		known[strconv.FormatUint(g.record.Number, 10)] = true
+	}
+	for _, entry := range entries {
+		if _, err := strconv.ParseUint(entry.Name(), 10, 64); err != nil || known[entry.Name()] {
+			continue // not ours, or in use
+		}
+		if err := os.RemoveAll(filepath.Join(e.indexDir, entry.Name())); err != nil {
+			return fmt.Errorf("engine: search index of a deleted gallery: %w", err)
+		}
+	}
+	return nil
+}
+
+// shut closes store and indexes. REQUIRES: no call runs or begins.
+func (e *Engine) shut() error {
+	e.stop()
+	e.repairs.Wait() // they read the store
+	err := e.store.close()
+	e.mu.Lock() // a halted store may yet change memory
+	e.mu.closed = true
+	galleries := slices.Collect(maps.Values(e.mu.galleries))
+	e.mu.Unlock()
+	e.retiring.Wait()
+	for _, g := range galleries {
+		if x := g.currentIndex(); x != nil {
+			err = errors.Join(err, x.Close())
+		}
+	}
+	return err
+}
