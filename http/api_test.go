@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -129,6 +130,36 @@ func TestDecisions(t *testing.T) {
 	h.want(200, call{method: "POST", path: "/v1/compare", body: compare}).into(t, &d)
 	if !d.Match {
 		t.Errorf("compare: %+v", d)
+	}
+}
+
+// TestExactReachesEngine: answers do not show whether a search was exact, so the call is watched.
+func TestExactReachesEngine(t *testing.T) {
+	h := newHarness(t, nil)
+	var got []bool
+	watched := slices.Clone(routes)
+	for i, rt := range watched {
+		if rt.op == "identify" || rt.op == "duplicates" {
+			watched[i].handle = func(s *Server, r *request) (reply, error) {
+				return r.search(func(ctx context.Context, tenant, gallery string, probe engine.Template, o engine.IdentifyOptions) (engine.Candidates, error) {
+					got = append(got, o.Exact)
+					return s.engine.Identify(ctx, tenant, gallery, probe, o)
+				})
+			}
+		}
+	}
+	h.server.router = newRouter(watched)
+	h.staff()
+	want := []bool{}
+	for _, op := range []string{"identify", "duplicates"} {
+		for more, exact := range map[string]bool{``: false, `,"exact":true`: true, `,"exact":false`: false} {
+			h.want(200, call{method: "POST", path: "/v1/galleries/staff/" + op, body: probeJSON(vector(1, 16), more)})
+			want = append(want, exact)
+		}
+		h.refused(codeBadJSON, call{method: "POST", path: "/v1/galleries/staff/" + op, body: probeJSON(vector(1, 16), `,"exact":1`)})
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("exact %v, want %v", got, want)
 	}
 }
 

@@ -64,10 +64,9 @@ func (s *Server) duplicates(r *request) (reply, error) { return r.search(s.engin
 
 func (r *request) search(find search) (reply, error) {
 	var o engine.IdentifyOptions
-	var exact bool // every search is exact today
 	probe, face, err := r.probe(&o.Policy,
 		field{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
-		field{name: "exact", json: takeBool(&exact), text: textBool(&exact)})
+		field{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)})
 	if err != nil {
 		return reply{}, err
 	}

@@ -62,6 +62,7 @@ func TestCommands(t *testing.T) {
 		say  string
 	}{
 		{[]string{"identify", "-g", "demo", photo("a_3.jpg")}, 0, "Ada\t"},
+		{[]string{"identify", "-g", "demo", "--exact", photo("a_3.jpg")}, 0, "Ada\t"},
 		{[]string{"identify", "-g", "demo", photo("c_1.jpg")}, exitNegative, "0 people listed"},
 		{[]string{"identify", "-g", "none", photo("c_1.jpg")}, 1, "gallery_not_found"},
 		{[]string{"verify", "-g", "demo", "Bob", photo("b_2.jpg")}, 0, "match\t"},

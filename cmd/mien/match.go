@@ -31,6 +31,7 @@ type probe struct {
 	Image  []byte         `json:"image"`
 	Select string         `json:"select,omitempty"`
 	TopK   int            `json:"top_k,omitempty"`
+	Exact  bool           `json:"exact,omitempty"`
 	Policy *engine.Policy `json:"policy,omitempty"`
 }
 
@@ -45,6 +46,7 @@ type identifyCmd struct {
 	selectFlag
 	Gallery string `help:"Gallery to search." required:"" short:"g"`
 	TopK    int    `help:"How many candidates at most." default:"10"`
+	Exact   bool   `help:"Compare with every template in full: slower in a large gallery; without it, a template that belongs into the answer is lost with a probability of at most 1e-6."`
 	Photo   string `arg:"" type:"existingfile" help:"Photo of the person who is sought."`
 }
 
@@ -54,7 +56,7 @@ func (c *identifyCmd) Run(ctx context.Context, out *output) error {
 		return errors.New("--top-k must be 1 or more")
 	}
 	var found engine.Candidates
-	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Policy: c.policy()}, &found)
+	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, Policy: c.policy()}, &found)
 	if err != nil {
 		return err
 	}
