@@ -31,8 +31,8 @@ func newScan(c scan.Config) (searcher, error) { return scan.New(c) }
 // indexKeyInfo begins the HKDF info of an index's key; the gallery's number follows.
 const indexKeyInfo = "mien index v1"
 
-// newIndex makes an empty index for a gallery whose space is configured, in a folder that holds nothing: what was
-// there is removed, so that an index that still has it open keeps its own files.
+// newIndex makes an empty index for a gallery whose space is configured, in a folder that holds nothing, sealed with
+// its own key (I1): what was there is removed, so that an index that still has it open keeps its own files.
 func (e *Engine) newIndex(g *gallery) (searcher, error) {
 	c := scan.Config{Dim: g.record.Dim}
 	if dir := e.indexFolder(g); dir != "" {
@@ -58,7 +58,7 @@ func (e *Engine) indexFolder(g *gallery) string {
 	return filepath.Join(e.indexDir, strconv.FormatUint(g.record.Number, 10))
 }
 
-// retire closes an index that no new call finds, and removes folder if it is not "". In the background: Close waits
+// retire closes an index that no new call finds, and removes folder if it is not "" (I2). In the background: Close waits
 // for searches in progress, for which the commit loop must not wait. REQUIRES: mu is held and not closed, or the
 // caller is itself a goroutine that shut waits for.
 func (e *Engine) retire(x searcher, folder string) {
@@ -73,7 +73,8 @@ func (e *Engine) retire(x searcher, folder string) {
 	})
 }
 
-// removeStrayIndexes removes the folders of galleries that are no more: the process may have ended before it could.
+// removeStrayIndexes removes the folders of galleries that are no more (I2): the process may have ended before it
+// could.
 func (e *Engine) removeStrayIndexes() error {
 	if e.indexDir == "" {
 		return nil

@@ -294,7 +294,7 @@ func (p *modelPerson) best(q []float64) float64 {
 }
 
 // modelError bounds the difference between the engine's float32 cosine and the model's: the rounding of two
-// unit vectors, and of the sum (see index.dotError), and the 1e-6 that cosineOf rounds up near 1.
+// unit vectors, and of the sum (dotError in index/scan), and the 1e-6 that cosineOf rounds up near 1.
 const modelError = 6e-6
 
 func (m *model) verify(t *rapid.T) {
@@ -314,7 +314,7 @@ func (m *model) identify(t *rapid.T) {
 	name := modelGalleries.Draw(t, "gallery")
 	g := m.galleries[name]
 	probe, threshold, k := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold"), rapid.IntRange(1, 6).Draw(t, "k")
-	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}})
+	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact")})
 	if !want(t, "identify", err, g != nil, ErrGalleryNotFound) {
 		return
 	}

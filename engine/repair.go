@@ -17,7 +17,7 @@ type repair struct {
 	err  error
 }
 
-// reading runs a call that reads a gallery's index. If the index is damaged it is built anew from the store, which
+// reading runs a call that reads a gallery's index (I3). If the index is damaged it is built anew from the store, which
 // is the truth, and the call runs again, once: what is damaged twice is the disk's matter. Errors: read's;
 // ErrGalleryNotFound, if the gallery was deleted meanwhile; ErrStorageFailed, if the index cannot be repaired; ctx's.
 func (e *Engine) reading(ctx context.Context, g *gallery, read func() error) error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -317,6 +318,48 @@ func TestRepairOutlivesCaller(t *testing.T) {
 	r, err := e.Identify(t.Context(), "t", "g", template(1, 0, 0, 0), IdentifyOptions{})
 	if err != nil || len(r.Candidates) != 1 || made.Load() != 2 {
 		t.Errorf("%+v, %v; %d made", r, err, made.Load())
+	}
+}
+
+// slow is an index whose batches wait until the engine is being closed.
+type slow struct {
+	searcher
+	e       *Engine
+	batches atomic.Int64
+}
+
+func (s *slow) Append(labels []uint32, vectors []float32, rows []uint32) error {
+	s.batches.Add(1)
+	<-s.e.stopped.Done()
+	return s.searcher.Append(labels, vectors, rows)
+}
+
+// TestCloseDuringRepair: Close does not wait for a repair that nobody waits for.
+func TestCloseDuringRepair(t *testing.T) {
+	var e *Engine
+	var second *slow
+	c := testConfig(vfs.NewMem())
+	c.Spaces = []Space{spaceC}
+	c.makeIndex = func(s scan.Config) (searcher, error) {
+		x, err := newScan(s)
+		if e.mu.galleries[galleryName{"t", "g"}] == nil {
+			return &stubborn{searcher: x, search: index.ErrCorrupt}, err
+		}
+		second = &slow{searcher: x, e: e}
+		return second, err
+	}
+	e = open(t, c)
+	mustGallery(t, e, "t", "g")
+	all := enrolMany(t, e, "g", 12*loadBatch)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := e.Identify(ctx, "t", "g", all[0], IdentifyOptions{})
+	wantErr(t, err, context.DeadlineExceeded)
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := second.batches.Load(); n == 0 || n > int64(runtime.GOMAXPROCS(0)) {
+		t.Errorf("%d batches were appended", n)
 	}
 }
 
