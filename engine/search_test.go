@@ -340,6 +340,27 @@ func TestDeletionsDoNotHide(t *testing.T) {
 	}
 }
 
+// TestTemplatesOfAnyLength: the index takes vectors of unit length only; clients may send any, as templates and probes.
+func TestTemplatesOfAnyLength(t *testing.T) {
+	e := openMem(t)
+	mustGallery(t, e, "t", "g")
+	for i, scale := range []float32{1e-45, 1e-20, 0.9, 1, 7, 1e19, 3e38} {
+		id := fmt.Sprint(i)
+		if _, _, err := e.PutPerson(t.Context(), "t", "g", id, PersonSpec{Templates: []Template{template(scale, 0, scale, 0)}}); err != nil {
+			t.Fatal(err)
+		}
+		probe := template(scale, 0, scale, 0)
+		d, err := e.Verify(t.Context(), "t", "g", id, probe, Policy{})
+		if err != nil || d.Cosine != 1 {
+			t.Errorf("scale %v: %+v, %v", scale, d, err)
+		}
+		r, err := e.Identify(t.Context(), "t", "g", probe, IdentifyOptions{})
+		if err != nil || len(r.Candidates) != i+1 {
+			t.Errorf("scale %v: %+v, %v", scale, r, err)
+		}
+	}
+}
+
 // TestExactAndEverybody: with and without Exact, thousands of templates and a threshold that takes everybody, the best
 // are the best.
 func TestExactAndEverybody(t *testing.T) {
