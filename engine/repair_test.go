@@ -78,13 +78,19 @@ func find(e *Engine, all []Template, i int, exact bool) error {
 	return nil
 }
 
+// indexFile is a file of a gallery's index, which must be there.
+func indexFile(t testing.TB, c Config, gallery int, name string) string {
+	t.Helper()
+	path := filepath.Join(c.Dir, "index", strconv.Itoa(gallery), name)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func vectorsFile(t testing.TB, c Config, gallery int) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(c.Dir, "index", strconv.Itoa(gallery), "*"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("index files %q, %v", files, err)
-	}
-	return files[0]
+	return indexFile(t, c, gallery, "vectors")
 }
 
 // flip changes a byte in every 64 of a file.
