@@ -29,8 +29,8 @@ const (
 
 // Config says where the store is and how to use it. Dir and MasterKey are required.
 type Config struct {
-	// Dir is the data folder; the store is Dir/store, made if absent, and files of search indexes, which are made
-	// from the store when it is opened, are in Dir/index.
+	// Dir is the data folder; the store is Dir/store, made if absent, and files of search indexes, which can be made
+	// again from the store, are in Dir/index. Where another store is put, Dir/index must go or be of the same moment.
 	Dir string
 	// MasterKey is MasterKeyBytes long and seals the tenants' data keys. It is not retained.
 	MasterKey []byte

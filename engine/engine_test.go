@@ -593,31 +593,6 @@ func TestSearchDuringWrites(t *testing.T) {
 	mustCheck(t, e)
 }
 
-func BenchmarkOpen(b *testing.B) {
-	const people, dim = 20_000, 512
-	space := Space{ID: "c-512", Dim: dim, Calibration: testCurve}
-	c := Config{Dir: b.TempDir(), MasterKey: testKey, Spaces: []Space{space}, MinFreeBytes: -1}
-	e := open(b, c)
-	mustGallery(b, e, "t", "g")
-	rng := newRand(b)
-	v := randomUnit(rng, space)
-	var wg sync.WaitGroup
-	for w := range 64 {
-		wg.Go(func() {
-			for i := w; i < people; i += 64 {
-				if _, _, err := e.PutPerson(context.Background(), "t", "g", fmt.Sprint(i), PersonSpec{Templates: []Template{v}}); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for b.Loop() {
-		e = reopen(b, e, c)
-	}
-	b.ReportMetric(float64(people), "templates")
-}
-
 func BenchmarkPutPerson(b *testing.B) {
 	for _, writers := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {

@@ -28,11 +28,13 @@ type gallery struct {
 	mu struct {
 		sync.RWMutex
 		people    map[string]*member
-		ids       []string // by label; "" is a person who was deleted: labels are not used again, see newLabelLocked
+		ids       []string // by label; "" is a person who was deleted: labels are not used again, see memberLocked
+		spare     []uint32 // labels that nobody had when the index was saved that Open used, nor since
 		templates int
 		index     searcher
 		behind    error   // why the index lacks a change; then nothing is read from it until it is made anew
 		repair    *repair // that is under way, or nil
+		unsaved   bool    // something changed since the index was saved
 	}
 }
 
@@ -41,7 +43,7 @@ type member struct {
 	label     uint32
 	version   uint64
 	templates int
-	rows      []uint32 // of index; empty where the space is not configured
+	rows      []uint32 // of index, in any order; empty where the space is not configured
 }
 
 // CreateGallery makes a gallery. One that is there with an equal specification is returned with created
@@ -286,6 +288,7 @@ func (g *gallery) touch(id string, version uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.mu.people[id].version = version
+	g.mu.unsaved = true // else the next start reads the person's templates
 }
 
 func (g *gallery) currentIndex() searcher {
@@ -298,7 +301,7 @@ func (g *gallery) currentIndex() searcher {
 func (g *gallery) useIndex(x searcher, rows [][]uint32) (old searcher) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old, g.mu.index, g.mu.behind = g.mu.index, x, nil
+	old, g.mu.index, g.mu.behind, g.mu.unsaved = g.mu.index, x, nil, true
 	for _, m := range g.mu.people {
 		m.rows = rows[m.label]
 	}
@@ -337,15 +340,20 @@ func (g *gallery) remove(id string) {
 	g.mu.templates -= m.templates
 }
 
-// memberLocked finds a person or adds one with a new label. Labels of the deleted are not used again until the
-// store is reopened: a search that saw one person must not name another. That costs 16 bytes a deletion, and the
-// process could make four thousand million people before it must restart.
+// memberLocked finds a person or adds one with a label that nobody has had since Open: a search that saw one person must
+// not name another. That costs 16 bytes a deletion, and the process could make four thousand million people before it
+// must restart.
 func (g *gallery) memberLocked(id string) *member {
 	if m := g.mu.people[id]; m != nil {
 		return m
 	}
 	m := &member{label: uint32(len(g.mu.ids))}
-	g.mu.ids = append(g.mu.ids, id)
+	if n := len(g.mu.spare); n > 0 {
+		m.label, g.mu.spare = g.mu.spare[n-1], g.mu.spare[:n-1]
+	} else {
+		g.mu.ids = append(g.mu.ids, "")
+	}
+	g.mu.ids[m.label] = id
 	g.mu.people[id] = m
 	return m
 }
@@ -353,6 +361,7 @@ func (g *gallery) memberLocked(id string) *member {
 // replaceLocked puts vectors under label in the place of the rows old. The change is durable already: if the index
 // can't take it, having no memory for one, who reads the index next has it made anew (repair.go).
 func (g *gallery) replaceLocked(old []uint32, label uint32, vectors [][]float32) (rows []uint32) {
+	g.mu.unsaved = true
 	if g.mu.index == nil || g.mu.behind != nil || len(old)+len(vectors) == 0 {
 		return nil
 	}

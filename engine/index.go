@@ -22,7 +22,10 @@ type searcher interface {
 	Append(labels []uint32, vectors []float32, rows []uint32) error
 	Dot(row uint32, q []float32) (float32, error)
 	SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error)
+	Each(f func(row, label uint32)) error
 	Rows() int
+	MemoryBytes() int64
+	Save(sequence uint64, owner []byte) error
 	Close() error
 }
 
@@ -34,20 +37,27 @@ const indexKeyInfo = "mien index v1"
 // newIndex makes an empty index for a gallery whose space is configured, in a folder that holds nothing, sealed with
 // its own key (I1): what was there is removed, so that an index that still has it open keeps its own files.
 func (e *Engine) newIndex(g *gallery) (searcher, error) {
-	c := scan.Config{Dim: g.record.Dim}
-	if dir := e.indexFolder(g); dir != "" {
-		if err := os.RemoveAll(dir); err != nil {
+	c := e.indexConfig(g)
+	defer clear(c.Key)
+	if c.Dir != "" {
+		if err := os.RemoveAll(c.Dir); err != nil {
 			return nil, fmt.Errorf("engine: search index: %w", err)
 		}
-		c.Dir = dir
-		c.Key = g.seal.derive(string(binary.BigEndian.AppendUint64([]byte(indexKeyInfo), g.record.Number)))
-		defer clear(c.Key)
 	}
 	x, err := e.makeIndex(c)
 	if err != nil {
 		return nil, fmt.Errorf("engine: search index: %w", err)
 	}
 	return x, nil
+}
+
+// indexConfig is what a gallery's index is made or opened with; the caller clears its key.
+func (e *Engine) indexConfig(g *gallery) scan.Config {
+	c := scan.Config{Dim: g.record.Dim, Dir: e.indexFolder(g)}
+	if c.Dir != "" {
+		c.Key = g.seal.derive(string(binary.BigEndian.AppendUint64([]byte(indexKeyInfo), g.record.Number)))
+	}
+	return c
 }
 
 // indexFolder is where a gallery's index may keep files; "" is nowhere.
@@ -98,11 +108,13 @@ func (e *Engine) removeStrayIndexes() error {
 	return nil
 }
 
-// shut closes store and indexes. REQUIRES: no call runs or begins.
+// shut closes store and indexes, and saves these if Open had done its work and all writes are durable. REQUIRES: no call
+// runs or begins.
 func (e *Engine) shut() error {
 	e.stop()
 	e.repairs.Wait() // they read the store
 	err := e.store.close()
+	whole := e.started && err == nil
 	e.mu.Lock() // a halted store may yet change memory
 	e.mu.closed = true
 	galleries := slices.Collect(maps.Values(e.mu.galleries))
@@ -110,6 +122,9 @@ func (e *Engine) shut() error {
 	e.retiring.Wait()
 	for _, g := range galleries {
 		if x := g.currentIndex(); x != nil {
+			if whole {
+				e.saveIndex(g)
+			}
 			err = errors.Join(err, x.Close())
 		}
 	}

@@ -20,7 +20,8 @@ func (e *Engine) load() error {
 	for _, g := range e.mu.galleries {
 		people, templates = people+len(g.mu.people), templates+g.mu.templates
 	}
-	e.log.Info("store loaded", "galleries", len(e.mu.galleries), "people", people, "templates", templates, "ms", time.Since(begin).Milliseconds())
+	e.log.Info("store loaded", "galleries", len(e.mu.galleries), "people", people, "templates", templates, "read", e.opened.read,
+		"saved_indexes", e.opened.saved, "ms", time.Since(begin).Milliseconds())
 	return nil
 }
 
@@ -84,17 +85,35 @@ func (e *Engine) loadPeople() error {
 	return nil
 }
 
-// loadGallery reads the people of a gallery, then its templates, which must be those the people name.
+// loadGallery reads the people of a gallery, then those templates that its saved index lacks, or all, which must be
+// those the people name. An index most of which it had to make is saved: nobody writes yet, and it is there if the
+// process ends without Close.
 func (e *Engine) loadGallery(g *gallery) error {
+	saved := e.openSaved(g)
 	records, err := e.readPeople(g, func(id string, r *personRecord) { g.put(id, r.version, len(r.templates), nil) })
 	if err != nil {
-		return err
+		return errors.Join(err, saved.close())
 	}
-	x, rows, err := e.buildIndex(e.stopped, g, records)
-	if err == nil {
+	g.dropAbsent()
+	read, used := 0, false
+	if saved != nil {
+		if read, used = e.useSaved(g, saved, records); used {
+			e.opened.saved++
+		}
+	}
+	if !used {
+		x, rows, err := e.buildIndex(e.stopped, g, records)
+		if err != nil {
+			return err
+		}
 		g.useIndex(x, rows)
+		read = g.mu.templates
 	}
-	return err
+	e.opened.read += read
+	if 8*read > g.mu.templates {
+		e.saveIndex(g)
+	}
+	return nil
 }
 
 // readPeople calls visit with every person of a gallery and returns their records, without metadata.
@@ -116,9 +135,8 @@ func (e *Engine) readPeople(g *gallery, visit func(id string, r *personRecord)) 
 }
 
 // buildIndex makes a gallery's index from the store, nil where the space is not configured, and says which rows each
-// label has. It is the one place where an index that was saved could be taken instead. Errors: ErrCorrupt, also if
-// the templates are not those that the people name; the index's; ctx's. REQUIRES: records are those of memory, and
-// nobody changes the gallery's people meanwhile.
+// label has. Errors: ErrCorrupt, also if the templates are not those that the people name; the index's; ctx's.
+// REQUIRES: records are those of memory, and nobody changes the gallery's people meanwhile.
 func (e *Engine) buildIndex(ctx context.Context, g *gallery, records map[string]*personRecord) (x searcher, rows [][]uint32, err error) {
 	if g.space != nil {
 		if x, err = e.newIndex(g); err != nil {

@@ -22,11 +22,14 @@ type loader struct {
 	g       *gallery
 	index   searcher // nil: templates are counted only
 	records map[string]*personRecord
+	some    bool
+	people  []string // whose templates are read, in order, if only some people's are
 
-	all    []uint32   // the rows of all templates in the order of their keys: one person's are neighbours
-	rows   [][]uint32 // by label, parts of all
+	all    []uint32   // the rows of all that is read, in the order of keys: one person's are neighbours
+	rows   [][]uint32 // by label, parts of all where they are read
 	loaded int
 
+	batch      *sealedBatch // being collected
 	free, work chan *sealedBatch
 	stop       context.CancelCauseFunc
 	ctx        context.Context // ends when one of the goroutines fails, with its error
@@ -41,12 +44,24 @@ type sealedBatch struct {
 	rows   []uint32
 }
 
+// newLoader reads everybody's templates.
 func newLoader(ctx context.Context, g *gallery, x searcher, records map[string]*personRecord) *loader {
 	total := 0
 	for _, r := range records {
 		total += len(r.templates)
 	}
 	l := &loader{g: g, index: x, records: records, all: make([]uint32, total), rows: make([][]uint32, len(g.mu.ids))}
+	l.ctx, l.stop = context.WithCancelCause(ctx)
+	return l
+}
+
+// newLoaderOf reads the templates of some people, in the order of their ids, and adds their rows to rows.
+func newLoaderOf(ctx context.Context, g *gallery, x searcher, records map[string]*personRecord, people []string, rows [][]uint32) *loader {
+	total := 0
+	for _, id := range people {
+		total += len(records[id].templates)
+	}
+	l := &loader{g: g, index: x, records: records, some: true, people: people, all: make([]uint32, total), rows: rows}
 	l.ctx, l.stop = context.WithCancelCause(ctx)
 	return l
 }
@@ -82,39 +97,73 @@ func (l *loader) run(s *store) ([][]uint32, error) {
 
 // read collects what is in the store and hands it on.
 func (l *loader) read(s *store) error {
-	b := <-l.free
-	prefix := galleryPrefix(prefixTemplate, l.g.record.Number)
-	err := s.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
-		id, number, ok := splitTemplateKey(k)
-		if !ok || !l.records[id].has(number) {
-			return false, fmt.Errorf("%w: a template without its person", ErrCorrupt)
-		}
-		label := l.g.mu.people[id].label
-		at := l.loaded
-		l.loaded++
-		if l.index == nil {
-			return true, nil
-		}
-		have := len(l.rows[label])
-		l.rows[label] = l.all[at-have : at+1 : at+1]
-		b.labels = append(b.labels, label)
-		b.places = append(b.places, l.g.templatePlace(l.g.mu.ids[label], number))
-		b.sealed = append(b.sealed, v...)
-		b.ends = append(b.ends, len(b.sealed))
-		if len(b.labels) < loadBatch {
-			return true, nil
-		}
-		l.handOn(b)
-		b = <-l.free
-		return l.ctx.Err() == nil, nil
-	})
-	if err == nil && len(b.labels) > 0 {
-		l.handOn(b)
+	l.batch = <-l.free
+	read := l.readAll
+	if l.some {
+		read = l.readSome
+	}
+	err := read(s)
+	if err == nil && len(l.batch.labels) > 0 {
+		l.handOn()
 	}
 	return err
 }
 
-func (l *loader) handOn(b *sealedBatch) {
+func (l *loader) readAll(s *store) error {
+	prefix := galleryPrefix(prefixTemplate, l.g.record.Number)
+	return s.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
+		id, number, ok := splitTemplateKey(k)
+		if !ok || !l.records[id].has(number) {
+			return false, fmt.Errorf("%w: a template without its person", ErrCorrupt)
+		}
+		l.take(id, number, v)
+		return l.ctx.Err() == nil, nil
+	})
+}
+
+func (l *loader) readSome(s *store) error {
+	var sealed []byte
+	for _, id := range l.people {
+		for _, t := range l.records[id].templates {
+			value, found, err := s.get(sealed[:0], templateKey(l.g.record.Number, id, t.number))
+			if err != nil {
+				return err
+			}
+			if !found {
+				return fmt.Errorf("%w: a person without a template", ErrCorrupt)
+			}
+			l.take(id, t.number, value)
+			sealed = value
+		}
+		if l.ctx.Err() != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// take adds a template to the batch, which it hands on when it is full. sealed is not retained.
+func (l *loader) take(id string, number uint32, sealed []byte) {
+	label := l.g.mu.people[id].label
+	at := l.loaded
+	l.loaded++
+	if l.index == nil {
+		return
+	}
+	have, b := len(l.rows[label]), l.batch
+	l.rows[label] = l.all[at-have : at+1 : at+1]
+	b.labels = append(b.labels, label)
+	b.places = append(b.places, l.g.templatePlace(l.g.mu.ids[label], number))
+	b.sealed = append(b.sealed, sealed...)
+	b.ends = append(b.ends, len(b.sealed))
+	if len(b.labels) == loadBatch {
+		l.handOn()
+		l.batch = <-l.free
+	}
+}
+
+func (l *loader) handOn() {
+	b := l.batch
 	b.rows = l.all[l.loaded-len(b.labels) : l.loaded]
 	l.work <- b
 }

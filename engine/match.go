@@ -163,7 +163,7 @@ type searched struct {
 
 const (
 	// maxTies bounds how far search looks for equals of the last candidate: beyond that many identical
-	// templates, which of them are listed is by label, that is, by age.
+	// templates, which of them are listed is by label, that is, mostly by age.
 	maxTies = 1024
 	// maxSpoilt is how many searches deletions may spoil before one leaves out who was deleted.
 	maxSpoilt = 3

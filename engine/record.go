@@ -60,7 +60,7 @@ func parsePersonRecord(b []byte) (*personRecord, error) {
 		r.templates = append(r.templates, templateRecord{
 			number:  uint32(d.uint(math.MaxUint32)),
 			created: int64(d.uint(math.MaxInt64)),
-			source:  string(d.bytes(MaxSourceBytes)),
+			source:  d.text(MaxSourceBytes),
 		})
 	}
 	if d.bad || len(d.rest) > 0 || len(r.templates) == 0 {
@@ -97,6 +97,17 @@ func (d *decoder) bytes(limit int) []byte {
 	}
 	d.rest = d.rest[n:]
 	return b
+}
+
+func (d *decoder) text(limit int) string {
+	n := int(d.uint(uint64(limit)))
+	if n > len(d.rest) {
+		d.bad, d.rest = true, nil
+		return ""
+	}
+	s := string(d.rest[:n])
+	d.rest = d.rest[n:]
+	return s
 }
 
 // person is the record as clients see it.
