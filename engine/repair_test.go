@@ -332,10 +332,13 @@ type slow struct {
 	searcher
 	e       *Engine
 	batches atomic.Int64
+	begun   chan struct{} // closed by the first
 }
 
 func (s *slow) Append(labels []uint32, vectors []float32, rows []uint32) error {
-	s.batches.Add(1)
+	if s.batches.Add(1) == 1 {
+		close(s.begun)
+	}
 	<-s.e.stopped.Done()
 	return s.searcher.Append(labels, vectors, rows)
 }
@@ -344,6 +347,7 @@ func (s *slow) Append(labels []uint32, vectors []float32, rows []uint32) error {
 func TestCloseDuringRepair(t *testing.T) {
 	var e *Engine
 	var second *slow
+	begun := make(chan struct{})
 	c := testConfig(vfs.NewMem())
 	c.Spaces = []Space{spaceC}
 	c.makeIndex = func(s scan.Config) (searcher, error) {
@@ -351,7 +355,7 @@ func TestCloseDuringRepair(t *testing.T) {
 		if e.mu.galleries[galleryName{"t", "g"}] == nil {
 			return &stubborn{searcher: x, search: index.ErrCorrupt}, err
 		}
-		second = &slow{searcher: x, e: e}
+		second = &slow{searcher: x, e: e, begun: begun}
 		return second, err
 	}
 	e = open(t, c)
@@ -361,6 +365,7 @@ func TestCloseDuringRepair(t *testing.T) {
 	defer cancel()
 	_, err := e.Identify(ctx, "t", "g", all[0], IdentifyOptions{})
 	wantErr(t, err, context.DeadlineExceeded)
+	<-begun
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
