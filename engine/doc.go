@@ -95,10 +95,10 @@
 // goes on from there after a restart. So no record of a person ever has a version again that another had, a record of
 // somebody who was deleted and enrolled again included. A number is given out twice only if its first write was lost in
 // a crash; that one was not durable, so it never was in memory (W3), and no saved index names it.
-// C3  A change of a person is in memory only after it is durable (W3). So if a person's row was freed since Save, the
-// store has the person in another version, or not at all, and never in the saved one again (C2). Turned round: whoever
-// the store has in the saved version has had no durable write since, so the rows were not freed, and by C1 hold what
-// they held, on disk too.
+// C3  A change of a person is in memory only after it is durable: by its fsync (W3), or, if Open found it in the log, by
+// the flush that Pebble waits for there. So if a person's row was freed since Save, the store has the person in another
+// version, or not at all, and never in the saved one again (C2). Turned round: whoever the store has in the saved
+// version has had no durable write since, so the rows were not freed, and by C1 hold what they held, on disk too.
 // C4  Open, by itself or crashing in the middle, writes only to rows that C3 does not keep: it frees those of people whose
 // saved version is gone for good, and gives out free ones. So after any number of starts from one saved file, C3 holds
 // for it still.
