@@ -23,6 +23,11 @@ func TestNothingAllocates(t *testing.T) {
 				var dst [4]float32
 				DotQueries(dst[:], qs[:], rows[:], dim)
 			},
+			"AddRows": func() {
+				var src, rows [2 * dim]float32
+				var coefs [4]float32
+				AddRows(src[:], src[:], coefs[:], rows[:], 2, dim)
+			},
 			"int8": func() {
 				var src [dim]float32
 				var q, row [dim]int8

@@ -63,6 +63,18 @@ func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int
 	}
 }
 
+// addRows subtracts count rows from each of n vectors.
+func addRows(dst, src, coefs, rows []float32, n, count, coefStride, stride int) {
+	switch active.f32 {
+	case avx512:
+		addRowsAVX512(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(coefs), unsafe.SliceData(rows), n, count, coefStride, stride)
+	case avx2:
+		addRowsAVX2(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(coefs), unsafe.SliceData(rows), n, count, coefStride, stride)
+	default:
+		addRowsGeneric(dst, src, coefs, rows, n, count, coefStride, stride)
+	}
+}
+
 // dotInt8 compares a query with n rows over chunks × 64 elements.
 func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	switch active.int8 {

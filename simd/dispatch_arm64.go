@@ -21,6 +21,14 @@ func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int
 	}
 }
 
+func addRows(dst, src, coefs, rows []float32, n, count, coefStride, stride int) {
+	if active.f32 == generic {
+		addRowsGeneric(dst, src, coefs, rows, n, count, coefStride, stride)
+		return
+	}
+	addRowsNEON(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(coefs), unsafe.SliceData(rows), n, count, coefStride, stride)
+}
+
 func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	if active.int8 == generic {
 		dotInt8Generic(dst, q, rows, n, stride, chunks)

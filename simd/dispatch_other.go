@@ -10,6 +10,10 @@ func dotRows(count int, dst, q, rows []float32, n, dstStride, stride, chunks int
 	dotRowsGeneric(count, dst, q, rows, n, dstStride, stride, chunks)
 }
 
+func addRows(dst, src, coefs, rows []float32, n, count, coefStride, stride int) {
+	addRowsGeneric(dst, src, coefs, rows, n, count, coefStride, stride)
+}
+
 func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	dotInt8Generic(dst, q, rows, n, stride, chunks)
 }

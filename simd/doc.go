@@ -5,7 +5,7 @@
 //
 //	S1  Every level gives the same integers: int8 products, distances, survivors and their order, quantised values, sign
 //	    bits, and the same bits for a Rotation. Float sums differ between levels within the bounds below; at one level
-//	    a row's product does not depend on the rows beside it.
+//	    a row's product does not depend on the rows beside it, and what AddRows makes of a vector not on the vectors.
 //	S2  Nothing is retained and nothing allocated, but by NewRotation. Only ScanSketch and ScanNibbles make their lists
 //	    escape to the heap.
 //	S3  Lengths are checked by the Go wrappers, which panic with "BUG: simd: …": they come from our own code. The assembly
@@ -62,6 +62,10 @@
 // k·2⁻²⁴/(1 − k·2⁻²⁴). Each term passes through one rounding of its product, or none where that is fused, and at most
 // n+7 of sums, whatever their order (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the second
 // term is what rounding costs below the normal range. For unit vectors Σ|aᵢbᵢ| ≤ 1: 3.1e-5 at n = 512.
+//
+// AddRows, of count rows: |result − exact| ≤ γ(count+1) (|src| + Σ|cⱼxⱼ|) + count·2⁻¹⁴⁹. The rows are added in their order
+// with one rounding each where the product is fused with the sum, two where it is not; the second term is what count
+// products below the normal range lose, at most doubled by the roundings after.
 //
 // Rotate: three rounds of log₂n additions, each relatively within 2⁻²⁴, and a scale; see its comment. One rotation is
 // not uniformly random: three rounds are what is usual, and the tests check that no direction keeps more than 8/√n.

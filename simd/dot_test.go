@@ -145,6 +145,13 @@ func TestDotRefuses(t *testing.T) {
 		"queries":      func() { DotQueries(f(2), f(24), f(64), 16) },
 		"queries dst":  func() { DotQueries(f(3), f(32), f(64), 16) },
 		"queries rows": func() { DotQueries(f(10), f(32), f(64), 16) },
+		"add stride":   func() { AddRows(f(24), f(24), f(3), f(24), 1, 8) },
+		"add none":     func() { AddRows(nil, nil, nil, nil, 0, 0) },
+		"add src":      func() { AddRows(f(32), f(24), f(1), f(16), 1, 16) },
+		"add dst":      func() { AddRows(f(31), f(32), f(2), f(16), 1, 16) },
+		"add coefs":    func() { AddRows(f(32), f(32), f(3), f(32), 2, 16) },
+		"add rows":     func() { AddRows(f(32), f(32), f(4), f(31), 2, 16) },
+		"add negative": func() { AddRows(f(0), f(0), f(0), f(16), -1, 16) },
 		"planes":       func() { QuantizeProbe4(make([]uint64, 3), f(3)) },
 		"signs":        func() { SignBits(nil, f(3)) },
 	} {

@@ -8,7 +8,13 @@ package simd
 //go:noescape
 func dotRowsNEON(dst, q, rows *float32, n, stride, chunks int)
 
-// dotInt8NEON does so for int8, over chunks × 64 elements; stride is in elements.
+// addRowsNEON sets n vectors of dst to those of src plus count rows, row j of vector k times coefs[k×coefStride+j].
+// Vectors and rows are stride floats long and apart. n ≥ 0, count ≥ 1. dst may be src.
+//
+//go:noescape
+func addRowsNEON(dst, src, coefs, rows *float32, n, count, coefStride, stride int)
+
+// dotInt8NEON does as dotRowsNEON for int8, over chunks × 64 elements; stride is in elements.
 //
 //go:noescape
 func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)

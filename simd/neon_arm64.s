@@ -100,6 +100,113 @@ rowChunk:
 rowDone:
 	RET
 
+// ADD16 adds 16 floats of a row, in V0-V3, times the coefficient c to the sums a, b, d and e.
+#define ADD16(c, a, b, d, e) \
+	VFMLA V0.S4, c.S4, a.S4 \
+	VFMLA V1.S4, c.S4, b.S4 \
+	VFMLA V2.S4, c.S4, d.S4 \
+	VFMLA V3.S4, c.S4, e.S4
+
+// func addRowsNEON(dst, src, coefs, rows *float32, n, count, coefStride, stride int)
+//
+// R8 is the rows, R0 dst and R1 src at the block's 16 columns, of which R9 bytes are left.
+TEXT ·addRowsNEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD coefs+16(FP), R2
+	MOVD rows+24(FP), R3
+	MOVD n+32(FP), R4
+	MOVD count+40(FP), R5
+	MOVD coefStride+48(FP), R6
+	MOVD stride+56(FP), R7
+	LSL  $2, R6, R6
+	LSL  $2, R7, R7
+
+block: // four vectors
+	CMP  $4, R4
+	BLT  vector
+	MOVD R3, R8
+	MOVD R7, R9
+
+blockColumns:
+	MOVD R1, R10
+	VLD1 (R10), [V16.S4, V17.S4, V18.S4, V19.S4]
+	ADD  R7, R10, R10
+	VLD1 (R10), [V20.S4, V21.S4, V22.S4, V23.S4]
+	ADD  R7, R10, R10
+	VLD1 (R10), [V24.S4, V25.S4, V26.S4, V27.S4]
+	ADD  R7, R10, R10
+	VLD1 (R10), [V28.S4, V29.S4, V30.S4, V31.S4]
+	MOVD R2, R11
+	ADD  R6, R11, R12
+	ADD  R6, R12, R13
+	ADD  R6, R13, R14
+	MOVD R8, R15
+	MOVD R5, R16
+
+blockRow:
+	VLD1    (R15), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD     R7, R15, R15
+	VLD1R.P 4(R11), [V4.S4]
+	VLD1R.P 4(R12), [V5.S4]
+	VLD1R.P 4(R13), [V6.S4]
+	VLD1R.P 4(R14), [V7.S4]
+	ADD16(V4, V16, V17, V18, V19)
+	ADD16(V5, V20, V21, V22, V23)
+	ADD16(V6, V24, V25, V26, V27)
+	ADD16(V7, V28, V29, V30, V31)
+	SUBS    $1, R16, R16
+	BNE     blockRow
+	MOVD R0, R10
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R10)
+	ADD  R7, R10, R10
+	VST1 [V20.S4, V21.S4, V22.S4, V23.S4], (R10)
+	ADD  R7, R10, R10
+	VST1 [V24.S4, V25.S4, V26.S4, V27.S4], (R10)
+	ADD  R7, R10, R10
+	VST1 [V28.S4, V29.S4, V30.S4, V31.S4], (R10)
+	ADD  $64, R0, R0
+	ADD  $64, R1, R1
+	ADD  $64, R8, R8
+	SUBS $64, R9, R9
+	BNE  blockColumns
+	ADD  R7<<1, R7, R9 // the columns were a stride
+	ADD  R9, R0, R0
+	ADD  R9, R1, R1
+	ADD  R6<<2, R2, R2
+	SUB  $4, R4, R4
+	B    block
+
+vector:
+	CBZ  R4, vectorDone
+	MOVD R3, R8
+	MOVD R7, R9
+
+vectorColumns:
+	VLD1 (R1), [V16.S4, V17.S4, V18.S4, V19.S4]
+	MOVD R2, R11
+	MOVD R8, R15
+	MOVD R5, R16
+
+vectorRow:
+	VLD1    (R15), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD     R7, R15, R15
+	VLD1R.P 4(R11), [V4.S4]
+	ADD16(V4, V16, V17, V18, V19)
+	SUBS    $1, R16, R16
+	BNE     vectorRow
+	VST1.P [V16.S4, V17.S4, V18.S4, V19.S4], 64(R0)
+	ADD    $64, R1, R1
+	ADD    $64, R8, R8
+	SUBS   $64, R9, R9
+	BNE    vectorColumns
+	ADD    R6, R2, R2
+	SUB    $1, R4, R4
+	B      vector
+
+vectorDone:
+	RET
+
 // BYTES16 adds the products of 16 bytes of x and y to the sums a: each product fits 16 bits, two of them 32.
 #define BYTES16(x, y, a) \
 	SMULL8H(x, y, 24) \
