@@ -105,6 +105,43 @@ func BenchmarkDotRows(b *testing.B) {
 	}
 }
 
+// BenchmarkTransform is x + W(Yᵀx) for a batch, Y and W of 192 columns: its halves t = Yᵀx and x + Wt, each by DotQueries
+// and by AddRows, and both.
+func BenchmarkTransform(b *testing.B) {
+	const n, dim, count = 64, 512, 192
+	floats := bigAs[float32](2 << 20)
+	cut := func(n int) []float32 {
+		head := floats[:n]
+		floats = floats[n:]
+		return head
+	}
+	x, y, w, t, out := cut(n*dim), cut(count*dim), cut(count*dim), cut(n*count), cut(n*dim)
+	add := func() {
+		clear(t)
+		AddRows(t, t, x, y, dim, count)
+	}
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{
+		{"first/dot", func() { DotQueries(t, x, y, dim) }},
+		{"first/add", add},
+		{"second/dot", func() { DotQueries(out, t, w, count) }},
+		{"second/add", func() { AddRows(out, x, t, w, count, dim) }},
+		{"both/dot", func() { DotQueries(t, x, y, dim); DotQueries(out, t, w, count) }},
+		{"both/add", func() { add(); AddRows(out, x, t, w, count, dim) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			eachLevelB(b, func(b *testing.B) {
+				for b.Loop() {
+					c.f()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*b.N), "ns/vector")
+			})
+		})
+	}
+}
+
 func BenchmarkDotInt8Rows(b *testing.B) {
 	for _, dim := range []int{128, 512} {
 		for _, size := range sizes {
