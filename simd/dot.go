@@ -41,8 +41,8 @@ func DotRows(dst, q, rows []float32, stride int) {
 // DotQueries sets dst[k×n+i] to the dot product of query k, qs[k×stride : (k+1)×stride], and row i,
 // rows[i×stride : (i+1)×stride], where n is len(dst) over the number of queries, len(qs)/stride.
 //
-// Up to four queries share a pass over the rows. Both are compared to the full stride, so both are padded with zeros.
-// The rest as in DotRows.
+// Up to four queries share a pass over the rows: the last bits of a product may depend on how many do, though not
+// on the rows beside it. Both are compared to the full stride, so both are padded with zeros. The rest as in DotRows.
 func DotQueries(dst, qs, rows []float32, stride int) {
 	if stride <= 0 || stride%FloatLine != 0 || len(qs)%stride != 0 {
 		panic("BUG: simd: DotQueries: qs is not of whole strides")
