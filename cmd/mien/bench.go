@@ -2,18 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"mien/bench"
+	"mien/extract"
 )
 
 type benchCmd struct {
-	Index benchIndexCmd `cmd:"" help:"Build an index over a made-up gallery, time searches and count what they miss."`
+	Index  benchIndexCmd  `cmd:"" help:"Build an index over a made-up gallery, time searches and count what they miss."`
+	Misses benchMissesCmd `cmd:"" help:"Count how often a search loses a mate whose score is at the threshold."`
 }
 
 type benchIndexCmd struct {
@@ -52,6 +57,96 @@ func (c *benchIndexCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	return out.print(r, indexText(r))
+}
+
+type benchMissesCmd struct {
+	simdFlags
+	modelFlags
+	Kind    string    `help:"Index: scan or scan-sketch." enum:"scan,scan-sketch" default:"scan"`
+	Rows    int       `help:"Templates enrolled, one an identity." default:"100000"`
+	Pairs   int       `help:"Pairs of a template and another photo of its identity." default:"100000"`
+	Variant string    `help:"Gallery: space, isotropic or clustered." default:"space"`
+	Seed    uint64    `help:"Seed of the gallery." default:"1"`
+	Miss    []float64 `help:"Probabilities to ask for." default:"1e-6,1e-4,1e-3,1e-2"`
+	Faces   string    `help:"Folder with a folder of photos for each person: real templates in place of a made-up gallery." type:"path" placeholder:"DIR"`
+}
+
+// Run measures and prints one object for each probability.
+func (c *benchMissesCmd) Run(ctx context.Context, out *output) error {
+	if err := c.use(); err != nil {
+		return err
+	}
+	config := bench.MissConfig{Kind: c.Kind, Rows: c.Rows, Pairs: c.Pairs, Variant: c.Variant, Seed: c.Seed, Miss: c.Miss}
+	var err error
+	if c.Faces != "" {
+		if config.Faces, err = c.embed(ctx); err != nil {
+			return err
+		}
+	}
+	reports, err := bench.Misses(ctx, config)
+	for _, r := range reports {
+		if err := out.print(r, missText(r)); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func missText(r bench.MissReport) string {
+	stage := "sketch"
+	if r.Fitted {
+		stage = "short codes"
+	}
+	return fmt.Sprintf("%s of %d templates (%s), %s: asked to lose at most %g, lost %d of %d pairs (95 %%: at most %.2g of them)",
+		r.Source, r.Rows, r.Kind, stage, r.Miss, r.Lost, r.Pairs, r.Upper)
+}
+
+// embed makes templates of the photos; those without a face that can be enrolled are left out.
+func (c *benchMissesCmd) embed(ctx context.Context) (*bench.FaceVector, error) {
+	people, photos, err := findPeople(c.Faces)
+	if err != nil {
+		return nil, err
+	}
+	library, models := c.paths()
+	x, err := extract.New(extract.Config{Library: library, Pack: models, Workers: runtime.GOMAXPROCS(0), Queue: photos})
+	if err != nil {
+		return nil, err
+	}
+	templates := make([][][]float32, len(people))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range people {
+		templates[i] = make([][]float32, len(p.photos))
+		for j, path := range p.photos {
+			g.Go(func() (err error) {
+				templates[i][j], err = embedFile(ctx, x, path)
+				return err
+			})
+		}
+	}
+	err = errors.Join(g.Wait(), x.Close())
+	f := &bench.FaceVector{Dim: x.Manifest().Dim}
+	for i, p := range people {
+		for _, t := range templates[i] {
+			if t != nil {
+				f.People, f.Vectors = append(f.People, p.id), append(f.Vectors, t...)
+			}
+		}
+	}
+	return f, err
+}
+
+// embedFile returns nil if the photo has no face to take.
+func embedFile(ctx context.Context, x *extract.Extractor, path string) ([]float32, error) {
+	photo, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	faces, err := x.Extract(ctx, photo, extract.Options{Select: extract.SelectLargest})
+	if err != nil || len(faces) == 0 {
+		return nil, ctx.Err()
+	}
+	return faces[0].Template, nil
 }
 
 func indexText(r bench.IndexReport) string {

@@ -26,6 +26,20 @@ func TestBenchIndex(t *testing.T) {
 	}
 }
 
+func TestBenchMisses(t *testing.T) {
+	stdout, stderr, code := mien(t, nil, "bench", "misses", "--kind", "scan-sketch", "--rows", "2000", "--pairs", "4000", "--miss", "0.01", "--json")
+	var r struct {
+		Pairs, Lost int
+		Source      string
+	}
+	if err := json.Unmarshal([]byte(stdout), &r); code != 0 || err != nil || stderr != "" {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if r.Pairs != 4000 || r.Source != "space" || r.Lost < 10 || r.Lost > 80 {
+		t.Errorf("%d of %d pairs lost, some 40 were to be expected", r.Lost, r.Pairs)
+	}
+}
+
 func TestBenchIndexRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		"no such gallery":                   {"--dim", "64", "--variant", "space"},
