@@ -324,7 +324,7 @@ func (x *Index) loadFit(h cacheHeader) (err error) {
 	if f.mix, err = newMixer(rotationSeed); err != nil {
 		return err
 	}
-	if x.rotation == nil || x.dim < 2*headDim {
+	if x.rotation == nil || x.dim < 2*stepDim {
 		return corrupt("the cache file has a fit for vectors of length %d", x.dim)
 	}
 	x.fit.Store(f)

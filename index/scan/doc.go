@@ -1,7 +1,7 @@
 // Package scan is an exhaustive index of unit vectors: a search compares its probe with every row, first by codes
 // of a few bytes, and reads what is longer of the few rows that may be in the answer.
 //
-//	short   16 B  signs in the gallery's principal directions   measured bound   only where a fit pays
+//	short   20 B  signs in the gallery's principal directions   measured bound   only where a fit pays
 //	sketch  64 B  signs after a random rotation                 derived bound    where there is no fit, or it passes too much
 //	int8   512 B  the vector in 255 steps (sizes at dim 512)    derived bound
 //	float32  2 KiB, in a file or in memory beside               the score
@@ -47,6 +47,10 @@
 // rotation for the sketch, and over pairs like the gallery's for the short stage. TestMisses and `mien bench misses`
 // count, with thresholds set to the score of each mate.
 //
+// A search for the K best without a high threshold begins with a guess of where the K-th will lie, from the distribution
+// of scores that the fit has measured (guess.go); is it wrong, the search is made again without. That is a matter of time, not
+// of what is found.
+//
 // # Sketch
 //
 // (RaBitQ, Gao and Long, arXiv:2405.12497, in the form that package simd computes.) Let x be the row and q the probe, of
@@ -71,19 +75,19 @@
 //
 // Rounding errors behave as uniform, independent of each other and of the other side; then the last two terms have mean
 // 0 and variance (a²‖q̂‖² + b²‖x‖²)/12 ≈ (a² + b²)/12. They are given 6.2 deviations (3e-10), and 1e-4 for float32 arithmetic in the
-// basis. With a fit the first 128 numbers are the head; of the rest it is known that |⟨q_tail, x_tail⟩| ≤ ‖q_tail‖‖x_tail‖ (Cauchy,
-// Schwarz). With the largest scale and tail of all rows in place of the row's own, two cache lines decide on most survivors.
+// basis. With a fit the first 192 numbers hold most; of the rest it is known that |⟨q_tail, x_tail⟩| ≤ ‖q_tail‖‖x_tail‖ (Cauchy,
+// Schwarz). With the largest scale and tail of all rows in place of the row's own, three cache lines decide on most survivors.
 //
 // # Short stage
 //
-// Once an index holds 32,768 rows, 9,000 are sampled; of two thirds the 128 principal directions are taken (fit.go), the
+// Once an index holds 32,768 rows, 9,000 are sampled; of two thirds the 160 principal directions are taken (fit.go), the
 // head of a vector is its part in them, rotated so that its length is spread evenly, and the short code the head's signs. The
 // probe's head is not rounded to signs: for each four signs it gives a table of 16 distances of one byte, which the
 // kernel adds up (simd.ScanNibbles).
 //
 // How the estimate follows from the score is measured on the other third, at ten cosines, in pairs of a row x and
 // t·x + √(1−t²)·u, u the direction of another held-out row: rows like the gallery's, at a cosine that real pairs rarely have. The
-// deviation is taken 5 % larger. Two things keep it honest: a probe with more of its length beyond the head than any
+// deviation is taken 5 % larger. Two things keep it honest: a probe with more of its length beyond 192 numbers than any
 // held-out row takes the sketch instead, and so does every search if the fit would not read less (fit.pays), as on vectors
 // without principal directions. The fit is made once; a gallery that changes its nature afterwards loses speed first,
 // as its probes leave the head.
@@ -92,7 +96,7 @@
 //
 // # Memory
 //
-// At dim 512, a row: life 16 B, label 4, sketch 64, short code 16, int8 512, its scale 4: 616 B, 640 with what pages of
+// At dim 512, a row: life 16 B, label 4, sketch 64, short code 20, int8 512, its scale 4: 620 B, 640 with what pages of
 // 2 MiB round up. The first 1,024 rows are on the Go heap as float32 alone, so that a machine may hold a hundred thousand
 // small galleries; they get codes when row 1,025 comes. The others' float32 rows are in the vectors file (vectors.go) or, without a
 // folder, in memory.

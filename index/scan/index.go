@@ -80,6 +80,7 @@ type Index struct {
 	}
 	limboed atomic.Int64 // len(mu.limbo) + len(mu.retired), for those who don't hold mu
 
+	guess      guesser
 	passes     carousel
 	probes     sync.Pool // *probe
 	workPool   sync.Pool // *worker
@@ -136,7 +137,7 @@ func newIndex(c Config) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir, workers: c.Workers, fitAt: cmp.Or(c.FitAt, fitRows)}
-	if c.FitAt < 0 || c.Dim < 2*headDim {
+	if c.FitAt < 0 || c.Dim < 2*stepDim {
 		x.fitAt = math.MaxInt
 	}
 	if x.workers == 0 {

@@ -82,7 +82,7 @@ type form struct {
 	fit   *fit
 	codes []int8  // [int8Stride], the probe ≈ scale × codes
 	scale float32 // 0 in a form that was never filled
-	tail  float32 // length beyond the head
+	tail  float32 // length beyond stepDim
 	table table
 }
 

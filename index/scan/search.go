@@ -125,10 +125,7 @@ func (p *probe) begin(q []float32, o index.Options) {
 	p.x.passes.register(p, p.x.epoch.Load)
 	p.segs, p.small = *p.x.segments.Load(), p.x.small.Load()
 	p.cancelled.Store(false)
-	p.found.least.Reset(o.K, o.Threshold)
-	p.found.candidates, p.found.err = p.found.candidates[:0], nil
-	p.exact.Reset(o.K, o.Threshold)
-	p.bound.Store(math.Float32bits(o.Threshold))
+	p.reset()
 	p.forms.of[0].scale, p.forms.of[1].scale = 0, 0
 }
 
@@ -139,19 +136,49 @@ func (p *probe) run(ctx context.Context) error {
 		p.compareSmall(rows)
 		return nil
 	}
-	if !p.o.Exact && x.rotation != nil {
-		p.sketch.prepare(p.q[:x.dim], x.rotation)
-		if p.o.Filter == nil && p.o.Threshold < 0.2 {
-			p.seed(min(rows, seedRows))
-		}
+	chunks := (rows + chunkRows - 1) / chunkRows
+	if p.o.Exact || x.rotation == nil {
+		return p.pass(ctx, chunks)
 	}
-	if err := p.ride(ctx, (rows+chunkRows-1)/chunkRows); err != nil {
+	p.sketch.prepare(p.q[:x.dim], x.rotation)
+	if guess := x.guess.of(x, p.o); guess > p.o.Threshold {
+		p.raise(guess)
+		if err := p.pass(ctx, chunks); err != nil {
+			return err
+		}
+		if right := p.exact.Bound() >= guess; x.guess.was(right) {
+			return nil
+		}
+		p.reset()
+	}
+	if p.o.Filter == nil && p.o.Threshold < 0.2 {
+		p.seed(min(rows, seedRows))
+	}
+	return p.pass(ctx, chunks)
+}
+
+// pass compares every chunk, and the candidates by float32.
+func (p *probe) pass(ctx context.Context, chunks int) error {
+	if err := p.ride(ctx, chunks); err != nil {
 		return err
 	}
 	if p.found.err != nil {
 		return p.found.err
 	}
 	return p.rescore()
+}
+
+// reset begins with nothing found.
+func (p *probe) reset() {
+	p.found.candidates, p.found.err = p.found.candidates[:0], nil
+	p.exact.Reset(p.o.K, p.o.Threshold)
+	p.raise(p.o.Threshold)
+}
+
+// raise begins with a bound.
+func (p *probe) raise(bound float32) {
+	p.found.least.Reset(p.o.K, bound)
+	p.bound.Store(math.Float32bits(bound))
 }
 
 // compareSmall is the whole search of an index without codes.
@@ -288,7 +315,7 @@ func inGroups(probes []*probe, f func([]*probe)) {
 func (p *probe) least() float64 { return float64(math.Float32frombits(p.bound.Load())) }
 
 // shortPays reports whether a pass over the short codes, and what survives it, costs less than the sketches do. A
-// probe with more of its length beyond the head than any row that the fit was measured on is outside of what was
+// probe with more of its length beyond stepDim than any row that the fit was measured on is outside of what was
 // measured.
 func (p *probe) shortPays(f *fit) bool {
 	t := p.least()
@@ -415,11 +442,11 @@ func (w *worker) consider(p *probe, at place, list []uint32) {
 	}
 }
 
-// considerHeads keeps the rows whose score may reach bound by the product of the heads. It reads two lines of the
+// considerHeads keeps the rows whose score may reach bound by the product of the heads. It reads three lines of the
 // cache a row, and the row's scale only where the largest scale of any row leaves the question open.
 func (w *worker) considerHeads(c *codes, m *form, stride int, list []uint32, bound float32) []uint32 {
 	products, kept := w.products[:len(list)], w.kept[:0]
-	simd.DotInt8Gather(products, m.codes[:headDim], c.int8, stride, list)
+	simd.DotInt8Gather(products, m.codes[:stepDim], c.int8, stride, list)
 	scale := load(&c.mostScale)
 	least := bound - m.tail*load(&c.mostTail) - m.rounding(scale)
 	if least <= 0 {

@@ -57,7 +57,7 @@ type codes struct {
 	int8   []int8
 	scales []atomic.Uint32 // atomic, since a search reads them before it knows whether the row is alive
 
-	// The largest scale, and length beyond the head, that any row had: what the head's products are bounded with, so
+	// The largest scale, and length beyond stepDim, that any row had: what the head's products are bounded with, so
 	// that no row's own numbers are fetched for it. float32 bits.
 	mostScale, mostTail atomic.Uint32
 }

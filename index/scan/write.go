@@ -281,9 +281,9 @@ func (x *Index) encodeCodes(w *writeScratch, c *codes, local []uint32, vectors [
 	for i, row := range local {
 		v := vectors[i*x.stride : (i+1)*x.stride]
 		if c.fit != nil {
-			var head [headDim / 64]uint64
+			var head [headWords]uint64
 			simd.SignBits(head[:], v[:headDim])
-			simd.PutNibbles(c.short, int(row), bytesOf(head[:]))
+			simd.PutNibbles(c.short, int(row), bytesOf(head[:])[:headBytes])
 			grow(&c.mostTail, float32(tailOf(v[:x.dim])))
 		}
 		scale := simd.QuantizeInt8(c.int8[int(row)*stride:int(row)*stride+x.dim], v[:x.dim])

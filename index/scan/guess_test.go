@@ -1,0 +1,53 @@
+package scan
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"mien/index"
+)
+
+// The best K are those of an exact search, for probes like the gallery's and for some that are far from all of it, for
+// which the guess where the K-th best lies is wrong.
+func TestGuess(t *testing.T) {
+	const dim, rows = 512, 6000
+	rng := rand.New(rand.NewPCG(21, 22))
+	l := newLowRank(rng, dim)
+	x := mustNew(t, Config{Dim: dim, FitAt: rows})
+	labels, given, vectors := make([]uint32, rows), make([]uint32, rows), make([]float32, 0, rows*dim)
+	for i := range labels {
+		labels[i] = uint32(i)
+		vectors = append(vectors, l.draw(rng)...)
+	}
+	if err := x.Append(labels, vectors, given); err != nil || !x.Fitted() {
+		t.Fatal(err, x.Fitted())
+	}
+	wrong := 0
+	for i := range 400 {
+		q := l.draw(rng)
+		if i >= 200 {
+			q = unit(rng, dim)
+		}
+		opt := index.Options{K: 1 + i%20, Threshold: -1}
+		before := x.guess.lower.Load()
+		hits, err := x.SearchInto(t.Context(), nil, q, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.guess.lower.Load() > before {
+			wrong++
+		}
+		opt.Exact = true
+		exact, err := x.SearchInto(t.Context(), nil, q, opt)
+		if err != nil || !slices.Equal(hits, exact) {
+			t.Fatalf("search %d: %v\nexactly %v, %v", i, hits, exact, err)
+		}
+		if i == 199 && wrong > 20 {
+			t.Errorf("%d of 200 guesses for probes of the gallery's kind were wrong", wrong)
+		}
+	}
+	if wrong == 0 {
+		t.Error("no guess was wrong")
+	}
+}
