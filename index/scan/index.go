@@ -2,6 +2,7 @@ package scan
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"math"
@@ -61,8 +62,9 @@ type Index struct {
 	workers int
 	fitAt   int // rows from which directions are fitted
 
-	life   sync.RWMutex // held for reading by every call; taken before all else
-	closed bool         // protected by life
+	life     sync.RWMutex // held for reading by every call; taken before all else
+	closed   bool         // protected by life
+	stopping atomic.Bool  // Close has begun: a refit ends early
 
 	epoch    atomic.Uint64 // of the last change
 	live     atomic.Int64
@@ -82,9 +84,11 @@ type Index struct {
 
 	guess      guesser
 	passes     carousel
-	probes     sync.Pool // *probe
-	workPool   sync.Pool // *worker
-	background sync.WaitGroup
+	probes     sync.Pool      // *probe
+	workPool   sync.Pool      // *worker
+	background sync.WaitGroup // a fit
+	helping    sync.WaitGroup // workers that are no search's own
+	help       func()         // made once, so that starting one allocates no closure
 }
 
 type corpse struct {
@@ -152,6 +156,10 @@ func newIndex(c Config) (*Index, error) {
 	}
 	x.small.Store(newSmall(0, x.stride))
 	x.segments.Store(new([]*segment))
+	x.help = func() {
+		defer x.helping.Done()
+		x.work(context.Background(), nil)
+	}
 	x.probes.New = func() any { return x.newProbe() }
 	x.workPool.New = func() any { return x.newWorker() }
 	return x, nil
@@ -159,6 +167,7 @@ func newIndex(c Config) (*Index, error) {
 
 // Close frees all memory after the calls in progress have ended. Later calls return ErrClosed.
 func (x *Index) Close() error {
+	x.stopping.Store(true)
 	x.life.Lock()
 	defer x.life.Unlock()
 	if x.closed {
@@ -166,6 +175,7 @@ func (x *Index) Close() error {
 	}
 	x.closed = true
 	x.background.Wait()
+	x.helping.Wait()
 	for _, g := range *x.segments.Load() {
 		g.base.free()
 		if c := g.codes.Load(); c != nil {

@@ -39,7 +39,7 @@ func (x *Index) refit() {
 		return
 	}
 	x.fit.Store(f)
-	for i := 0; i < len(*x.segments.Load()); i++ {
+	for i := 0; i < len(*x.segments.Load()) && !x.stopping.Load(); i++ {
 		x.reencode((*x.segments.Load())[i], i, f)
 	}
 }
@@ -86,7 +86,7 @@ func (x *Index) reencode(g *segment, number int, f *fit) {
 	w := x.scratch.Get().(*writeScratch)
 	defer x.scratch.Put(w)
 	for from := uint32(0); from < segmentRows; from += batchRows {
-		if !x.reencodeBatch(w, g, c, uint32(number)*segmentRows, from) {
+		if x.stopping.Load() || !x.reencodeBatch(w, g, c, uint32(number)*segmentRows, from) {
 			g.setPending(nil)
 			c.region.free()
 			return

@@ -198,8 +198,9 @@ func (p *probe) passes(row uint32) bool { return p.o.Filter == nil || p.o.Filter
 func (p *probe) ride(ctx context.Context, chunks int) error {
 	c := &p.x.passes
 	work, start := c.board(p, chunks, p.x.workers)
+	p.x.helping.Add(start)
 	for range start {
-		go p.x.work(context.Background(), nil)
+		go p.x.help()
 	}
 	if work {
 		p.x.work(ctx, p)
@@ -229,7 +230,8 @@ func (x *Index) work(ctx context.Context, own *probe) {
 		}
 		if own != nil && (len(own.done) > 0 || ctx.Err() != nil) {
 			if x.passes.quit() {
-				go x.work(context.Background(), nil)
+				x.helping.Add(1)
+				go x.help()
 			}
 			return
 		}
