@@ -13,7 +13,7 @@
 //
 // Who takes part, each with what suits it best:
 //
-//   - mien: whatever bench.Kinds names, one probe at a time.
+//   - mien: whatever bench.Kinds names, 16 searches in progress, as a server has them.
 //   - vek: a plain loop of viterin/vek's dot product; threads share the probes.
 //   - coder/hnsw v0.6.1, the last tagged version. Its result list is as wide as what is asked for, whatever its
 //     EfSearch, and is not sorted: so we ask for ef labels and take the best ourselves. Its distance is replaced by vek's
