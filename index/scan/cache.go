@@ -320,7 +320,7 @@ func (x *Index) readCache(f *os.File, h cacheHeader, offset int64) (owner []byte
 }
 
 func (x *Index) loadFit(h cacheHeader) (err error) {
-	f := &fit{dim: x.dim, y: make([]float32, headDim*x.stride), w: make([]float32, x.dim*headDim), measured: h.Measured}
+	f := &fit{dim: x.dim, y: make([]float32, headDim*x.stride), w: make([]float32, headDim*x.stride), measured: h.Measured}
 	if f.mix, err = newMixer(rotationSeed); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ var knots = [...]float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98}
 // multiplications, a dense basis dim².
 type fit struct {
 	dim  int
-	y, w []float32 // [headDim × strideOf(dim)], [dim × headDim], rows flat
+	y, w []float32 // Y as [strideOf(dim) × headDim], −Wᵀ as [headDim × strideOf(dim)], rows flat
 	mix  mixer
 
 	measured
@@ -114,8 +114,10 @@ func reflector(b *mat.Dense, dim int) (*fit, error) {
 		}
 	}
 	w.Mul(y, &gram)
-	w.Scale(2, &w)
-	return &fit{dim: dim, y: flat(y.T(), strideOf(dim)), w: flat(&w, headDim)}, nil
+	w.Scale(-2, &w)
+	f := &fit{dim: dim, y: make([]float32, strideOf(dim)*headDim), w: flat(w.T(), strideOf(dim))}
+	copy(f.y, flat(y, headDim))
+	return f, nil
 }
 
 // flat is m row by row, padded with zeros to stride.
@@ -130,20 +132,17 @@ func flat(m mat.Matrix, stride int) []float32 {
 	return f
 }
 
-// transform sets dst to n vectors of src in the fitted basis; both float32[n × strideOf(dim)], padding zero. t and u
-// are scratch, float32[n × headDim] and float32[n × dim].
-func (f *fit) transform(dst, src, t, u []float32) {
+// transform sets dst to n vectors of src in the fitted basis; both float32[n × strideOf(dim)], padding zero. t is
+// scratch, float32[n × headDim]. A vector's bits do not depend on the others.
+func (f *fit) transform(dst, src, t []float32) {
 	stride := strideOf(f.dim)
 	n := len(src) / stride
-	simd.DotQueries(t[:n*headDim], src, f.y, stride)
-	simd.DotQueries(u[:n*f.dim], t[:n*headDim], f.w, headDim)
+	t = t[:n*headDim]
+	clear(t)
+	simd.AddRows(t, t, src, f.y, stride, headDim)
+	simd.AddRows(dst[:n*stride], src, t, f.w, headDim, stride)
 	for k := range n {
-		x, out, minus := src[k*stride:(k+1)*stride], dst[k*stride:(k+1)*stride], u[k*f.dim:(k+1)*f.dim]
-		for i, m := range minus {
-			out[i] = x[i] - m
-		}
-		clear(out[f.dim:])
-		f.mix.rotate(out[:headDim])
+		f.mix.rotate(dst[k*stride:][:headDim])
 	}
 }
 
@@ -180,7 +179,7 @@ func (f *fit) measure(held []float32, rng *rand.Rand) {
 	for i := range n {
 		copy(rows[i*stride:], held[i*f.dim:(i+1)*f.dim])
 	}
-	f.transform(rows, rows, make([]float32, n*headDim), make([]float32, n*f.dim))
+	f.transform(rows, rows, make([]float32, n*headDim))
 	var sums [len(knots)]moments
 	var impostor, cosine moments
 	var code [headWords]uint64

@@ -82,7 +82,7 @@ type Index struct {
 	}
 	limboed atomic.Int64 // len(mu.limbo) + len(mu.retired), for those who don't hold mu
 
-	guess      guesser
+	mate, best guesser // of where the best score lies, and the K-th best
 	passes     carousel
 	probes     sync.Pool      // *probe
 	workPool   sync.Pool      // *worker

@@ -92,20 +92,21 @@ func (m *form) prepare(f *fit, x []float32, w *prepareScratch) {
 	in := x
 	if f != nil {
 		in = w.turned
-		f.transform(in, x, w.t, w.u)
+		f.transform(in, x, w.t)
 		m.table.set(in[:headDim])
 		m.tail = float32(tailOf(in))
 	}
-	dim := len(w.u)
+	dim := w.dim
 	m.scale = simd.QuantizeInt8(m.codes[:dim], in[:dim])
 }
 
 type prepareScratch struct {
-	turned, t, u []float32
+	dim       int
+	turned, t []float32
 }
 
 func newPrepareScratch(dim int) prepareScratch {
-	return prepareScratch{make([]float32, strideOf(dim)), make([]float32, headDim), make([]float32, dim)}
+	return prepareScratch{dim, make([]float32, strideOf(dim)), make([]float32, headDim)}
 }
 
 // sketch is a probe as bit planes.

@@ -141,20 +141,35 @@ func (p *probe) run(ctx context.Context) error {
 		return p.pass(ctx, chunks)
 	}
 	p.sketch.prepare(p.q[:x.dim], x.rotation)
-	if guess := x.guess.of(x, p.o); guess > p.o.Threshold {
-		p.raise(guess)
-		if err := p.pass(ctx, chunks); err != nil {
-			return err
-		}
-		if right := p.exact.Bound() >= guess; x.guess.was(right) {
-			return nil
-		}
-		p.reset()
+	if done, err := p.tryGuesses(ctx, chunks); done || err != nil {
+		return err
 	}
 	if p.o.Filter == nil && p.o.Threshold < 0.2 {
 		p.seed(min(rows, seedRows))
 	}
 	return p.pass(ctx, chunks)
+}
+
+// tryGuesses is done if one of them was right.
+func (p *probe) tryGuesses(ctx context.Context, chunks int) (done bool, err error) {
+	bounds, by, n := p.x.guesses(p.o)
+	for i := range n {
+		p.raise(bounds[i])
+		if err := p.pass(ctx, chunks); err != nil {
+			return false, err
+		}
+		right := p.exact.Bound() >= bounds[i]
+		if by[i] == &p.x.mate {
+			by[i].was(right, mateEnough)
+		} else {
+			by[i].was(right, bestEnough)
+		}
+		if right {
+			return true, nil
+		}
+		p.reset()
+	}
+	return false, nil
 }
 
 // pass compares every chunk, and the candidates by float32.

@@ -18,7 +18,7 @@ type writeScratch struct {
 	labels       [batchRows]uint32
 	local        []uint32
 	padded, turn []float32 // [batchRows × stride]
-	t, u         []float32
+	t            []float32
 	rotated      []float32
 	code         []uint64
 	sealed       []byte
@@ -27,7 +27,7 @@ type writeScratch struct {
 func newWriteScratch(dim int, r *simd.Rotation) *writeScratch {
 	stride := strideOf(dim)
 	w := &writeScratch{local: make([]uint32, 0, batchRows), padded: make([]float32, batchRows*stride),
-		turn: make([]float32, batchRows*stride), t: make([]float32, batchRows*headDim), u: make([]float32, batchRows*dim)}
+		turn: make([]float32, batchRows*stride), t: make([]float32, batchRows*headDim)}
 	if r != nil {
 		w.rotated, w.code = make([]float32, r.Padded()), make([]uint64, (r.Padded()+63)/64)
 	}
@@ -274,7 +274,7 @@ func (x *Index) encodeSegment(w *writeScratch, g *segment, local []uint32, vecto
 
 func (x *Index) encodeCodes(w *writeScratch, c *codes, local []uint32, vectors []float32) {
 	if c.fit != nil {
-		c.fit.transform(w.turn, vectors, w.t, w.u)
+		c.fit.transform(w.turn, vectors, w.t)
 		vectors = w.turn
 	}
 	stride := int8Stride(x.dim)
