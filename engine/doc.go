@@ -107,14 +107,14 @@
 // which its vectors are sealed: the rows of an index of before do not open beside it, which is damage (I3).
 //
 // C3 needs a store and an index of one history. Saved by Close, an index notices a store that was put back from before
-// (C5). After a crash it need not: then its vectors may be of a later moment than both a store that is put back and the
-// cache file, and a row may be another's. Nor need an index notice that it is out of another copy of the store, which
-// went its own way. So who puts back a store without the index of that moment removes Config.Dir/index; a copy of a
-// store that is in use takes the index first, the store after it, or leaves the index out.
+// (C5). After a crash, slots of the vectors file may be of a later moment than both the store that is put back and the
+// cache file: such slots don't open, as the cache file has a part of each one's tag (index/scan), and that is damage (I3). What an
+// index need not notice is that it is, whole, out of another copy of the store, which went its own way. So who puts back
+// a store without the index of that moment removes Config.Dir/index.
 //
 // What is saved is of the moment of Save: codes of people who were deleted since are in the file, sealed, until it is
 // saved next or the gallery is deleted. After a crash, slots of rows that nobody has may hold sealed templates of people
-// whose rows were given out after Save; they are overwritten as those rows are given out again.
+// whose rows were given out after Save; opening the index overwrites them.
 //
 // A template whose person is unchanged is not read from the store by Open: damage to it there shows when it is read next,
 // to make the index anew.

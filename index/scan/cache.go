@@ -18,6 +18,7 @@ import (
 
 const (
 	cacheFile  = "cache"
+	newSuffix  = ".new" // of a file that is not whole yet
 	cacheMagic = "mienscan"
 	// cacheVersion history: 1 the first.
 	cacheVersion = 1
@@ -150,13 +151,14 @@ func (x *Index) spans(h cacheHeader, f *fit, live []uint64, labels []uint32, own
 	if f != nil {
 		spans = append(spans, bytesOf(f.y), bytesOf(f.w))
 	}
-	if x.rotation == nil {
-		return spans
-	}
 	words, stride := x.words(), int8Stride(x.dim)
 	for i, g := range *x.segments.Load() {
 		c := g.codes.Load()
 		rows := min(segmentRows, int(h.Next)-i*segmentRows)
+		spans = append(spans, g.tagBytes()[:8*rows])
+		if c == nil {
+			continue
+		}
 		lanes := (rows + simd.SketchLanes - 1) / simd.SketchLanes * simd.SketchLanes
 		spans = append(spans, bytesOf(g.sketches[:lanes*words]), bytesOf(c.int8[:rows*stride]), c.scaleBytes()[:rows*4])
 		if c.fit != nil {
@@ -214,6 +216,9 @@ func pieceAD(ad []byte, h cacheHeader, p piece) []byte {
 // are as they were, which the caller must know; it removes or replaces the others before it searches. Errors:
 // os.ErrNotExist if nothing was saved; ErrCorrupt if a file is damaged, of another version, key or dim: then there is New.
 func Open(c Config) (x *Index, sequence uint64, owner []byte, err error) {
+	if c.Dir == "" {
+		return nil, 0, nil, fmt.Errorf("%w: there is no folder to open", index.ErrConfig)
+	}
 	if x, err = newIndex(c); err != nil {
 		return nil, 0, nil, err
 	}
@@ -357,11 +362,12 @@ func (x *Index) allocate(h cacheHeader) error {
 
 // revive makes the rows what the tables say, as of epoch 1.
 func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
-	if h.Next > smallRows && x.dir != "" {
-		if err := x.vectors.openFile(0); err != nil {
+	if h.Next > smallRows {
+		if err := x.vectors.reopen(h.Next); err != nil {
 			return corrupt("the vectors file: %w", err)
 		}
 	}
+	var buf []byte
 	x.vectors.id = h.Vectors
 	x.next.Store(h.Next)
 	x.epoch.Store(1)
@@ -371,6 +377,9 @@ func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
 		if live[row/64]>>(row%64)&1 == 0 {
 			l.born.Store(never)
 			x.mu.free = append(x.mu.free, row)
+			if row >= smallRows {
+				buf = x.vectors.erase(row, buf) // somebody may have had it after the file was saved
+			}
 			continue
 		}
 		l.born.Store(1)
@@ -387,7 +396,7 @@ func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
 
 // replaceFile writes a file beside path and puts it in place when it is whole and on disk.
 func replaceFile(path string, write func(*os.File) error) (err error) {
-	tmp := path + ".new"
+	tmp := path + newSuffix
 	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -414,4 +423,7 @@ func syncDir(dir string) error {
 
 // removeCache keeps a new index from leaving another's cache file beside its vectors. Where it can't be removed, the
 // new rows don't open as the other's: their ids differ.
-func removeCache(dir string) { _ = os.Remove(filepath.Join(dir, cacheFile)) }
+func removeCache(dir string) {
+	_ = os.Remove(filepath.Join(dir, cacheFile))
+	_ = os.Remove(filepath.Join(dir, cacheFile+newSuffix))
+}

@@ -174,3 +174,36 @@ func TestNoFile(t *testing.T) {
 		t.Error("an index with rows in memory only was saved")
 	}
 }
+
+// A slot of the vectors file that was right at another time does not open.
+func TestSlotOfAnotherTime(t *testing.T) {
+	c := Config{Dim: 64, Dir: t.TempDir(), Key: testKey}
+	x, o, people := mustNew(t, c), oracle{}, map[uint32][]uint32{}
+	rng := rand.New(rand.NewPCG(8, 8))
+	fill(t, x, o, people, rng, smallRows+10)
+	path := filepath.Join(c.Dir, vectorsFile)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := uint32(smallRows + 3)
+	label := o[row].label
+	for range 2 { // the second takes the row that the first freed
+		replace(t, x, o, people, label, [][]float32{unit(rng, 64)})
+	}
+	if people[label][0] != row {
+		t.Fatalf("row %d, want %d again", people[label][0], row)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := x.vectors.slot(row)
+	copy(after[at:at+int64(x.vectors.slotBytes())], before[at:])
+	if err := os.WriteFile(path, after, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Dot(row, o[row].v); !errors.Is(err, index.ErrCorrupt) {
+		t.Errorf("an old slot: %v", err)
+	}
+}

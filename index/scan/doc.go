@@ -96,7 +96,7 @@
 //
 // # Memory
 //
-// At dim 512, a row: life 16 B, label 4, sketch 64, short code 20, int8 512, its scale 4: 620 B, 640 with what pages of
+// At dim 512, a row: life 16 B, tag 8, label 4, sketch 64, short code 20, int8 512, its scale 4: 628 B, 640 with what pages of
 // 2 MiB round up. The first 1,024 rows are on the Go heap as float32 alone, so that a machine may hold a hundred thousand
 // small galleries; they get codes when row 1,025 comes. The others' float32 rows are in the vectors file (vectors.go) or, without a
 // folder, in memory.

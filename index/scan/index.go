@@ -154,6 +154,9 @@ func newIndex(c Config) (*Index, error) {
 	if x.vectors, err = newVectors(c); err != nil {
 		return nil, err
 	}
+	x.vectors.tagOf = func(row uint32) *atomic.Uint64 {
+		return &(*x.segments.Load())[row/segmentRows].tags[row%segmentRows]
+	}
 	x.small.Store(newSmall(0, x.stride))
 	x.segments.Store(new([]*segment))
 	x.help = func() {

@@ -32,6 +32,7 @@ func (l *life) at(epoch uint64) bool { return l.born.Load() <= epoch && epoch < 
 // segment is 65,536 rows outside the heap. Blocks are as in package simd, a lane is a row:
 //
 //	base    life     [segmentRows] 16 B
+//	        tags     [segmentRows] 8 B            of the slots in the vectors file
 //	        labels   [segmentRows] 4 B
 //	        sketches [blocks][words][64] 8 B      signs of the rotated vector
 //	codes   short    [blocks][headBytes][64] B    signs of the rotated head; only if fitted
@@ -42,6 +43,7 @@ func (l *life) at(epoch uint64) bool { return l.born.Load() <= epoch && epoch < 
 type segment struct {
 	base     region
 	life     []life
+	tags     []atomic.Uint64 // of the rows in the vectors file; the small rows' are 0
 	labels   []atomic.Uint32
 	sketches []uint64
 	codes    atomic.Pointer[codes]
@@ -76,16 +78,17 @@ func load(x *atomic.Uint32) float32 { return math.Float32frombits(x.Load()) }
 
 func (x *Index) newSegment(huge bool) (*segment, error) {
 	words := x.words() // 0 if there are no codes
-	lifeBytes, labelBytes, sketchBytes := segmentRows*int(unsafe.Sizeof(life{})), segmentRows*4, segmentRows*words*8
-	base, err := newRegion(lifeBytes+labelBytes+sketchBytes, huge)
+	lifeBytes, tagBytes, labelBytes := segmentRows*int(unsafe.Sizeof(life{})), segmentRows*8, segmentRows*4
+	base, err := newRegion(lifeBytes+tagBytes+labelBytes+segmentRows*words*8, huge)
 	if err != nil {
 		return nil, err
 	}
 	b := base.bytes
 	g := &segment{base: base,
 		life:     sliceOf[life](b[:lifeBytes]),
-		labels:   sliceOf[atomic.Uint32](b[lifeBytes:][:labelBytes]),
-		sketches: sliceOf[uint64](b[lifeBytes+labelBytes:]),
+		tags:     sliceOf[atomic.Uint64](b[lifeBytes:][:tagBytes]),
+		labels:   sliceOf[atomic.Uint32](b[lifeBytes+tagBytes:][:labelBytes]),
+		sketches: sliceOf[uint64](b[lifeBytes+tagBytes+labelBytes:]),
 	}
 	if x.rotation == nil {
 		return g, nil
@@ -113,6 +116,10 @@ func (x *Index) newCodes(f *fit, huge bool) (*codes, error) {
 	return &codes{region: r, fit: f, short: b[:short],
 		int8:   sliceOf[int8](b[short:][:segmentRows*stride]),
 		scales: sliceOf[atomic.Uint32](b[short+segmentRows*stride:])}, nil
+}
+
+func (g *segment) tagBytes() []byte {
+	return g.base.bytes[segmentRows*int(unsafe.Sizeof(life{})):][:8*len(g.tags)]
 }
 
 func (c *codes) scaleBytes() []byte { return c.region.bytes[len(c.region.bytes)-4*len(c.scales):] }

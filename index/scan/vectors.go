@@ -29,13 +29,17 @@ const (
 //	file: slot of row r at (r − smallRows) × slotBytes: nonce[12] ‖ AES-256-GCM of float32[dim] ‖ tag[16],
 //	      additional data the row number, little-endian u32, and the id of the index
 //
+// The last eight bytes of each tag are kept in memory as well, so that no slot of another time opens: not what was
+// there before, nor what was written after the state that a cache file holds.
+//
 // A row that the disk refuses, or for which there can be no file, stays in memory (stray): what was acknowledged
 // elsewhere must be found.
 type vectors struct {
 	dim, stride int
 	dir         string // "" for memory only
 	aead        cipher.AEAD
-	id          [8]byte                 // random, of what New made; a cache file knows it
+	id          [8]byte // random, of what New made; a cache file knows it
+	tagOf       func(row uint32) *atomic.Uint64
 	file        atomic.Pointer[os.File] // nil until the first row comes that belongs there
 
 	extents atomic.Pointer[[]region] // without a file; replaced by a longer copy
@@ -69,6 +73,19 @@ func (v *vectors) openFile(flags int) error {
 	f, err := os.OpenFile(filepath.Join(v.dir, vectorsFile), os.O_RDWR|flags, 0o600)
 	if err == nil {
 		v.file.Store(f)
+	}
+	return err
+}
+
+// reopen opens the file as it is, but for slots from row next on, which were written after the state that is opened.
+func (v *vectors) reopen(next uint32) error {
+	if err := v.openFile(0); err != nil {
+		return err
+	}
+	f := v.file.Load()
+	info, err := f.Stat()
+	if end := v.slot(next); err == nil && info.Size() > end {
+		err = f.Truncate(end)
 	}
 	return err
 }
@@ -158,6 +175,7 @@ func (v *vectors) put(first uint32, rows []float32, stride int, buf []byte) []by
 	for i := range n {
 		v.putAD(ad, first+uint32(i))
 		buf = v.aead.Seal(buf, nil, bytesOf(rows[i*stride:i*stride+v.dim]), ad)
+		v.tagOf(first + uint32(i)).Store(endOf(buf))
 	}
 	if _, err := f.WriteAt(buf, v.slot(first)); err != nil {
 		v.keep(first, rows, stride)
@@ -228,11 +246,17 @@ func (v *vectors) get(dst []float32, row uint32, scratch []byte) error {
 // open unseals one slot into dst. ad is scratch: an array of this function's own would escape to the heap.
 func (v *vectors) open(dst []float32, row uint32, sealed, ad []byte) error {
 	v.putAD(ad, row)
+	if endOf(sealed) != v.tagOf(row).Load() {
+		return fmt.Errorf("%w: row %d is of another time", index.ErrCorrupt, row)
+	}
 	if _, err := v.aead.Open(bytesOf(dst)[:0], nil, sealed, ad[:adBytes]); err != nil {
 		return fmt.Errorf("%w: row %d does not open", index.ErrCorrupt, row)
 	}
 	return nil
 }
+
+// endOf is the last eight bytes of a sealed slot.
+func endOf(sealed []byte) uint64 { return binary.LittleEndian.Uint64(sealed[len(sealed)-8:]) }
 
 func (v *vectors) putAD(ad []byte, row uint32) {
 	binary.LittleEndian.PutUint32(ad, row)
