@@ -8,7 +8,7 @@ var (
 	ErrDim = errors.New("index: dimension mismatch")
 	// ErrNotFinite says that a vector holds NaN or an infinity.
 	ErrNotFinite = errors.New("index: vector is not finite")
-	// ErrNorm says that a vector's length is not 1 ± 1e-3.
+	// ErrNorm says that a vector's length is not 1 ± 1e-4.
 	ErrNorm = errors.New("index: vector is not of unit length")
 	// ErrRow says that a row number was never given out or has been removed.
 	ErrRow = errors.New("index: no such row")

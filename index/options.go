@@ -34,6 +34,7 @@ type Options struct {
 // Validate fills in defaults. Errors: ErrK, ErrOptions.
 func (o Options) Validate() (Options, error) {
 	o.Miss = cmp.Or(o.Miss, DefaultMiss)
+	o.Threshold = min(max(o.Threshold, -2), 2) // scores are within ±1, or hardly beyond
 	switch {
 	case o.K < 0 || o.K == 0 && !(o.Threshold > 0):
 		return o, ErrK

@@ -82,8 +82,6 @@
 // A family whose own feature is missing runs one level lower. Every generated file says what it requires, and no kernel
 // here needs AVX512DQ or VL. The generic code is the specification and is what tests compare with.
 //
-// # MEASURED
-//
 // # What was tried and lost
 //
 //   - No prefetch (asm/sketch.go has the numbers): eight probes a pass ran at 0.6 of what they do.

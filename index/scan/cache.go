@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -24,7 +25,7 @@ const (
 	cacheVersion = 1
 
 	pieceBytes     = 1 << 20
-	maxHeaderBytes = 1 << 20
+	maxHeaderBytes = 1 << 26
 	maxOwnerBytes  = 1 << 34
 )
 
@@ -60,6 +61,8 @@ func (x *Index) Save(sequence uint64, owner []byte) error {
 		return fmt.Errorf("%w: an index without a folder can't be saved", index.ErrConfig)
 	}
 	x.background.Wait()
+	for x.reclaimSome() > 0 { // what is dead is not saved, unless a search still sees it
+	}
 	if err := x.vectors.sync(); err != nil {
 		return err
 	}
@@ -162,7 +165,7 @@ func (x *Index) spans(h cacheHeader, f *fit, live []uint64, labels []uint32, own
 		lanes := (rows + simd.SketchLanes - 1) / simd.SketchLanes * simd.SketchLanes
 		spans = append(spans, bytesOf(g.sketches[:lanes*words]), bytesOf(c.int8[:rows*stride]), c.scaleBytes()[:rows*4])
 		if c.fit != nil {
-			spans = append(spans, c.short[:lanes*headBytes])
+			spans = append(spans, c.short[:lanes*headBytes], c.oddBytes())
 		}
 	}
 	return spans
@@ -250,7 +253,7 @@ func (x *Index) readHeader(f *os.File) (h cacheHeader, offset int64, err error) 
 		return h, 0, corrupt("the cache file has format %d, this program reads %d", v, cacheVersion)
 	}
 	n := binary.LittleEndian.Uint32(start[12:])
-	if n > maxHeaderBytes {
+	if info, err := f.Stat(); err != nil || n > maxHeaderBytes || int64(n) > info.Size() {
 		return h, 0, corrupt("the cache file's header has %d bytes", n)
 	}
 	sealed := make([]byte, n)
@@ -319,6 +322,9 @@ func (x *Index) readCache(f *os.File, h cacheHeader, offset int64) (owner []byte
 		if c := g.codes.Load(); c != nil {
 			c.mostScale.Store(h.Segments[i].MostScale)
 			c.mostTail.Store(h.Segments[i].MostTail)
+			for w := range c.odd {
+				c.odds.Add(int64(bits.OnesCount64(c.odd[w].Load())))
+			}
 		}
 	}
 	return owner, x.revive(h, live, labels)
@@ -367,7 +373,8 @@ func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
 			return corrupt("the vectors file: %w", err)
 		}
 	}
-	var buf []byte
+	w := x.scratch.Get().(*writeScratch)
+	defer x.scratch.Put(w)
 	x.vectors.id = h.Vectors
 	x.next.Store(h.Next)
 	x.epoch.Store(1)
@@ -377,9 +384,7 @@ func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
 		if live[row/64]>>(row%64)&1 == 0 {
 			l.born.Store(never)
 			x.mu.free = append(x.mu.free, row)
-			if row >= smallRows {
-				buf = x.vectors.erase(row, buf) // somebody may have had it after the file was saved
-			}
+			x.wipe(w, row) // somebody may have had it until the file was saved, or after
 			continue
 		}
 		l.born.Store(1)

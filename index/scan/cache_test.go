@@ -190,6 +190,7 @@ func TestSlotOfAnotherTime(t *testing.T) {
 	label := o[row].label
 	for range 2 { // the second takes the row that the first freed
 		replace(t, x, o, people, label, [][]float32{unit(rng, 64)})
+		settle(t, x)
 	}
 	if people[label][0] != row {
 		t.Fatalf("row %d, want %d again", people[label][0], row)

@@ -47,10 +47,12 @@ func (c *carousel) oldest() uint64 {
 }
 
 // board lets p take part from the next chunk on, and tells how many goroutines to start. The caller is a worker
-// if it may work itself.
-func (c *carousel) board(p *probe, chunks, limit int) (work bool, start int) {
+// if it may work itself. The number of chunks is asked for here, so that those who are on never have more: the next
+// chunk may only be set back where nobody needs what is skipped.
+func (c *carousel) board(p *probe, count func() int, limit int) (work bool, start int) {
 	c.Lock()
 	defer c.Unlock()
+	chunks := count()
 	if c.next >= chunks {
 		c.next = 0
 	}
@@ -60,7 +62,7 @@ func (c *carousel) board(p *probe, chunks, limit int) (work bool, start int) {
 	if work = c.workers < limit; work {
 		c.workers++
 	}
-	start = min(limit-c.workers, chunks-1)
+	start = max(0, min(limit-c.workers, chunks-1))
 	c.workers += start
 	return work, start
 }
@@ -86,7 +88,12 @@ func (c *carousel) take(w *worker) (chunk int, ok bool) {
 	if c.next++; c.next >= most {
 		c.next = 0
 	}
-	c.probes = slices.DeleteFunc(c.probes, func(p *probe) bool { return p.first == c.next && p.landed() })
+	for i := len(c.probes) - 1; i >= 0; i-- {
+		if p := c.probes[i]; p.first == c.next {
+			c.probes = slices.Delete(c.probes, i, i+1)
+			p.landed()
+		}
+	}
 	return chunk, true
 }
 
@@ -120,9 +127,8 @@ func remove(all []*probe, p *probe) []*probe {
 }
 
 // landed counts one chunk of p, or its being on, as done. The last of them wakes the search.
-func (p *probe) landed() bool {
+func (p *probe) landed() {
 	if p.pending.Add(-1) == 0 {
 		p.done <- struct{}{}
 	}
-	return true
 }

@@ -15,8 +15,8 @@
 //	    born and died; a search sees the rows alive at the epoch it began with. So it sees all of a change or
 //	    nothing, and every change that returned before.
 //	I2  No search waits for a writer, nor a writer for a search. A row that no search can see any more is wiped, and
-//	    then given out again: its codes zeroed, its vector overwritten. That is at the end of the change, or of the
-//	    last search that began before it.
+//	    then given out again: its codes zeroed, its vector overwritten. That begins, in the background, at the end of
+//	    the change, or of the last search that began before it.
 //	I3  A row that belongs into the answer is lost with a probability of at most Options.Miss, in the sense below; never
 //	    with Options.Exact, nor among the first 1,024 rows of an index that never held more, nor below dim 64.
 //	I4  Growing copies nothing but the first 1,024 rows: memory comes in segments of 65,536 rows outside the Go heap.
@@ -73,7 +73,8 @@
 //
 //	⟨q, x⟩ = ⟨q̂, x̂⟩ + ⟨q̂, d⟩ + ⟨e, x⟩
 //
-// Rounding errors behave as uniform, independent of each other and of the other side; then the last two terms have mean
+// What is rounded is the vector in the fitted basis or, without a fit, rotated at random (where its dim is a power of two;
+// else as it is, with the length of the errors, √dim/2 steps, for a bound). Rounding errors then behave as uniform, independent of each other and of the other side; then the last two terms have mean
 // 0 and variance (a²‖q̂‖² + b²‖x‖²)/12 ≈ (a² + b²)/12. They are given 6.2 deviations (3e-10), and 1e-4 for float32 arithmetic in the
 // basis. With a fit the first 192 numbers hold most; of the rest it is known that |⟨q_tail, x_tail⟩| ≤ ‖q_tail‖‖x_tail‖ (Cauchy,
 // Schwarz). With the largest scale and tail of all rows in place of the row's own, three cache lines decide on most survivors.
@@ -87,9 +88,11 @@
 //
 // How the estimate follows from the score is measured on the other third, at ten cosines, in pairs of a row x and
 // t·x + √(1−t²)·u, u the direction of another held-out row: rows like the gallery's, at a cosine that real pairs rarely have. The
-// deviation is taken 5 % larger. Two things keep it honest: a probe with more of its length beyond 192 numbers than any
-// held-out row takes the sketch instead, and so does every search if the fit would not read less (fit.pays), as on vectors
-// without principal directions. The fit is made once; a gallery that changes its nature afterwards loses speed first,
+// deviation is taken 5 % larger. Three things keep it honest. A probe with more of its length beyond 192 numbers than
+// 999 in 1,000 held-out rows takes the sketch instead; rows of that kind are marked, and go past the short stage, and where there are
+// many their segment takes the sketch (codes.odd). And every search takes the sketch if the fit would not read less (fit.pays), as
+// on vectors without principal directions. That a normal law holds so far out, at 4.75 deviations for a probability of 1e-6, is
+// an extrapolation from some ten thousand pairs at each cosine. The fit is made once; a gallery that changes its nature afterwards loses speed first,
 // as its probes leave the head.
 //
 // Centring on the gallery's mean was tried and left out: the mean of the default model's space has length 0.08.
@@ -110,6 +113,4 @@
 // the header's random name, so that no piece fits elsewhere. The seal takes the place of a CRC: it tells damage from
 // what was written. Files are little-endian, and so must the machine be. A nonce is random: a key may seal 2^32 times (NIST SP
 // 800-38D).
-//
-// # MEASURED
 package scan

@@ -25,6 +25,9 @@ const (
 	fitRows   = 1 << 15
 	fitSample = 9000
 
+	// minSample is how many rows directions may be fitted to at least.
+	minSample = 1000
+
 	fitPartners = 4 // pairs a held-out row is measured in, at each cosine
 )
 
@@ -51,7 +54,7 @@ type measured struct {
 	Mean, Deviation     [len(knots)]float64 // of the score, by the cosine of the pair
 	Impostor, ImpostorD float64             // mean and deviation of the scores of random pairs
 	Cosine, CosineD     float64             // and of their cosines
-	Tail                float64             // the largest length beyond stepDim of a held-out row
+	Tail                float64             // length beyond stepDim that one in a thousand held-out rows exceeds
 }
 
 // newFit fits to sample, n vectors float32[dim] of unit length, in random order. It returns nil where the short
@@ -181,12 +184,13 @@ func (f *fit) measure(held []float32, rng *rand.Rand) {
 	}
 	f.transform(rows, rows, make([]float32, n*headDim))
 	var sums [len(knots)]moments
+	var tails []float64
 	var impostor, cosine moments
 	var code [headWords]uint64
 	table, q := newTable(), make([]float32, stride)
 	for i := range n {
 		x := rows[i*stride : (i+1)*stride]
-		f.Tail = max(f.Tail, tailOf(x))
+		tails = append(tails, tailOf(x))
 		simd.SignBits(code[:], x[:headDim])
 		for range fitPartners {
 			j := (i + 1 + rng.IntN(n-1)) % n
@@ -205,6 +209,8 @@ func (f *fit) measure(held []float32, rng *rand.Rand) {
 	for k := range knots {
 		f.Mean[k], f.Deviation[k] = sums[k].result()
 	}
+	slices.Sort(tails)
+	f.Tail = tails[len(tails)-1-len(tails)/1000]
 	f.Impostor, f.ImpostorD = impostor.result()
 	f.Cosine, f.CosineD = cosine.result()
 }

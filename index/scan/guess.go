@@ -35,6 +35,10 @@ func (x *Index) guesses(o index.Options) (bounds [2]float32, by [2]*guesser, n i
 		return bounds, by, 0
 	}
 	add := func(g *guesser, expected float64) {
+		if g.raised.Load() == maxRaised {
+			g.was(true, bestEnough) // not worth a pass, until it has rested
+			return
+		}
 		share := math.Ldexp(expected, int(g.raised.Load())) / float64(x.live.Load())
 		if bound := float32(f.Cosine + f.CosineD*deviations(share)); share < 0.01 && bound > o.Threshold {
 			bounds[n], by[n] = bound, g

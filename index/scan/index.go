@@ -33,8 +33,8 @@ type Config struct {
 	Dir string
 	// Key seals what is written to Dir, AES-256: 32 bytes. It belongs to this index alone.
 	Key []byte
-	// FitAt is how many rows there must be before directions are fitted for the short stage: 0 is 32,768, negative
-	// never, so that searches begin with the sketches, whose bound is derived and not measured.
+	// FitAt is how many rows there must be before directions are fitted for the short stage: 0 is 32,768, else at least
+	// 1,000; negative is never, so that searches begin with the sketches, whose bound is derived and not measured.
 	FitAt int
 	// Workers is how many goroutines compare for all searches together; 0 is GOMAXPROCS.
 	Workers int
@@ -46,6 +46,8 @@ func (c Config) validate() error {
 		return index.ErrDim
 	case c.Dir != "" && len(c.Key) != 32:
 		return fmt.Errorf("%w: a key of 32 bytes is needed to write to %q, this has %d", index.ErrConfig, c.Dir, len(c.Key))
+	case c.FitAt > 0 && c.FitAt < minSample:
+		return fmt.Errorf("%w: directions can't be fitted to fewer than %d rows, FitAt is %d", index.ErrConfig, minSample, c.FitAt)
 	case c.Workers < 0:
 		return fmt.Errorf("%w: %d workers", index.ErrConfig, c.Workers)
 	}
@@ -73,14 +75,18 @@ type Index struct {
 	segments atomic.Pointer[[]*segment] // replaced by a longer copy; none until there are more than smallRows
 	fit      atomic.Pointer[fit]        // of new segments
 
-	mu struct { // serialises changes; taken after life, before passes.mu
+	writing sync.RWMutex // held for reading from reserving rows to publishing them; taken after life, before mu
+
+	mu struct { // serialises changes; taken after writing, before a segment's encoding and the carousel's
 		sync.Mutex
 		free    []uint32   // rows to be given out again, last first
 		limbo   []corpse   // removed rows that a search may still see, oldest first
 		retired []retiring // codes that a search may still read
 		fitting bool       // a fit was begun; there is one in an index's life
 	}
-	limboed atomic.Int64 // len(mu.limbo) + len(mu.retired), for those who don't hold mu
+	limboed    atomic.Int64 // len(mu.limbo) + len(mu.retired), for those who don't hold mu
+	reclaiming atomic.Bool  // reclaimAll is running
+	reclaim    func()       // reclaimAll
 
 	mate, best guesser // of where the best score lies, and the K-th best
 	passes     carousel
@@ -159,6 +165,7 @@ func newIndex(c Config) (*Index, error) {
 	}
 	x.small.Store(newSmall(0, x.stride))
 	x.segments.Store(new([]*segment))
+	x.reclaim = x.reclaimAll
 	x.help = func() {
 		defer x.helping.Done()
 		x.work(context.Background(), nil)
@@ -218,6 +225,11 @@ func (x *Index) MemoryBytes() int64 {
 // Fitted reports whether principal directions have been fitted to the gallery, and so the short stage is in use.
 func (x *Index) Fitted() bool { return x.fit.Load() != nil }
 
+// turnsInt8 reports whether int8 codes without a fit are of the rotated vector: rounding errors of a vector as it came
+// need not be independent. Where rotating would lengthen it, they are of the vector, with a bound that needs no
+// independence.
+func (x *Index) turnsInt8() bool { return x.rotation.Padded() == x.dim }
+
 // words is the length of a sketch in uint64s, 0 if none is made.
 func (x *Index) words() int {
 	if x.rotation == nil {
@@ -253,7 +265,7 @@ func check(v []float32, dim int) error {
 	}
 	if sum := dot64(v, v); math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return index.ErrNotFinite
-	} else if !(math.Abs(sum-1) <= 2e-3) {
+	} else if !(math.Abs(sum-1) <= 2e-4) {
 		return index.ErrNorm
 	}
 	return nil

@@ -8,11 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"mien/index"
 )
 
-// lowRank draws unit vectors of which most of the length is in headDim/2 directions, so that a fit pays.
+// lowRank draws unit vectors of which most of the length is in headDim directions, so that a fit pays.
 type lowRank struct{ directions [][]float32 }
 
 func newLowRank(rng *rand.Rand, dim int) lowRank {
@@ -98,21 +99,21 @@ func TestLive(t *testing.T) {
 				}
 			})
 		}
-		fillLow(t, x, l, 2500)
+		added := map[uint32][]float32{}
+		fillLow(t, x, l, 2500, added)
 		x.background.Wait()
 		if !x.Fitted() {
 			t.Error("no fit")
 		}
-		fillLow(t, x, l, 500)
+		fillLow(t, x, l, 500, added)
 		close(stop)
 		writers.Wait()
 		readers.Wait()
-		if n := x.limboed.Load(); n != 0 {
-			x.mu.Lock()
-			x.reclaimLocked()
-			x.mu.Unlock()
-			if n = x.limboed.Load(); n != 0 {
-				t.Errorf("%d rows or codes are not reclaimed", n)
+		settle(t, x)
+		for label, v := range added {
+			hits, err := x.SearchInto(t.Context(), nil, v, index.Options{K: 1, Threshold: 0.99})
+			if err != nil || len(hits) != 1 || hits[0].Label != label {
+				t.Errorf("label %d, who was added meanwhile: %v, %v", label, hits, err)
 			}
 		}
 	}
@@ -126,17 +127,34 @@ func sum(a, b []float32) []float32 {
 	return s
 }
 
-// fillLow adds n rows one by one, so that the fit is made in the background.
-func fillLow(t *testing.T, x *Index, l lowRank, n int) {
+// settle waits until what is dead has been wiped.
+func settle(t failer, x *Index) {
+	for range 1000 {
+		if x.limboed.Load() == 0 && !x.reclaiming.Load() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%d rows or codes are not reclaimed", x.limboed.Load())
+}
+
+// fillLow adds n rows, some by large calls, so that the fit is made in the background meanwhile, and notes whose they are.
+func fillLow(t *testing.T, x *Index, l lowRank, n int, added map[uint32][]float32) {
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	first := uint32(1<<30 + len(added))
 	for w := range 4 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(x.Rows()), uint64(w)))
-			for range n / 4 {
-				if _, err := x.Replace(nil, 1<<30, [][]float32{l.draw(rng)}); err != nil {
+			for i := range n / 4 {
+				label, v := first+uint32(w*(n/4)+i), l.draw(rng)
+				if _, err := x.Replace(nil, label, [][]float32{v}); err != nil {
 					t.Error(err)
 					return
 				}
+				mu.Lock()
+				added[label] = v
+				mu.Unlock()
 			}
 		})
 	}
@@ -187,17 +205,14 @@ func TestCancelled(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	x.helping.Wait()
 	if x.passes.workers != 0 || len(x.passes.probes)+len(x.passes.running) != 0 {
-		// A worker that was started may not have seen yet that there is nothing to do.
-		hits, err := x.SearchInto(t.Context(), nil, unit(rng, 64), index.Options{K: 1, Threshold: -1})
-		if err != nil || len(hits) != 1 {
-			t.Errorf("afterwards: %v, %v", hits, err)
-		}
+		t.Errorf("%d workers, %d and %d probes are left", x.passes.workers, len(x.passes.probes), len(x.passes.running))
 	}
 }
 
 func TestRefuses(t *testing.T) {
-	for _, c := range []Config{{}, {Dim: MaxDim + 1}, {Dim: 8, Dir: "x"}, {Dim: 8, Dir: "x", Key: testKey[:31]}, {Dim: 8, Workers: -1}} {
+	for _, c := range []Config{{}, {Dim: MaxDim + 1}, {Dim: 8, Dir: "x"}, {Dim: 8, Dir: "x", Key: testKey[:31]}, {Dim: 8, Workers: -1}, {Dim: 512, FitAt: 5}} {
 		if _, err := New(c); !errors.Is(err, index.ErrDim) && !errors.Is(err, index.ErrConfig) {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -221,6 +236,13 @@ func TestRefuses(t *testing.T) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
+	rows, err := x.Replace(nil, 1, [][]float32{{1, 0, 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Replace([]uint32{rows[0], rows[0]}, 1, [][]float32{{1, 0, 0}}); !errors.Is(err, index.ErrRow) || x.Rows() != 1 {
+		t.Errorf("a row twice: %v, %d rows", err, x.Rows())
+	}
 	if err := x.Save(1, nil); !errors.Is(err, index.ErrConfig) {
 		t.Errorf("Save without a folder: %v", err)
 	}
@@ -229,5 +251,78 @@ func TestRefuses(t *testing.T) {
 	}
 	if _, err := x.SearchInto(t.Context(), nil, []float32{1, 0, 0}, index.Options{K: 1}); !errors.Is(err, index.ErrClosed) {
 		t.Errorf("closed: %v", err)
+	}
+}
+
+// Rows that are encoded while directions are fitted, and appear after, have short codes like all others.
+func TestFitDuringLargeReplace(t *testing.T) {
+	const dim, part = 512, 4000
+	rng := rand.New(rand.NewPCG(31, 32))
+	l := newLowRank(rng, dim)
+	x := mustNew(t, Config{Dim: dim, FitAt: 1500, Dir: t.TempDir(), Key: testKey})
+	vectors := make([][]float32, part)
+	for i := range vectors {
+		vectors[i] = l.draw(rng)
+	}
+	fillLow(t, x, l, 1600, map[uint32][]float32{}) // begins the fit
+	parts := uint32(0)
+	for ; parts < 3 || !x.Fitted() && parts < 100; parts++ {
+		if _, err := x.Replace(nil, parts, vectors); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.background.Wait()
+	if !x.Fitted() {
+		t.Fatal("no fit")
+	}
+	for i := 0; i < part; i += 100 {
+		hits, err := x.SearchInto(t.Context(), nil, vectors[i], index.Options{Threshold: 0.99})
+		if err != nil || len(hits) != int(parts) {
+			t.Fatalf("vector %d: %d of %d labels, %v", i, len(hits), parts, err)
+		}
+	}
+	if err := x.Save(1, nil); err != nil { // with its fit
+		t.Fatal(err)
+	}
+	y, _, _, err := Open(Config{Dim: dim, Dir: x.dir, Key: testKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer y.Close()
+	for i := 0; i < part; i += 100 {
+		hits, err := y.SearchInto(t.Context(), nil, vectors[i], index.Options{Threshold: 0.99})
+		if err != nil || len(hits) != int(parts) || !y.Fitted() {
+			t.Fatalf("opened: vector %d: %d of %d labels, %v", i, len(hits), parts, err)
+		}
+	}
+}
+
+// A threshold so low that the table of the short stage can't tell it apart is left to the sketch.
+func TestLowThreshold(t *testing.T) {
+	const dim, rows = 512, 6000
+	rng := rand.New(rand.NewPCG(41, 42))
+	l := newLowRank(rng, dim)
+	x, o, people := mustNew(t, Config{Dim: dim, FitAt: rows}), oracle{}, map[uint32][]uint32{}
+	labels, given, vectors := make([]uint32, rows), make([]uint32, rows), make([]float32, 0, rows*dim)
+	for i := range labels {
+		labels[i] = uint32(i)
+		vectors = append(vectors, l.draw(rng)...)
+	}
+	if err := x.Append(labels, vectors, given); err != nil || !x.Fitted() {
+		t.Fatal(err, x.Fitted())
+	}
+	for i, row := range given {
+		o[row], people[labels[i]] = oracleRow{labels[i], vectors[i*dim : (i+1)*dim]}, []uint32{row}
+	}
+	for _, threshold := range []float32{0.01, 0.1, 0.15, 0.2} {
+		for range 5 {
+			q := l.draw(rng)
+			opt := index.Options{Threshold: threshold, Miss: 1e-12}
+			hits, err := x.SearchInto(t.Context(), nil, q, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			agree(t, o, q, opt, hits)
+		}
 	}
 }

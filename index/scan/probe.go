@@ -83,16 +83,22 @@ type form struct {
 	codes []int8  // [int8Stride], the probe ≈ scale × codes
 	scale float32 // 0 in a form that was never filled
 	tail  float32 // length beyond stepDim
+	plain float32 // what the sum of the scales is multiplied with for a bound of rounding; 0 if errors are independent
 	table table
 }
 
-// prepare fills the form for f. x is the probe, float32[stride], padded.
-func (m *form) prepare(f *fit, x []float32, w *prepareScratch) {
-	m.fit = f
-	in := x
-	if f != nil {
+// prepare fills the form for f. REQUIRES: the sketch of p is prepared.
+func (m *form) prepare(f *fit, p *probe, w *prepareScratch) {
+	m.fit, m.plain = f, 0
+	in := p.q
+	switch {
+	case f == nil && p.x.turnsInt8():
+		in = p.sketch.rotated
+	case f == nil:
+		m.plain = float32(math.Sqrt(float64(p.x.dim)) / 2 * 1.001)
+	default:
 		in = w.turned
-		f.transform(in, x, w.t)
+		f.transform(in, p.q, w.t)
 		m.table.set(in[:headDim])
 		m.tail = float32(tailOf(in))
 	}

@@ -34,11 +34,18 @@ func (x *Index) beginFit() bool {
 
 // refit finds principal directions and encodes every segment anew, if that pays.
 func (x *Index) refit() {
-	f, err := newFit(x.sample(min(fitSample, x.Rows())), x.dim, rotationSeed)
+	sample := x.sample(min(fitSample, x.Rows()))
+	if len(sample) < minSample/2*x.dim {
+		return
+	}
+	f, err := newFit(sample, x.dim, rotationSeed)
 	if err != nil || f == nil {
 		return
 	}
+	x.writing.Lock() // so that every segment is in the list or made with f
 	x.fit.Store(f)
+	x.writing.Unlock()
+	defer x.startReclaim()
 	for i := 0; i < len(*x.segments.Load()) && !x.stopping.Load(); i++ {
 		x.reencode((*x.segments.Load())[i], i, f)
 	}
@@ -46,12 +53,16 @@ func (x *Index) refit() {
 
 // sample reads up to n live rows at random, float32[n × dim].
 func (x *Index) sample(n int) []float32 {
-	rng := rand.New(rand.NewPCG(rotationSeed, uint64(x.dim)))
+	rng, seen := rand.New(rand.NewPCG(rotationSeed, uint64(x.dim))), make(map[uint32]bool, n)
 	out := make([]float32, 0, n*x.dim)
 	buf, scratch := make([]float32, x.stride), make([]byte, x.vectors.scratchBytes())
 	rows := x.next.Load()
 	for range 4 * n {
 		row := rng.Uint32N(rows)
+		if seen[row] {
+			continue
+		}
+		seen[row] = true
 		if v, ok := x.stable(row, buf, scratch); ok {
 			if out = append(out, v[:x.dim]...); len(out) == cap(out) {
 				break
@@ -72,7 +83,7 @@ func (x *Index) stable(row uint32, buf []float32, scratch []byte) (v []float32, 
 }
 
 // reencode makes codes of fit f for a segment and puts them in place of those it has. Rows that are written
-// meanwhile are written to both: their vectors are stored before their codes, so either this reads the vector or the
+// meanwhile are written to both: setPending waits for the writers at work, so a row is alive by then, or dead, or its
 // writer finds pending set. Codes that are already of f stay. A segment with a row that can't be read keeps what it has.
 func (x *Index) reencode(g *segment, number int, f *fit) {
 	if g.codes.Load().fit == f {
@@ -82,12 +93,12 @@ func (x *Index) reencode(g *segment, number int, f *fit) {
 	if err != nil {
 		return
 	}
-	g.setPending(c)
+	x.setPending(g, c)
 	w := x.scratch.Get().(*writeScratch)
 	defer x.scratch.Put(w)
 	for from := uint32(0); from < segmentRows; from += batchRows {
 		if x.stopping.Load() || !x.reencodeBatch(w, g, c, uint32(number)*segmentRows, from) {
-			g.setPending(nil)
+			x.setPending(g, nil)
 			c.region.free()
 			return
 		}
@@ -95,7 +106,9 @@ func (x *Index) reencode(g *segment, number int, f *fit) {
 	x.swap(g, c)
 }
 
-func (g *segment) setPending(c *codes) {
+func (x *Index) setPending(g *segment, c *codes) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	g.encoding.Lock()
 	defer g.encoding.Unlock()
 	g.pending = c
@@ -134,5 +147,4 @@ func (x *Index) swap(g *segment, c *codes) {
 	x.mu.retired = append(x.mu.retired, retiring{old, epoch})
 	x.limboed.Add(1)
 	x.epoch.Store(epoch)
-	x.reclaimLocked()
 }

@@ -194,6 +194,7 @@ func replace(t failer, x *Index, o oracle, people map[uint32][]uint32, label uin
 // checkRows verifies the invariants of a quiet index.
 func checkRows(t failer, x *Index, o oracle) {
 	t.Helper()
+	settle(t, x)
 	if x.Rows() != len(o) {
 		t.Fatalf("Rows() = %d, want %d", x.Rows(), len(o))
 	}

@@ -50,7 +50,6 @@ type probe struct {
 	first, chunks int
 	pending       atomic.Int32
 	done          chan struct{}
-	cancelled     atomic.Bool
 
 	bound atomic.Uint32 // float32 bits: what an estimate plus its error must reach
 	found struct {
@@ -107,7 +106,7 @@ func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o 
 	p := x.probes.Get().(*probe)
 	defer x.probes.Put(p)
 	p.begin(q, o)
-	defer x.reclaimIfDue()
+	defer x.startReclaim()
 	defer x.passes.unregister(p)
 	if err := p.run(ctx); err != nil {
 		return dst, err
@@ -121,41 +120,39 @@ func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o 
 
 func (p *probe) begin(q []float32, o index.Options) {
 	copy(p.q, q)
+	o.K = min(o.K, max(1, int(p.x.next.Load()))) * min(1, o.K)
 	p.o, p.z = o, deviations(o.Miss)
 	p.x.passes.register(p, p.x.epoch.Load)
 	p.segs, p.small = *p.x.segments.Load(), p.x.small.Load()
-	p.cancelled.Store(false)
 	p.reset()
 	p.forms.of[0].scale, p.forms.of[1].scale = 0, 0
 }
 
 func (p *probe) run(ctx context.Context) error {
 	x := p.x
-	rows := int(x.next.Load())
 	if len(p.segs) == 0 {
-		p.compareSmall(rows)
+		p.compareSmall()
 		return nil
 	}
-	chunks := (rows + chunkRows - 1) / chunkRows
 	if p.o.Exact || x.rotation == nil {
-		return p.pass(ctx, chunks)
+		return p.pass(ctx)
 	}
 	p.sketch.prepare(p.q[:x.dim], x.rotation)
-	if done, err := p.tryGuesses(ctx, chunks); done || err != nil {
+	if done, err := p.tryGuesses(ctx); done || err != nil {
 		return err
 	}
 	if p.o.Filter == nil && p.o.Threshold < 0.2 {
-		p.seed(min(rows, seedRows))
+		p.seed(min(int(x.next.Load()), seedRows))
 	}
-	return p.pass(ctx, chunks)
+	return p.pass(ctx)
 }
 
 // tryGuesses is done if one of them was right.
-func (p *probe) tryGuesses(ctx context.Context, chunks int) (done bool, err error) {
+func (p *probe) tryGuesses(ctx context.Context) (done bool, err error) {
 	bounds, by, n := p.x.guesses(p.o)
 	for i := range n {
 		p.raise(bounds[i])
-		if err := p.pass(ctx, chunks); err != nil {
+		if err := p.pass(ctx); err != nil {
 			return false, err
 		}
 		right := p.exact.Bound() >= bounds[i]
@@ -173,14 +170,14 @@ func (p *probe) tryGuesses(ctx context.Context, chunks int) (done bool, err erro
 }
 
 // pass compares every chunk, and the candidates by float32.
-func (p *probe) pass(ctx context.Context, chunks int) error {
-	if err := p.ride(ctx, chunks); err != nil {
+func (p *probe) pass(ctx context.Context) error {
+	if err := p.ride(ctx); err != nil {
 		return err
 	}
 	if p.found.err != nil {
 		return p.found.err
 	}
-	return p.rescore()
+	return p.rescore(ctx)
 }
 
 // reset begins with nothing found.
@@ -197,9 +194,9 @@ func (p *probe) raise(bound float32) {
 }
 
 // compareSmall is the whole search of an index without codes.
-func (p *probe) compareSmall(rows int) {
+func (p *probe) compareSmall() {
 	s := p.small
-	for i := uint32(0); int(i) < min(rows, len(s.life)); i++ {
+	for i := uint32(0); int(i) < min(int(p.x.next.Load()), len(s.life)); i++ {
 		if s.life[i].at(p.epoch) && p.passes(i) {
 			simd.DotRows(p.score[:], p.q, s.row(i, p.x.stride), p.x.stride)
 			p.exact.Offer(s.labels[i].Load(), p.score[0])
@@ -210,9 +207,9 @@ func (p *probe) compareSmall(rows int) {
 func (p *probe) passes(row uint32) bool { return p.o.Filter == nil || p.o.Filter.Has(row) }
 
 // ride takes part in the carousel until every chunk has been compared.
-func (p *probe) ride(ctx context.Context, chunks int) error {
+func (p *probe) ride(ctx context.Context) error {
 	c := &p.x.passes
-	work, start := c.board(p, chunks, p.x.workers)
+	work, start := c.board(p, p.x.chunks, p.x.workers)
 	p.x.helping.Add(start)
 	for range start {
 		go p.x.help()
@@ -230,6 +227,9 @@ func (p *probe) ride(ctx context.Context, chunks int) error {
 	}
 }
 
+// chunks is how many chunks hold all rows that were ever given out.
+func (x *Index) chunks() int { return (int(x.next.Load()) + chunkRows - 1) / chunkRows }
+
 // work compares chunks until none is wanted, or until own is done, which may be nil.
 func (x *Index) work(ctx context.Context, own *probe) {
 	w := x.workPool.Get().(*worker)
@@ -240,7 +240,8 @@ func (x *Index) work(ctx context.Context, own *probe) {
 			return
 		}
 		w.compare(x, chunk)
-		for _, p := range w.batch {
+		for i, p := range w.batch {
+			w.batch[i] = nil
 			p.landed()
 		}
 		if own != nil && (len(own.done) > 0 || ctx.Err() != nil) {
@@ -298,7 +299,7 @@ func (w *worker) compare(x *Index, chunk int) {
 			w.compareExact(p, at)
 		case p.o.Filter != nil && p.sparse(at):
 			w.compareFew(p, at)
-		case at.codes.fit != nil && p.shortPays(at.codes.fit):
+		case at.codes.fit != nil && at.codes.odds.Load() < segmentRows/64 && p.shortPays(at.codes.fit):
 			w.groups[0] = append(w.groups[0], p)
 		default:
 			w.groups[1] = append(w.groups[1], p)
@@ -335,9 +336,12 @@ func (p *probe) least() float64 { return float64(math.Float32frombits(p.bound.Lo
 // probe with more of its length beyond stepDim than any row that the fit was measured on is outside of what was
 // measured.
 func (p *probe) shortPays(f *fit) bool {
-	t := p.least()
-	if t < knots[0] || p.form(f).tail > float32(f.Tail) {
+	t, m := p.least(), p.form(f)
+	if t < knots[0] || m.tail > float32(f.Tail) {
 		return false
+	}
+	if _, ok := m.table.bound(f.least(t, p.z)); !ok {
+		return false // the table can't tell apart what it would have to
 	}
 	n := float64(len(p.sketch.rotated))
 	pass := above((sketchLeast(t, p.z, p.sketch.norm, p.sketch.err, int(n)) - f.Cosine*meanSign) / math.Hypot(f.CosineD*meanSign, math.Sqrt(varSign/n)))
@@ -353,7 +357,7 @@ func (p *probe) form(f *fit) *form {
 	p.forms.Lock()
 	defer p.forms.Unlock()
 	if m.scale == 0 || m.fit != f {
-		m.prepare(f, p.q, &p.forms.prepareScratch)
+		m.prepare(f, p, &p.forms.prepareScratch)
 	}
 	return m
 }
@@ -367,12 +371,29 @@ func (w *worker) scanShort(group []*probe, at place) {
 	packed := w.packed.tables[:len(group)*tableBytes]
 	simd.PackTables(packed, w.tables)
 	blocks := at.codes.short[at.from*headBytes:][:at.blocks()*headBytes*simd.SketchLanes]
+	if at.codes.odds.Load() > 0 {
+		w.considerOdd(group, at)
+	}
 	w.passes(group, at, func(done int) int {
 		for i, p := range group {
 			w.short[i], _ = p.form(f).table.bound(f.least(p.least(), p.z))
 		}
 		return simd.ScanNibbles(blocks[done*headBytes*simd.SketchLanes:], nibbles, uint32(at.from+done*simd.SketchLanes), packed, w.short[:len(group)], w.lists[:len(group)])
 	})
+}
+
+// considerOdd takes the rows whose short codes are not trusted past the short stage.
+func (w *worker) considerOdd(group []*probe, at place) {
+	list := w.lists[0].Rows[:0]
+	for b := range at.blocks() {
+		word := at.from/64 + b
+		for set := at.codes.odd[word].Load(); set != 0 && len(list) < cap(list); set &= set - 1 {
+			list = append(list, uint32(word*64+bits.TrailingZeros64(set)))
+		}
+	}
+	for _, p := range group {
+		w.consider(p, at, list)
+	}
 }
 
 func (w *worker) scanSketch(group []*probe, at place) {
@@ -479,8 +500,12 @@ func (w *worker) considerHeads(c *codes, m *form, stride int, list []uint32, bou
 }
 
 // rounding is how far int8 codes may be off: the errors of both sides are uniform within half a step and
-// independent of the other side, so their products' sum has a deviation of step/√12 (doc.go, "int8").
+// independent of the other side, so their products' sum has a deviation of step/√12; or, where they need not be
+// independent, at most their length, half a step × √dim (doc.go, "int8").
 func (m *form) rounding(scale float32) float32 {
+	if m.plain > 0 {
+		return m.plain*(m.scale+scale) + slack
+	}
 	return roundingZ*float32(math.Sqrt(float64(m.scale*m.scale+scale*scale)/12)) + slack
 }
 
@@ -523,10 +548,13 @@ func (p *probe) seed(rows int) {
 }
 
 // rescore reads the float32 rows of the candidates, best first, until no other can be in the answer.
-func (p *probe) rescore() error {
+func (p *probe) rescore(ctx context.Context) error {
 	c := p.found.candidates
-	slices.SortFunc(c, func(a, b candidate) int { return compareCandidates(a, b) })
-	for _, e := range c {
+	slices.SortFunc(c, compareCandidates)
+	for i, e := range c {
+		if i%64 == 63 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if e.estimate+e.err < p.exact.Bound() {
 			continue // not the last: errors differ by row
 		}

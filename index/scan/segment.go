@@ -13,7 +13,7 @@ const (
 	// smallRows is how many rows live as plain float32 on the heap, without codes: so few are compared exactly
 	// in less time than a probe takes to prepare, and a machine may hold a hundred thousand such galleries.
 	smallRows = 1024
-	// segmentRows is what memory grows by, chunkRows the unit of work: 256 KiB of short codes, some 20 µs.
+	// segmentRows is what memory grows by, chunkRows the unit of work: 320 KiB of short codes, some 20 µs.
 	segmentRows = 1 << 16
 	chunkRows   = 1 << 14
 	// MaxRows bounds the rows of an index: row numbers are uint32.
@@ -27,7 +27,9 @@ type life struct {
 	born, died atomic.Uint64
 }
 
-func (l *life) at(epoch uint64) bool { return l.born.Load() <= epoch && epoch < l.died.Load() }
+// at loads died first: a row that is given out again gets its died before its born, so a search of an epoch between
+// its lives sees either the end of the one or the later begin of the other.
+func (l *life) at(epoch uint64) bool { return epoch < l.died.Load() && l.born.Load() <= epoch }
 
 // segment is 65,536 rows outside the heap. Blocks are as in package simd, a lane is a row:
 //
@@ -36,6 +38,7 @@ func (l *life) at(epoch uint64) bool { return l.born.Load() <= epoch && epoch < 
 //	        labels   [segmentRows] 4 B
 //	        sketches [blocks][words][64] 8 B      signs of the rotated vector
 //	codes   short    [blocks][headBytes][64] B    signs of the rotated head; only if fitted
+//	        odd      [segmentRows] bit                rows whose short code says little; only if fitted
 //	        int8     [segmentRows][stride] B
 //	        scales   [segmentRows] 4 B                float32 bits: vector ≈ scale × int8
 //
@@ -57,6 +60,8 @@ type codes struct {
 	fit    *fit // nil: int8 of the vector as it is, and no short codes
 	short  []byte
 	int8   []int8
+	odd    []atomic.Uint64 // bits of rows with more beyond stepDim than the fit was measured on: no short code is trusted
+	odds   atomic.Int64    // how many were set
 	scales []atomic.Uint32 // atomic, since a search reads them before it knows whether the row is alive
 
 	// The largest scale, and length beyond stepDim, that any row had: what the head's products are bounded with, so
@@ -103,24 +108,27 @@ func (x *Index) newSegment(huge bool) (*segment, error) {
 }
 
 func (x *Index) newCodes(f *fit, huge bool) (*codes, error) {
-	short := 0
+	short, odd := 0, 0
 	if f != nil {
-		short = segmentRows * headBytes
+		short, odd = segmentRows*headBytes, segmentRows/8
 	}
 	stride := int8Stride(x.dim)
-	r, err := newRegion(short+segmentRows*(stride+4), huge)
+	r, err := newRegion(short+odd+segmentRows*(stride+4), huge)
 	if err != nil {
 		return nil, err
 	}
 	b := r.bytes
 	return &codes{region: r, fit: f, short: b[:short],
-		int8:   sliceOf[int8](b[short:][:segmentRows*stride]),
-		scales: sliceOf[atomic.Uint32](b[short+segmentRows*stride:])}, nil
+		odd:    sliceOf[atomic.Uint64](b[short:][:odd]),
+		int8:   sliceOf[int8](b[short+odd:][:segmentRows*stride]),
+		scales: sliceOf[atomic.Uint32](b[short+odd+segmentRows*stride:])}, nil
 }
 
 func (g *segment) tagBytes() []byte {
 	return g.base.bytes[segmentRows*int(unsafe.Sizeof(life{})):][:8*len(g.tags)]
 }
+
+func (c *codes) oddBytes() []byte { return c.region.bytes[len(c.short):][:8*len(c.odd)] }
 
 func (c *codes) scaleBytes() []byte { return c.region.bytes[len(c.region.bytes)-4*len(c.scales):] }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/bits"
 	"os"
 	"path/filepath"
@@ -194,6 +195,12 @@ func (v *vectors) keep(first uint32, rows []float32, stride int) {
 	v.stray.count.Store(int64(len(v.stray.rows)))
 }
 
+func (v *vectors) strays() map[uint32][]float32 {
+	v.stray.RLock()
+	defer v.stray.RUnlock()
+	return maps.Clone(v.stray.rows)
+}
+
 func (v *vectors) unkeep(first uint32, n int) {
 	v.stray.Lock()
 	defer v.stray.Unlock()
@@ -271,8 +278,13 @@ func (v *vectors) getStray(dst []float32, row uint32) bool {
 	return ok
 }
 
-// sync makes the file durable. It fails while a row is in memory only.
+// sync makes the file durable. It fails if a row is in memory only, and can't be written now either.
 func (v *vectors) sync() error {
+	for row, vector := range v.strays() {
+		padded := make([]float32, v.stride)
+		copy(padded, vector)
+		v.put(row, padded, v.stride, nil)
+	}
 	if n := v.stray.count.Load(); n > 0 {
 		return fmt.Errorf("index: %d rows could not be written to %s", n, filepath.Join(v.dir, vectorsFile))
 	}
@@ -298,8 +310,7 @@ func floatsOf(b []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
-// bytesOf is the memory of f. Files hold little-endian numbers; mien has no port to a big-endian machine, and
-// format.go refuses to build there.
+// bytesOf is the memory of f. Files hold little-endian numbers: mien has no port to a big-endian machine.
 func bytesOf[T float32 | uint64 | uint32 | int8](f []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(f))), len(f)*int(unsafe.Sizeof(f[0])))
 }

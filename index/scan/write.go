@@ -49,6 +49,10 @@ func (x *Index) Replace(old []uint32, label uint32, vectors [][]float32) ([]uint
 			return nil, err
 		}
 	}
+	x.writing.RLock()
+	defer x.startReclaim()
+	defer x.fitIfDue(false)
+	defer x.writing.RUnlock()
 	w := x.scratch.Get().(*writeScratch)
 	defer x.scratch.Put(w)
 	rows, err := x.reserve(nil, len(vectors), old)
@@ -66,7 +70,6 @@ func (x *Index) Replace(old []uint32, label uint32, vectors [][]float32) ([]uint
 		x.encode(w, rows[i:i+len(part)])
 	}
 	x.publish(rows, old)
-	x.fitIfDue(false)
 	return rows, nil
 }
 
@@ -103,6 +106,8 @@ func (x *Index) appendBatch(w *writeScratch, labels []uint32, vectors []float32,
 		}
 		copy(w.padded[i*x.stride:(i+1)*x.stride], v)
 	}
+	x.writing.RLock()
+	defer x.writing.RUnlock()
 	if w.rows, err = x.reserve(w.rows[:0], len(labels), nil); err != nil {
 		return err
 	}
@@ -123,7 +128,10 @@ func (x *Index) reserve(dst []uint32, n int, old []uint32) ([]uint32, error) {
 			return dst, index.ErrRow
 		}
 	}
-	x.reclaimLocked()
+	if twice(old) {
+		return dst, index.ErrRow
+	}
+	x.reclaimLocked(reclaimRows)
 	for range n {
 		row, err := x.takeLocked()
 		if err != nil {
@@ -276,6 +284,12 @@ func (x *Index) encodeCodes(w *writeScratch, c *codes, local []uint32, vectors [
 	if c.fit != nil {
 		c.fit.transform(w.turn, vectors, w.t)
 		vectors = w.turn
+	} else if x.turnsInt8() {
+		for i := range local {
+			clear(w.turn[i*x.stride : (i+1)*x.stride])
+			simd.Rotate(w.turn[i*x.stride:i*x.stride+x.dim], vectors[i*x.stride:i*x.stride+x.dim], x.rotation)
+		}
+		vectors = w.turn
 	}
 	stride := int8Stride(x.dim)
 	for i, row := range local {
@@ -284,7 +298,9 @@ func (x *Index) encodeCodes(w *writeScratch, c *codes, local []uint32, vectors [
 			var head [headWords]uint64
 			simd.SignBits(head[:], v[:headDim])
 			simd.PutNibbles(c.short, int(row), bytesOf(head[:])[:headBytes])
-			grow(&c.mostTail, float32(tailOf(v[:x.dim])))
+			tail := tailOf(v[:x.dim])
+			grow(&c.mostTail, float32(tail))
+			c.setOdd(row, tail > c.fit.Tail)
 		}
 		scale := simd.QuantizeInt8(c.int8[int(row)*stride:int(row)*stride+x.dim], v[:x.dim])
 		c.scales[row].Store(math.Float32bits(scale))
@@ -309,7 +325,6 @@ func (x *Index) publish(rows, old []uint32) {
 	x.limboed.Add(int64(len(old)))
 	x.live.Add(int64(len(rows) - len(old)))
 	x.epoch.Store(epoch)
-	x.reclaimLocked()
 }
 
 func (x *Index) lifeOf(row uint32) *life {
@@ -323,35 +338,78 @@ func (x *Index) isLive(row uint32) bool {
 	return row < x.next.Load() && x.lifeOf(row).at(x.epoch.Load())
 }
 
-// reclaimLocked wipes the removed rows that no search can see any more and gives them out again, and frees codes
-// that were replaced.
-func (x *Index) reclaimLocked() {
+// reclaimRows bounds what is wiped in one hold of mu.
+const reclaimRows = 64
+
+// reclaimLocked wipes up to most removed rows that no search can see any more and gives them out again, and frees
+// codes that were replaced. It returns how many.
+func (x *Index) reclaimLocked(most int) (n int) {
 	if len(x.mu.limbo)+len(x.mu.retired) == 0 {
-		return
+		return 0
 	}
-	oldest, n := x.passes.oldest(), 0
+	oldest := x.passes.oldest()
 	w := x.scratch.Get().(*writeScratch)
 	defer x.scratch.Put(w)
-	for ; n < len(x.mu.limbo) && x.mu.limbo[n].died <= oldest; n++ {
+	for ; n < min(most, len(x.mu.limbo)) && x.mu.limbo[n].died <= oldest; n++ {
 		row := x.mu.limbo[n].row
 		x.wipe(w, row)
 		x.mu.free = append(x.mu.free, row)
 	}
-	x.mu.limbo = slices.Delete(x.mu.limbo, 0, n)
+	x.mu.limbo = x.mu.limbo[n:]
+	if len(x.mu.limbo) == 0 {
+		x.mu.limbo = nil
+	}
 	x.limboed.Add(int64(-n))
 	for len(x.mu.retired) > 0 && x.mu.retired[0].at <= oldest {
 		x.mu.retired[0].codes.region.free()
 		x.mu.retired = slices.Delete(x.mu.retired, 0, 1)
 		x.limboed.Add(-1)
+		n++
+	}
+	return n
+}
+
+// startReclaim has what is dead wiped in the background, if there is any: at the end of changes and of searches, which
+// don't wait for it.
+func (x *Index) startReclaim() {
+	if x.limboed.Load() > 0 && x.reclaiming.CompareAndSwap(false, true) {
+		x.helping.Add(1)
+		go x.reclaim()
 	}
 }
 
-// reclaimIfDue is reclaimLocked for the end of a search: a writer who holds mu will do it otherwise.
-func (x *Index) reclaimIfDue() {
-	if x.limboed.Load() > 0 && x.mu.TryLock() {
-		defer x.mu.Unlock()
-		x.reclaimLocked()
+// reclaimAll wipes until nothing is left that can be. A search that ends after it looked for the last time finds
+// reclaiming false, or is seen by the look after that is stored.
+func (x *Index) reclaimAll() {
+	defer x.helping.Done()
+	for more := true; more; {
+		for x.reclaimSome() > 0 {
+		}
+		x.reclaiming.Store(false)
+		more = x.canReclaim() && x.reclaiming.CompareAndSwap(false, true)
 	}
+}
+
+func (x *Index) reclaimSome() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.reclaimLocked(reclaimRows)
+}
+
+func (x *Index) canReclaim() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	oldest := x.passes.oldest()
+	return len(x.mu.limbo) > 0 && x.mu.limbo[0].died <= oldest || len(x.mu.retired) > 0 && x.mu.retired[0].at <= oldest
+}
+
+// twice reports whether a row is listed twice.
+func twice(rows []uint32) bool {
+	if len(rows) < 2 {
+		return false
+	}
+	sorted := slices.Sorted(slices.Values(rows))
+	return len(slices.Compact(sorted)) < len(rows)
 }
 
 func (x *Index) wipe(w *writeScratch, row uint32) {
@@ -384,10 +442,21 @@ func (x *Index) wipeCodes(g *segment, row int) {
 	}
 }
 
+// setOdd notes whether a row's short code is to be trusted.
+func (c *codes) setOdd(row uint32, odd bool) {
+	bit := uint64(1) << (row % 64)
+	if odd && c.odd[row/64].Or(bit)&bit == 0 {
+		c.odds.Add(1)
+	} else if !odd && c.odd[row/64].And(^bit)&bit != 0 {
+		c.odds.Add(-1)
+	}
+}
+
 func (c *codes) wipe(row, stride int) {
 	if c.fit != nil {
 		var none [headBytes]byte
 		simd.PutNibbles(c.short, row, none[:])
+		c.setOdd(uint32(row), false)
 	}
 	clear(c.int8[row*stride : (row+1)*stride])
 	c.scales[row].Store(0)
