@@ -200,7 +200,8 @@ func (m *measurement) build(ctx context.Context) error {
 		m.exact.Add(uint64(first), rows)
 	}
 	m.report.Bytes = float64(m.index.Bytes()) / float64(m.Rows)
-	runtime.GC() // what building left behind is not the searches' to collect
+	runtime.GC()   // what building left behind is not the searches' to collect,
+	m.index.Sync() // nor to write
 	return nil
 }
 

@@ -23,6 +23,7 @@ type Searcher struct {
 	searcher
 	Kind  string       // its name in reports
 	Bytes func() int64 // memory held for rows
+	Sync  func()       // waits until what was written is on disk
 	Close func() error
 }
 
@@ -58,5 +59,5 @@ func OpenIndex(kind string, dim int, dir string) (*Searcher, error) {
 		}
 		return err
 	}
-	return &Searcher{x, kind, x.MemoryBytes, remove}, nil
+	return &Searcher{x, kind, x.MemoryBytes, func() { _ = x.Sync() }, remove}, nil
 }

@@ -73,6 +73,15 @@ func (x *Index) Save(sequence uint64, owner []byte) error {
 	return replaceFile(filepath.Join(x.dir, cacheFile), func(f *os.File) error { return x.writeCache(f, h, owner) })
 }
 
+// Sync makes the vectors file durable. Nobody relies on that without a cache file; it is for those who measure.
+func (x *Index) Sync() error {
+	if err := x.enter(); err != nil {
+		return err
+	}
+	defer x.leave()
+	return x.vectors.sync()
+}
+
 func (x *Index) header(sequence uint64, owner int) cacheHeader {
 	h := cacheHeader{Dim: x.dim, Sequence: sequence, Next: x.next.Load(), Owner: owner, File: randomBytes(16), Vectors: x.vectors.id}
 	if f := x.fit.Load(); f != nil {
