@@ -31,7 +31,11 @@ func saved(t *testing.T, dim, n int) (Config, oracle) {
 }
 
 func TestSaveAndOpen(t *testing.T) {
-	for _, n := range []int{0, 5, smallRows, smallRows + 1, segmentRows + 77} {
+	sizes := []int{0, 5, smallRows, smallRows + 1, segmentRows + 77}
+	if testing.Short() {
+		sizes = sizes[:4]
+	}
+	for _, n := range sizes {
 		for _, dim := range []int{8, 64, 256} {
 			c, o := saved(t, dim, n)
 			x, sequence, owner, err := Open(c)

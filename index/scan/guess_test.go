@@ -12,6 +12,9 @@ import (
 // which the guess where the K-th best lies is wrong.
 func TestGuess(t *testing.T) {
 	const dim, rows = 512, 6000
+	if testing.Short() {
+		t.Skip("fits directions, which takes a minute under the race detector or an emulator; TestLive does that too")
+	}
 	rng := rand.New(rand.NewPCG(21, 22))
 	l := newLowRank(rng, dim)
 	x := mustNew(t, Config{Dim: dim, FitAt: rows})

@@ -257,6 +257,9 @@ func TestRefuses(t *testing.T) {
 // Rows that are encoded while directions are fitted, and appear after, have short codes like all others.
 func TestFitDuringLargeReplace(t *testing.T) {
 	const dim, part = 512, 4000
+	if testing.Short() {
+		t.Skip("fits directions, which takes a minute under the race detector or an emulator; TestLive does that too")
+	}
 	rng := rand.New(rand.NewPCG(31, 32))
 	l := newLowRank(rng, dim)
 	x := mustNew(t, Config{Dim: dim, FitAt: 1500, Dir: t.TempDir(), Key: testKey})
@@ -300,6 +303,9 @@ func TestFitDuringLargeReplace(t *testing.T) {
 // A threshold so low that the table of the short stage can't tell it apart is left to the sketch.
 func TestLowThreshold(t *testing.T) {
 	const dim, rows = 512, 6000
+	if testing.Short() {
+		t.Skip("fits directions, which takes a minute under the race detector or an emulator; TestLive does that too")
+	}
 	rng := rand.New(rand.NewPCG(41, 42))
 	l := newLowRank(rng, dim)
 	x, o, people := mustNew(t, Config{Dim: dim, FitAt: rows}), oracle{}, map[uint32][]uint32{}

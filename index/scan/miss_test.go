@@ -14,7 +14,11 @@ import (
 func TestMisses(t *testing.T) {
 	for _, stage := range []string{"sketch", "short"} {
 		t.Run(stage, func(t *testing.T) {
-			const dim, rows, trials, miss = 512, 4096, 20000, 0.01
+			const dim, rows, miss = 512, 4096, 0.01
+			trials := 20000
+			if testing.Short() {
+				trials = 2000 // under the race detector, or an emulator
+			}
 			rng := rand.New(rand.NewPCG(11, 12))
 			l := newLowRank(rng, dim)
 			x := mustNew(t, Config{Dim: dim, FitAt: map[string]int{"sketch": -1, "short": rows}[stage]})
