@@ -53,13 +53,6 @@ func spread(xs []float64) (mean, sd float64) {
 	return mean, math.Sqrt(sd)
 }
 
-func cosine(a, b []float32) (sum float64) {
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return sum
-}
-
 // cosines of photos of one identity, and of neighbours in number, who are strangers.
 func cosines(g *Gallery, n int) (mated, impostor []float64) {
 	a, b := g.Append(nil, 0, 0, n), g.Append(nil, 0, 1, n)

@@ -192,7 +192,7 @@ func (m *measurement) build(ctx context.Context) error {
 			return nil
 		})
 		start := time.Now()
-		err := inParts(n, func(from, to int) error { return m.append(first+from, rows[from*m.Dim:to*m.Dim]) })
+		err := inParts(n, func(from, to int) error { return appendFrom(m.index, m.Dim, first+from, rows[from*m.Dim:to*m.Dim]) })
 		m.report.BuildSeconds += time.Since(start).Seconds()
 		if err != nil {
 			return err
@@ -205,12 +205,13 @@ func (m *measurement) build(ctx context.Context) error {
 	return nil
 }
 
-func (m *measurement) append(first int, vectors []float32) error {
-	labels := make([]uint32, len(vectors)/m.Dim)
+// appendFrom enrols vectors, float32[dim] each, under the labels first, first+1, ….
+func appendFrom(x searcher, dim, first int, vectors []float32) error {
+	labels := make([]uint32, len(vectors)/dim)
 	for i := range labels {
 		labels[i] = uint32(first + i)
 	}
-	return m.index.Append(labels, vectors, make([]uint32, len(labels)))
+	return x.Append(labels, vectors, make([]uint32, len(labels)))
 }
 
 // inParts calls f for parts of n rows on all cores.

@@ -98,7 +98,7 @@ func (c MissConfig) enrol() (*scan.Index, []pair, error) {
 		g.Append(vectors[from*SpaceDim:from*SpaceDim:to*SpaceDim], uint64(from), 0, to-from)
 		return nil
 	})
-	if err := appendAll(x, 0, vectors); err != nil {
+	if err := appendFrom(x, SpaceDim, 0, vectors); err != nil {
 		return nil, nil, errors.Join(err, x.Close())
 	}
 	pairs := make([]pair, c.Pairs)
@@ -121,22 +121,14 @@ func (c MissConfig) fitAt(rows int) int {
 
 func newPair(probe, vectors []float32, label int) pair {
 	dim := len(probe)
-	return pair{probe, uint32(label), float32(cosine64(probe, vectors[label*dim:(label+1)*dim]))}
+	return pair{probe, uint32(label), float32(cosine(probe, vectors[label*dim:(label+1)*dim]))}
 }
 
-func cosine64(a, b []float32) (sum float64) {
+func cosine(a, b []float32) (sum float64) {
 	for i := range a {
 		sum += float64(a[i]) * float64(b[i])
 	}
 	return sum
-}
-
-func appendAll(x *scan.Index, first int, vectors []float32) error {
-	labels := make([]uint32, len(vectors)/x.Dim())
-	for i := range labels {
-		labels[i] = uint32(first + i)
-	}
-	return x.Append(labels, vectors, make([]uint32, len(labels)))
 }
 
 func (c MissConfig) enrolFaces() (*scan.Index, []pair, error) {
@@ -153,7 +145,7 @@ func (c MissConfig) enrolFaces() (*scan.Index, []pair, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(appendAll(x, 0, f.Vectors[:split*f.Dim]), appendAll(x, split, f.Vectors[split*f.Dim:])); err != nil {
+	if err := errors.Join(appendFrom(x, f.Dim, 0, f.Vectors[:split*f.Dim]), appendFrom(x, f.Dim, split, f.Vectors[split*f.Dim:])); err != nil {
 		return nil, nil, errors.Join(err, x.Close())
 	}
 	var pairs []pair

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"mien/index"
 	"mien/index/scan"
@@ -34,19 +35,18 @@ func Kinds() []string { return []string{"scan", "scan-sketch", "scan-memory"} }
 // OpenIndex makes an empty index of a kind. Files are made in a folder below dir, which Close removes; "" is the
 // system's for temporary files. This is the one place to connect another.
 func OpenIndex(kind string, dim int, dir string) (*Searcher, error) {
+	if !slices.Contains(Kinds(), kind) {
+		return nil, fmt.Errorf("bench: no index of kind %q", kind)
+	}
 	c := scan.Config{Dim: dim, Key: make([]byte, 32)}
 	if kind == "scan-sketch" {
 		c.FitAt = -1
 	}
 	var err error
-	switch kind {
-	case "scan", "scan-sketch":
+	if kind != "scan-memory" {
 		if c.Dir, err = os.MkdirTemp(dir, "mien-bench-"); err != nil {
 			return nil, err
 		}
-	case "scan-memory":
-	default:
-		return nil, fmt.Errorf("bench: no index of kind %q", kind)
 	}
 	x, err := scan.New(c)
 	if err != nil {

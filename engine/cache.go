@@ -15,7 +15,7 @@ import (
 )
 
 // largeGallery is how many templates an index keeps on the heap; galleries of more have files, and are saved.
-const largeGallery = 1024
+const largeGallery = scan.SmallRows
 
 // owners says whose the rows of a saved index are: by label, the person and the write that the person's rows
 // reflect. Layout, integers as uvarint, an id with its length before it:

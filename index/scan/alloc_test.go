@@ -12,7 +12,7 @@ import (
 
 func TestSearchDoesNotAllocate(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
-		for _, rows := range []int{10, smallRows + 1, 3 * chunkRows} {
+		for _, rows := range []int{10, SmallRows + 1, 3 * chunkRows} {
 			t.Run(fmt.Sprintf("rows=%d,dir=%v", rows, dir != ""), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(1, 1))
 				x, o, people := mustNew(t, Config{Dim: 128, Dir: dir, Key: testKey}), oracle{}, map[uint32][]uint32{}

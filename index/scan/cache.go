@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -146,13 +147,8 @@ func (x *Index) Each(f func(row, label uint32)) error {
 
 func (x *Index) each(f func(row, label uint32)) {
 	for row := range x.next.Load() {
-		if !x.isLive(row) {
-			continue
-		}
-		if segs := *x.segments.Load(); len(segs) > 0 {
-			f(row, segs[row/segmentRows].labels[row%segmentRows].Load())
-		} else {
-			f(row, x.small.Load().labels[row].Load())
+		if x.isLive(row) {
+			f(row, x.labelOf(row).Load())
 		}
 	}
 }
@@ -200,7 +196,7 @@ func eachPiece(spans [][]byte, offset int64, f func(p piece, buf, ad []byte) err
 			s = s[n:]
 		}
 	}
-	for range parallelism() {
+	for range runtime.GOMAXPROCS(0) {
 		g.Go(func() error {
 			buf, ad := make([]byte, pieceBytes+sealBytes), make([]byte, 64)
 			for {
@@ -286,7 +282,7 @@ func (x *Index) checkHeader(h cacheHeader, f *os.File, offset int64) error {
 		return err
 	}
 	segments := 0
-	if h.Next > smallRows {
+	if h.Next > SmallRows {
 		segments = int((int64(h.Next) + segmentRows - 1) / segmentRows)
 	}
 	room := info.Size() - offset
@@ -354,7 +350,7 @@ func (x *Index) loadFit(h cacheHeader) (err error) {
 
 func (x *Index) allocate(h cacheHeader) error {
 	small := len(x.small.Load().life)
-	for small < int(min(h.Next, smallRows)) {
+	for small < int(min(h.Next, SmallRows)) {
 		small = max(1, 2*small)
 	}
 	x.small.Store(newSmall(small, x.stride))
@@ -377,7 +373,7 @@ func (x *Index) allocate(h cacheHeader) error {
 
 // revive makes the rows what the tables say, as of epoch 1.
 func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
-	if h.Next > smallRows {
+	if h.Next > SmallRows {
 		if err := x.vectors.reopen(h.Next); err != nil {
 			return corrupt("the vectors file: %w", err)
 		}
@@ -398,12 +394,7 @@ func (x *Index) revive(h cacheHeader, live []uint64, labels []uint32) error {
 		}
 		l.born.Store(1)
 		x.live.Add(1)
-		if segs := *x.segments.Load(); len(segs) > 0 {
-			segs[row/segmentRows].labels[row%segmentRows].Store(labels[row])
-		}
-		if row < smallRows {
-			x.small.Load().labels[row].Store(labels[row])
-		}
+		x.labelOf(row).Store(labels[row])
 	}
 	return nil
 }

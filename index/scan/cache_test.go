@@ -31,7 +31,7 @@ func saved(t *testing.T, dim, n int) (Config, oracle) {
 }
 
 func TestSaveAndOpen(t *testing.T) {
-	sizes := []int{0, 5, smallRows, smallRows + 1, segmentRows + 77}
+	sizes := []int{0, 5, SmallRows, SmallRows + 1, segmentRows + 77}
 	if testing.Short() {
 		sizes = sizes[:4]
 	}
@@ -72,7 +72,7 @@ func TestSaveAndOpen(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	c, _ := saved(t, 64, smallRows+100)
+	c, _ := saved(t, 64, SmallRows+100)
 	if _, _, _, err := Open(Config{Dim: 64, Dir: t.TempDir(), Key: testKey}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("nothing saved: %v", err)
 	}
@@ -130,8 +130,8 @@ func TestOpenRefuses(t *testing.T) {
 func TestVectorsFileDamaged(t *testing.T) {
 	c := Config{Dim: 64, Dir: t.TempDir(), Key: testKey}
 	x, o, people := mustNew(t, c), oracle{}, map[uint32][]uint32{}
-	fill(t, x, o, people, rand.New(rand.NewPCG(6, 6)), smallRows+10)
-	row := uint32(smallRows + 3)
+	fill(t, x, o, people, rand.New(rand.NewPCG(6, 6)), SmallRows+10)
+	row := uint32(SmallRows + 3)
 	f, err := os.OpenFile(filepath.Join(c.Dir, vectorsFile), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -164,8 +164,8 @@ func TestNoFile(t *testing.T) {
 	}
 	x, o, people := mustNew(t, Config{Dim: 64, Dir: filepath.Join(inTheWay, "index"), Key: testKey}), oracle{}, map[uint32][]uint32{}
 	rng := rand.New(rand.NewPCG(7, 7))
-	fill(t, x, o, people, rng, smallRows+200)
-	replace(t, x, o, people, 100+smallRows+50, nil)
+	fill(t, x, o, people, rng, SmallRows+200)
+	replace(t, x, o, people, 100+SmallRows+50, nil)
 	checkRows(t, x, o)
 	for _, exact := range []bool{false, true} {
 		opt := index.Options{K: 5, Threshold: -1, Exact: exact}
@@ -184,13 +184,13 @@ func TestSlotOfAnotherTime(t *testing.T) {
 	c := Config{Dim: 64, Dir: t.TempDir(), Key: testKey}
 	x, o, people := mustNew(t, c), oracle{}, map[uint32][]uint32{}
 	rng := rand.New(rand.NewPCG(8, 8))
-	fill(t, x, o, people, rng, smallRows+10)
+	fill(t, x, o, people, rng, SmallRows+10)
 	path := filepath.Join(c.Dir, vectorsFile)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := uint32(smallRows + 3)
+	row := uint32(SmallRows + 3)
 	label := o[row].label
 	for range 2 { // the second takes the row that the first freed
 		replace(t, x, o, people, label, [][]float32{unit(rng, 64)})

@@ -279,16 +279,22 @@ func above(z float64) float64 { return 0.5 * math.Erfc(z/math.Sqrt2) }
 // cache, far from the last one's, take some 28 ns, and a core streams 16 B in 1 ns (measured).
 const survivorCost = 450
 
+// costShort is what a row costs in the short stage, for a row with cosine t to be lost at z deviations.
 func (m *measured) costShort(t, z float64) float64 {
 	return headBytes + survivorCost*m.passed(m.least(t, z))
+}
+
+// costSketch is that of sketches of n signs, of which those that reach a score survive.
+func (m *measured) costSketch(score float64, n int) float64 {
+	impostor := math.Hypot(m.CosineD*meanSign, math.Sqrt(varSign/float64(n)))
+	return float64(n)/8 + survivorCost*above((score-m.Cosine*meanSign)/impostor)
 }
 
 // pays reports whether the short stage reads markedly less than the sketch would, at a typical threshold.
 func (f *fit) pays() bool {
 	const typical = 0.5
 	z := deviations(1e-6)
-	sketch := float64(f.dim)/8 + survivorCost*above((sketchLeast(typical, z, 1, 0, f.dim)-f.Cosine*meanSign)/math.Hypot(f.CosineD*meanSign, math.Sqrt(varSign/float64(f.dim))))
-	return f.costShort(typical, z) < 0.75*sketch
+	return f.costShort(typical, z) < 0.75*f.costSketch(sketchLeast(typical, z, 1, 0, f.dim), f.dim)
 }
 
 // deviations is the z that a standard normal variable exceeds with probability p.

@@ -18,6 +18,7 @@ import (
 type guesser struct {
 	raised atomic.Int32 // how often the number of rows to be expected is doubled
 	right  atomic.Int32 // right guesses since that changed
+	enough int32        // of those, to halve the number again
 }
 
 const (
@@ -36,7 +37,7 @@ func (x *Index) guesses(o index.Options) (bounds [2]float32, by [2]*guesser, n i
 	}
 	add := func(g *guesser, expected float64) {
 		if g.raised.Load() == maxRaised {
-			g.was(true, bestEnough) // not worth a pass, until it has rested
+			g.was(true) // not worth a pass, until it has rested
 			return
 		}
 		share := math.Ldexp(expected, int(g.raised.Load())) / float64(x.live.Load())
@@ -56,18 +57,19 @@ func (x *Index) guesses(o index.Options) (bounds [2]float32, by [2]*guesser, n i
 	return bounds, by, n
 }
 
-// was notes whether a guess was right.
-func (g *guesser) was(right bool, enough int32) {
+// was notes whether a guess was right, and returns that.
+func (g *guesser) was(right bool) bool {
 	switch {
 	case !right:
 		g.right.Store(0)
 		if g.raised.Load() < maxRaised {
 			g.raised.Add(1)
 		}
-	case g.right.Add(1) >= enough:
+	case g.right.Add(1) >= g.enough:
 		g.right.Store(0)
 		if g.raised.Load() > 0 {
 			g.raised.Add(-1)
 		}
 	}
+	return right
 }

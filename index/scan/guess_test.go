@@ -17,15 +17,7 @@ func TestGuess(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(21, 22))
 	l := newLowRank(rng, dim)
-	x := mustNew(t, Config{Dim: dim, FitAt: rows})
-	labels, given, vectors := make([]uint32, rows), make([]uint32, rows), make([]float32, 0, rows*dim)
-	for i := range labels {
-		labels[i] = uint32(i)
-		vectors = append(vectors, l.draw(rng)...)
-	}
-	if err := x.Append(labels, vectors, given); err != nil || !x.Fitted() {
-		t.Fatal(err, x.Fitted())
-	}
+	x, _, _ := l.fitted(t, rng, rows, Config{})
 	wrong := 0
 	for i := range 400 {
 		q := l.draw(rng)

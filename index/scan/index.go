@@ -72,7 +72,7 @@ type Index struct {
 	live     atomic.Int64
 	next     atomic.Uint32 // first row never given out
 	small    atomic.Pointer[small]
-	segments atomic.Pointer[[]*segment] // replaced by a longer copy; none until there are more than smallRows
+	segments atomic.Pointer[[]*segment] // replaced by a longer copy; none until there are more than SmallRows
 	fit      atomic.Pointer[fit]        // of new segments
 
 	writing sync.RWMutex // held for reading from reserving rows to publishing them; taken after life, before mu
@@ -165,6 +165,7 @@ func newIndex(c Config) (*Index, error) {
 	}
 	x.small.Store(newSmall(0, x.stride))
 	x.segments.Store(new([]*segment))
+	x.mate.enough, x.best.enough = mateEnough, bestEnough
 	x.reclaim = x.reclaimAll
 	x.help = func() {
 		defer x.helping.Done()
@@ -270,8 +271,6 @@ func check(v []float32, dim int) error {
 	}
 	return nil
 }
-
-func parallelism() int { return runtime.GOMAXPROCS(0) }
 
 func randomBytes(n int) []byte {
 	b := make([]byte, n)

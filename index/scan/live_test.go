@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -36,6 +37,27 @@ func (l lowRank) draw(rng *rand.Rand) []float32 {
 		}
 	}
 	return normalised(v)
+}
+
+// fitted is an index of rows such vectors, in order, with label i for vector i; its short stage is fitted when they
+// are in, if c says nothing else.
+func (l lowRank) fitted(t *testing.T, rng *rand.Rand, rows int, c Config) (x *Index, vectors []float32, given []uint32) {
+	t.Helper()
+	c.Dim = len(l.directions[0])
+	c.FitAt = cmp.Or(c.FitAt, rows)
+	x = mustNew(t, c)
+	labels, given := make([]uint32, rows), make([]uint32, rows)
+	for i := range labels {
+		labels[i] = uint32(i)
+		vectors = append(vectors, l.draw(rng)...)
+	}
+	if err := x.Append(labels, vectors, given); err != nil {
+		t.Fatal(err)
+	}
+	if x.Fitted() != (c.FitAt > 0) {
+		t.Fatalf("fitted: %v", x.Fitted())
+	}
+	return x, vectors, given
 }
 
 // Searches go on while rows are added and removed, while people are replaced, and while directions are fitted and
@@ -308,17 +330,10 @@ func TestLowThreshold(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(41, 42))
 	l := newLowRank(rng, dim)
-	x, o, people := mustNew(t, Config{Dim: dim, FitAt: rows}), oracle{}, map[uint32][]uint32{}
-	labels, given, vectors := make([]uint32, rows), make([]uint32, rows), make([]float32, 0, rows*dim)
-	for i := range labels {
-		labels[i] = uint32(i)
-		vectors = append(vectors, l.draw(rng)...)
-	}
-	if err := x.Append(labels, vectors, given); err != nil || !x.Fitted() {
-		t.Fatal(err, x.Fitted())
-	}
+	x, vectors, given := l.fitted(t, rng, rows, Config{})
+	o := oracle{}
 	for i, row := range given {
-		o[row], people[labels[i]] = oracleRow{labels[i], vectors[i*dim : (i+1)*dim]}, []uint32{row}
+		o[row] = oracleRow{uint32(i), vectors[i*dim : (i+1)*dim]}
 	}
 	for _, threshold := range []float32{0.01, 0.1, 0.15, 0.2} {
 		for range 5 {

@@ -21,18 +21,7 @@ func TestMisses(t *testing.T) {
 			}
 			rng := rand.New(rand.NewPCG(11, 12))
 			l := newLowRank(rng, dim)
-			x := mustNew(t, Config{Dim: dim, FitAt: map[string]int{"sketch": -1, "short": rows}[stage]})
-			labels, given, vectors := make([]uint32, rows), make([]uint32, rows), make([]float32, 0, rows*dim)
-			for i := range labels {
-				labels[i] = uint32(i)
-				vectors = append(vectors, l.draw(rng)...)
-			}
-			if err := x.Append(labels, vectors, given); err != nil {
-				t.Fatal(err)
-			}
-			if x.Fitted() != (stage == "short") {
-				t.Fatalf("fitted: %v", x.Fitted())
-			}
+			x, vectors, _ := l.fitted(t, rng, rows, Config{FitAt: map[string]int{"sketch": -1}[stage]})
 			lost, q := 0, make([]float32, dim)
 			for range trials {
 				label, other := uint32(rng.IntN(rows)), l.draw(rng)
@@ -71,7 +60,7 @@ func TestEqualElements(t *testing.T) {
 	for _, dim := range []int{64, 65, 383, 512} {
 		rng := rand.New(rand.NewPCG(13, uint64(dim)))
 		x, o, people := mustNew(t, Config{Dim: dim}), oracle{}, map[uint32][]uint32{}
-		fill(t, x, o, people, rng, smallRows+5)
+		fill(t, x, o, people, rng, SmallRows+5)
 		for i, small := range []float32{3.49, 5.49, 0.5, 1.5} {
 			v := make([]float32, dim)
 			for j := range v {

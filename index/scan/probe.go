@@ -141,6 +141,9 @@ func (s *sketch) prepare(x []float32, r *simd.Rotation) {
 	s.norm, s.err = math.Sqrt(norm), math.Sqrt(err)
 }
 
+// least is the score that a row with cosine t reaches, but for a probability of z deviations.
+func (s *sketch) least(t, z float64) float64 { return sketchLeast(t, z, s.norm, s.err, len(s.rotated)) }
+
 // bound is the largest distance, of simd.ScanSketch, of a row that reaches the score ⟨v̂, s⟩/√n.
 func (s *sketch) bound(score float64) uint32 {
 	n := float64(len(s.rotated))

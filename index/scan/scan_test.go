@@ -123,7 +123,7 @@ func TestModel(t *testing.T) {
 		o, people := oracle{}, map[uint32][]uint32{}
 		label := rapid.Uint32Range(0, 6)
 		if rapid.Bool().Draw(t, "large") { // with codes
-			fill(t, x, o, people, rng, smallRows+rapid.IntRange(-3, 100).Draw(t, "more"))
+			fill(t, x, o, people, rng, SmallRows+rapid.IntRange(-3, 100).Draw(t, "more"))
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"replace": func(t *rapid.T) {
@@ -230,7 +230,7 @@ func TestLarge(t *testing.T) {
 				wg.Go(func() {
 					rng := rand.New(rand.NewPCG(seed, 1))
 					for i := range 12 {
-						q := near(rng, o[smallRows*30+uint32(rng.IntN(100))].v, 0.7)
+						q := near(rng, o[SmallRows*30+uint32(rng.IntN(100))].v, 0.7)
 						opt := index.Options{K: 1 + i, Threshold: []float32{-1, 0.35}[i%2], Exact: i == 11}
 						hits, err := x.SearchInto(t.Context(), nil, q, opt)
 						if err != nil {

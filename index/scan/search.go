@@ -120,7 +120,9 @@ func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o 
 
 func (p *probe) begin(q []float32, o index.Options) {
 	copy(p.q, q)
-	o.K = min(o.K, max(1, int(p.x.next.Load()))) * min(1, o.K)
+	if o.K > 0 {
+		o.K = min(o.K, max(1, int(p.x.next.Load()))) // there are no more labels than rows
+	}
 	p.o, p.z = o, deviations(o.Miss)
 	p.x.passes.register(p, p.x.epoch.Load)
 	p.segs, p.small = *p.x.segments.Load(), p.x.small.Load()
@@ -155,13 +157,7 @@ func (p *probe) tryGuesses(ctx context.Context) (done bool, err error) {
 		if err := p.pass(ctx); err != nil {
 			return false, err
 		}
-		right := p.exact.Bound() >= bounds[i]
-		if by[i] == &p.x.mate {
-			by[i].was(right, mateEnough)
-		} else {
-			by[i].was(right, bestEnough)
-		}
-		if right {
+		if by[i].was(p.exact.Bound() >= bounds[i]) {
 			return true, nil
 		}
 		p.reset()
@@ -343,9 +339,7 @@ func (p *probe) shortPays(f *fit) bool {
 	if _, ok := m.table.bound(f.least(t, p.z)); !ok {
 		return false // the table can't tell apart what it would have to
 	}
-	n := float64(len(p.sketch.rotated))
-	pass := above((sketchLeast(t, p.z, p.sketch.norm, p.sketch.err, int(n)) - f.Cosine*meanSign) / math.Hypot(f.CosineD*meanSign, math.Sqrt(varSign/n)))
-	return f.costShort(t, p.z) < n/8+survivorCost*pass
+	return f.costShort(t, p.z) < f.costSketch(p.sketch.least(t, p.z), len(p.sketch.rotated))
 }
 
 // form is the probe made ready for codes with this fit, or without.
@@ -407,8 +401,7 @@ func (w *worker) scanSketch(group []*probe, at place) {
 	blocks := at.segment.sketches[at.from*words:][:at.blocks()*words*simd.SketchLanes]
 	w.passes(group, at, func(done int) int {
 		for i, p := range group {
-			n := len(p.sketch.rotated)
-			w.long[i] = p.sketch.bound(sketchLeast(p.least(), p.z, p.sketch.norm, p.sketch.err, n))
+			w.long[i] = p.sketch.bound(p.sketch.least(p.least(), p.z))
 		}
 		return simd.ScanSketch(blocks[done*words*simd.SketchLanes:], words, 4, uint32(at.from+done*simd.SketchLanes), packed, w.long[:len(group)], w.lists[:len(group)])
 	})
@@ -580,7 +573,7 @@ func compareCandidates(a, b candidate) int {
 
 // vector is the padded float32 row, read into buf where it is not in memory.
 func (x *Index) vector(row uint32, s *small, buf []float32, scratch []byte) ([]float32, error) {
-	if row < smallRows {
+	if row < SmallRows {
 		return s.row(row, x.stride), nil
 	}
 	if x.dir == "" {
@@ -634,7 +627,7 @@ func (p *probe) visible(at place, i, n int) (rows uint64) {
 
 // block is n ≤ 64 consecutive padded rows, of which those in wanted count; in w where they are not in memory.
 func (x *Index) block(first uint32, n int, wanted uint64, s *small, w *worker) ([]float32, error) {
-	if first < smallRows { // 64 divides it
+	if first < SmallRows { // 64 divides it
 		return s.vectors[int(first)*x.stride : (int(first)+n)*x.stride], nil
 	}
 	if x.dir == "" {

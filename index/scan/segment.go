@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// smallRows is how many rows live as plain float32 on the heap, without codes: so few are compared exactly
+	// SmallRows is how many rows live as plain float32 on the heap, without codes: so few are compared exactly
 	// in less time than a probe takes to prepare, and a machine may hold a hundred thousand such galleries.
-	smallRows = 1024
+	SmallRows = 1024
 	// segmentRows is what memory grows by, chunkRows the unit of work: 320 KiB of short codes, some 20 µs.
 	segmentRows = 1 << 16
 	chunkRows   = 1 << 14
@@ -141,7 +141,7 @@ func sliceOf[T any](b []byte) []T {
 func strideOf(dim int) int   { return (dim + simd.FloatLine - 1) / simd.FloatLine * simd.FloatLine }
 func int8Stride(dim int) int { return (dim + simd.ByteLine - 1) / simd.ByteLine * simd.ByteLine }
 
-// small is the first rows, on the heap: replaced by a copy twice as large until smallRows.
+// small is the first rows, on the heap: replaced by a copy twice as large until SmallRows.
 type small struct {
 	life    []life
 	labels  []atomic.Uint32
@@ -157,12 +157,17 @@ func newSmall(rows, stride int) *small {
 func (s *small) grown(rows, stride int) *small {
 	n := newSmall(max(rows, 1), stride)
 	copy(n.vectors, s.vectors)
-	for i := range s.life {
-		n.life[i].born.Store(s.life[i].born.Load())
-		n.life[i].died.Store(s.life[i].died.Load())
-		n.labels[i].Store(s.labels[i].Load())
-	}
+	s.copyTable(n.life, n.labels)
 	return n
+}
+
+// copyTable copies whose the rows are, and when they are alive.
+func (s *small) copyTable(lives []life, labels []atomic.Uint32) {
+	for i := range s.life {
+		lives[i].born.Store(s.life[i].born.Load())
+		lives[i].died.Store(s.life[i].died.Load())
+		labels[i].Store(s.labels[i].Load())
+	}
 }
 
 func (s *small) row(i uint32, stride int) []float32 {

@@ -24,10 +24,10 @@ const (
 	adBytes     = 12      // a row's number and the index's id
 )
 
-// vectors holds the float32 rows from smallRows on, which are read for the last few candidates only: in a file
+// vectors holds the float32 rows from SmallRows on, which are read for the last few candidates only: in a file
 // sealed row by row, or in memory outside the heap if there is no folder.
 //
-//	file: slot of row r at (r − smallRows) × slotBytes: nonce[12] ‖ AES-256-GCM of float32[dim] ‖ tag[16],
+//	file: slot of row r at (r − SmallRows) × slotBytes: nonce[12] ‖ AES-256-GCM of float32[dim] ‖ tag[16],
 //	      additional data the row number, little-endian u32, and the id of the index
 //
 // The last eight bytes of each tag are kept in memory as well, so that no slot of another time opens: not what was
@@ -93,7 +93,7 @@ func (v *vectors) reopen(next uint32) error {
 
 func (v *vectors) slotBytes() int { return 4*v.dim + sealBytes }
 
-func (v *vectors) slot(row uint32) int64 { return int64(row-smallRows) * int64(v.slotBytes()) }
+func (v *vectors) slot(row uint32) int64 { return int64(row-SmallRows) * int64(v.slotBytes()) }
 
 // reserve makes room for a row. REQUIRES: callers take turns.
 func (v *vectors) reserve(row uint32) error {
@@ -104,7 +104,7 @@ func (v *vectors) reserve(row uint32) error {
 		return nil
 	}
 	have := *v.extents.Load()
-	if int(row-smallRows)/extentRows < len(have) {
+	if int(row-SmallRows)/extentRows < len(have) {
 		return nil
 	}
 	r, err := newRegion(4*v.stride*extentRows, true)
@@ -118,16 +118,14 @@ func (v *vectors) reserve(row uint32) error {
 
 // inMemory is the padded row, aliased. REQUIRES: no file.
 func (v *vectors) inMemory(row uint32) []float32 {
-	e := (*v.extents.Load())[int(row-smallRows)/extentRows]
-	at := int(row-smallRows) % extentRows * v.stride
-	return floatsOf(e.bytes)[at : at+v.stride : at+v.stride]
+	return v.blockInMemory(row, 1)
 }
 
 // blockInMemory is n consecutive padded rows of one extent, aliased. REQUIRES: no file; they don't cross an extent.
 func (v *vectors) blockInMemory(first uint32, n int) []float32 {
-	e := (*v.extents.Load())[int(first-smallRows)/extentRows]
-	at := int(first-smallRows) % extentRows * v.stride
-	return floatsOf(e.bytes)[at : at+n*v.stride]
+	e := (*v.extents.Load())[int(first-SmallRows)/extentRows]
+	at := int(first-SmallRows) % extentRows * v.stride
+	return floatsOf(e.bytes)[at : at+n*v.stride : at+n*v.stride]
 }
 
 // getBlock reads those of n consecutive rows that are in wanted, bit by bit, into dst, float32[n × stride]; scratch is
@@ -158,39 +156,39 @@ func (v *vectors) getBlock(dst []float32, first uint32, n int, wanted uint64, sc
 }
 
 // put writes consecutive rows, float32[n × stride], of which dim count. buf is scratch, returned for the next call.
-func (v *vectors) put(first uint32, rows []float32, stride int, buf []byte) []byte {
-	n := len(rows) / stride
+func (v *vectors) put(first uint32, rows []float32, buf []byte) []byte {
+	n := len(rows) / v.stride
 	if v.dir == "" {
 		for i := range n {
-			copy(v.inMemory(first+uint32(i)), rows[i*stride:(i+1)*stride])
+			copy(v.inMemory(first+uint32(i)), rows[i*v.stride:(i+1)*v.stride])
 		}
 		return buf
 	}
 	f := v.file.Load()
 	if f == nil {
-		v.keep(first, rows, stride)
+		v.keep(first, rows)
 		return buf
 	}
 	buf = slices.Grow(buf[:0], n*v.slotBytes()+adBytes)
 	ad := buf[:cap(buf)][cap(buf)-adBytes:]
 	for i := range n {
 		v.putAD(ad, first+uint32(i))
-		buf = v.aead.Seal(buf, nil, bytesOf(rows[i*stride:i*stride+v.dim]), ad)
+		buf = v.aead.Seal(buf, nil, bytesOf(rows[i*v.stride:i*v.stride+v.dim]), ad)
 		v.tagOf(first + uint32(i)).Store(endOf(buf))
 	}
 	if _, err := f.WriteAt(buf, v.slot(first)); err != nil {
-		v.keep(first, rows, stride)
+		v.keep(first, rows)
 	} else if v.stray.count.Load() > 0 {
 		v.unkeep(first, n)
 	}
 	return buf
 }
 
-func (v *vectors) keep(first uint32, rows []float32, stride int) {
+func (v *vectors) keep(first uint32, rows []float32) {
 	v.stray.Lock()
 	defer v.stray.Unlock()
-	for i := range len(rows) / stride {
-		v.stray.rows[first+uint32(i)] = slices.Clone(rows[i*stride : i*stride+v.dim])
+	for i := range len(rows) / v.stride {
+		v.stray.rows[first+uint32(i)] = slices.Clone(rows[i*v.stride : i*v.stride+v.dim])
 	}
 	v.stray.count.Store(int64(len(v.stray.rows)))
 }
@@ -231,12 +229,9 @@ func (v *vectors) erase(row uint32, buf []byte) []byte {
 // scratchBytes is what get and open need: a slot, and the additional data that was sealed with it.
 func (v *vectors) scratchBytes() int { return v.slotBytes() + adBytes }
 
-// get reads a row into dst, float32[stride], padding zero, with scratch of scratchBytes. Errors: ErrCorrupt.
+// get reads a row into dst, float32[stride], padding zero, with scratch of scratchBytes. REQUIRES: a folder. Errors:
+// ErrCorrupt.
 func (v *vectors) get(dst []float32, row uint32, scratch []byte) error {
-	if v.dir == "" {
-		copy(dst, v.inMemory(row))
-		return nil
-	}
 	if v.stray.count.Load() > 0 && v.getStray(dst, row) {
 		return nil
 	}
@@ -283,7 +278,7 @@ func (v *vectors) sync() error {
 	for row, vector := range v.strays() {
 		padded := make([]float32, v.stride)
 		copy(padded, vector)
-		v.put(row, padded, v.stride, nil)
+		v.put(row, padded, nil)
 	}
 	if n := v.stray.count.Load(); n > 0 {
 		return fmt.Errorf("index: %d rows could not be written to %s", n, filepath.Join(v.dir, vectorsFile))

@@ -3,6 +3,7 @@ package scan
 import (
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"mien/index"
 	"mien/simd"
@@ -63,8 +64,6 @@ func (x *Index) Replace(old []uint32, label uint32, vectors [][]float32) ([]uint
 		part := vectors[i:min(i+batchRows, len(vectors))]
 		for j, v := range part {
 			copy(w.padded[j*x.stride:(j+1)*x.stride], v)
-		}
-		for j := range part {
 			w.labels[j] = label
 		}
 		x.encode(w, rows[i:i+len(part)])
@@ -164,7 +163,7 @@ func (x *Index) takeLocked() (uint32, error) {
 
 // makeRoomLocked makes sure that a row which was never given out has its place.
 func (x *Index) makeRoomLocked(row uint32) error {
-	if s := x.small.Load(); row < smallRows {
+	if s := x.small.Load(); row < SmallRows {
 		if int(row) == len(s.life) {
 			x.small.Store(s.grown(2*len(s.life), x.stride))
 		}
@@ -193,11 +192,7 @@ func (x *Index) makeRoomLocked(row uint32) error {
 func (x *Index) promoteLocked(g *segment) {
 	s, w := x.small.Load(), x.scratch.Get().(*writeScratch)
 	defer x.scratch.Put(w)
-	for i := range s.life {
-		g.life[i].born.Store(s.life[i].born.Load())
-		g.life[i].died.Store(s.life[i].died.Load())
-		g.labels[i].Store(s.labels[i].Load())
-	}
+	s.copyTable(g.life, g.labels)
 	local := make([]uint32, 0, batchRows)
 	for i := uint32(0); int(i) < len(s.life); i += batchRows {
 		local = local[:0]
@@ -235,14 +230,14 @@ func (x *Index) encode(w *writeScratch, rows []uint32) {
 // putSmall stores those of the batch that are small rows. It holds mu, so that the arrays can neither be replaced
 // nor be encoded for the first segment in between: either that sees the vector, or encode sees the segment.
 func (x *Index) putSmall(w *writeScratch, rows []uint32) {
-	if !slices.ContainsFunc(rows, func(row uint32) bool { return row < smallRows }) {
+	if !slices.ContainsFunc(rows, func(row uint32) bool { return row < SmallRows }) {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := x.small.Load()
 	for i, row := range rows {
-		if row < smallRows {
+		if row < SmallRows {
 			copy(s.row(row, x.stride), w.padded[i*x.stride:(i+1)*x.stride])
 			s.labels[row].Store(w.labels[i])
 		}
@@ -253,11 +248,11 @@ func (x *Index) putSmall(w *writeScratch, rows []uint32) {
 func (x *Index) putVectors(w *writeScratch, rows []uint32) {
 	for i := 0; i < len(rows); {
 		n := 1
-		for i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) && rows[i] >= smallRows {
+		for i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) && rows[i] >= SmallRows {
 			n++
 		}
-		if rows[i] >= smallRows {
-			w.sealed = x.vectors.put(rows[i], w.padded[i*x.stride:(i+n)*x.stride], x.stride, w.sealed)
+		if rows[i] >= SmallRows {
+			w.sealed = x.vectors.put(rows[i], w.padded[i*x.stride:(i+n)*x.stride], w.sealed)
 		}
 		i += n
 	}
@@ -332,6 +327,13 @@ func (x *Index) lifeOf(row uint32) *life {
 		return &segs[row/segmentRows].life[row%segmentRows]
 	}
 	return &x.small.Load().life[row]
+}
+
+func (x *Index) labelOf(row uint32) *atomic.Uint32 {
+	if segs := *x.segments.Load(); len(segs) > 0 {
+		return &segs[row/segmentRows].labels[row%segmentRows]
+	}
+	return &x.small.Load().labels[row]
 }
 
 func (x *Index) isLive(row uint32) bool {
@@ -418,7 +420,7 @@ func (x *Index) wipe(w *writeScratch, row uint32) {
 	if segs := *x.segments.Load(); len(segs) > 0 {
 		x.wipeCodes(segs[row/segmentRows], int(row%segmentRows))
 	}
-	if row < smallRows {
+	if row < SmallRows {
 		s := x.small.Load()
 		clear(s.row(row, x.stride))
 		s.labels[row].Store(0)
