@@ -18,10 +18,16 @@ const (
 	Space     = "space"     // fitted to real embeddings of the default model, 512 numbers
 	Isotropic = "isotropic" // identities uniform on the sphere
 	Clustered = "clustered" // identities around 1,000 centres
+	Latent24  = "latent24"  // identities uniform on the sphere of a subspace of 24 dimensions
+	Latent64  = "latent64"  // of 64
+	Latent512 = "latent512" // of 512
 )
 
+// latents are the dimensions of the subspaces.
+var latents = map[string]int{Latent24: 24, Latent64: 64, Latent512: 512}
+
 // Variants names them all.
-func Variants() []string { return []string{Space, Isotropic, Clustered} }
+func Variants() []string { return []string{Space, Isotropic, Clustered, Latent24, Latent64, Latent512} }
 
 const (
 	// SpaceDim is the only dimension that Space has.
@@ -34,6 +40,8 @@ const (
 	// noise is the expected square of what a photo adds to its identity's unit vector: mated cosines are about
 	// 1/(1+noise) = 0.69.
 	noise = 0.449
+	// latentNoise is the same of the latent variants: a photo is at cosine 0.8 to its identity, two are at 0.64.
+	latentNoise = 1/(0.8*0.8) - 1
 	// clusters, and the share of an identity's square that is its cluster's centre: identities of one cluster lie at
 	// cosine 0.7, their photos at 0.7/(1+noise) = 0.48.
 	clusters     = 1000
@@ -45,8 +53,8 @@ const (
 // What a stream of random numbers is for; see stream. They are part of what a seed means.
 const (
 	ofIdentity = iota
-	ofCluster
-	ofPhoto // plus the photo's number
+	ofShared   // clusters' centres, a basis
+	ofPhoto    // plus the photo's number
 )
 
 // ErrGallery says that there is no such variant, or not of this dimension.
@@ -63,7 +71,10 @@ type Gallery struct {
 	dim     int
 	seed    uint64
 	make    func(dst []float32, s *draws, identity uint64, photo uint32)
+	noise   float64   // expected square of what a photo adds, but of space
 	centres []float32 // of clusters, each dim floats of length 1
+	latent  int       // dimensions of the subspace
+	basis   []float32 // of the subspace, by dimension: dim rows of stride(latent) coefficients
 	scratch sync.Pool // *draws
 }
 
@@ -71,17 +82,17 @@ type Gallery struct {
 type draws struct {
 	pcg   *rand.PCG
 	rng   *rand.Rand
-	coefs []float32 // batch × 2×factors
+	coefs []float32 // batch × 2×factors, or × stride(latent)
 }
 
 // NewGallery makes the gallery that belongs to a seed. Errors: ErrGallery for an unknown variant, for Space at any
-// dimension but SpaceDim, and for dim outside [2, 16384].
+// dimension but SpaceDim, for a latent variant of more dimensions than dim, and for dim outside [2, 16384].
 func NewGallery(variant string, dim int, seed uint64) (*Gallery, error) {
-	if dim < 2 || dim > 1<<14 || variant == Space && dim != SpaceDim {
+	if dim < 2 || dim > 1<<14 || variant == Space && dim != SpaceDim || dim < latents[variant] {
 		return nil, fmt.Errorf("%w: %s of dimension %d", ErrGallery, variant, dim)
 	}
-	g := &Gallery{dim: dim, seed: seed}
-	g.scratch.New = newDraws
+	g := &Gallery{dim: dim, seed: seed, noise: noise, latent: latents[variant]}
+	g.scratch.New = func() any { return newDraws(max(2*factors, stride(g.latent))) }
 	switch variant {
 	case Space:
 		g.make = g.space
@@ -89,16 +100,21 @@ func NewGallery(variant string, dim int, seed uint64) (*Gallery, error) {
 		g.make = g.isotropic
 	case Clustered:
 		g.make, g.centres = g.clustered, g.drawCentres()
+	case Latent24, Latent64, Latent512:
+		g.make, g.noise, g.basis = g.inSubspace, latentNoise, g.drawBasis()
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrGallery, variant)
 	}
 	return g, nil
 }
 
-func newDraws() any {
+func newDraws(coefs int) *draws {
 	pcg := rand.NewPCG(0, 0)
-	return &draws{pcg, rand.New(pcg), make([]float32, batch*2*factors)}
+	return &draws{pcg, rand.New(pcg), make([]float32, batch*coefs)}
 }
+
+// stride is a number of coefficients, padded for simd.
+func stride(n int) int { return (n + simd.FloatLine - 1) / simd.FloatLine * simd.FloatLine }
 
 // Dim is the dimension of the templates.
 func (g *Gallery) Dim() int { return g.dim }
@@ -224,7 +240,7 @@ func unit(v []float32, rng *rand.Rand) {
 // addNoise adds what is the photo's own to an identity's unit vector.
 func (g *Gallery) addNoise(v []float32, s *draws, identity uint64, photo uint32) {
 	rng := s.stream(g.seed, ofPhoto+uint64(photo), identity)
-	sigma := math.Sqrt(noise / float64(g.dim))
+	sigma := math.Sqrt(g.noise / float64(g.dim))
 	for i := range v {
 		v[i] += float32(sigma * rng.NormFloat64())
 	}
@@ -232,9 +248,67 @@ func (g *Gallery) addNoise(v []float32, s *draws, identity uint64, photo uint32)
 
 func (g *Gallery) drawCentres() []float32 {
 	centres := make([]float32, clusters*g.dim)
-	s := newDraws().(*draws)
+	s := newDraws(0)
 	for c := range clusters {
-		unit(centres[c*g.dim:(c+1)*g.dim], s.stream(g.seed, ofCluster, uint64(c)))
+		unit(centres[c*g.dim:(c+1)*g.dim], s.stream(g.seed, ofShared, uint64(c)))
 	}
 	return centres
+}
+
+// inSubspace draws coefficients and multiplies them with the basis.
+func (g *Gallery) inSubspace(dst []float32, s *draws, identity uint64, photo uint32) {
+	n, padded := len(dst)/g.dim, stride(g.latent)
+	clear(s.coefs[:n*padded])
+	for t := range n {
+		rng := s.stream(g.seed, ofIdentity, identity+uint64(t))
+		for k := range g.latent {
+			s.coefs[t*padded+k] = float32(rng.NormFloat64())
+		}
+	}
+	simd.DotQueries(dst, s.coefs[:n*padded], g.basis, padded)
+	for t := range n {
+		v := dst[t*g.dim : (t+1)*g.dim]
+		simd.Normalize(v)
+		g.addNoise(v, s, identity+uint64(t), photo)
+	}
+}
+
+// drawBasis draws vectors and makes them orthonormal by Gram and Schmidt's method, in float64, so that machines differ
+// by no more than the last bit of a float32.
+func (g *Gallery) drawBasis() []float32 {
+	vectors, s := make([][]float64, g.latent), newDraws(0)
+	for k := range vectors {
+		rng, v := s.stream(g.seed, ofShared, uint64(k)), make([]float64, g.dim)
+		for i := range v {
+			v[i] = rng.NormFloat64()
+		}
+		for _, w := range vectors[:k] {
+			addScaled(v, -dot(v, w), w)
+		}
+		length := math.Sqrt(dot(v, v))
+		for i := range v {
+			v[i] /= length
+		}
+		vectors[k] = v
+	}
+	basis, padded := make([]float32, g.dim*stride(g.latent)), stride(g.latent)
+	for k, v := range vectors {
+		for i, x := range v {
+			basis[i*padded+k] = float32(x)
+		}
+	}
+	return basis
+}
+
+func dot(a, b []float64) (sum float64) {
+	for i, x := range a {
+		sum += x * b[i]
+	}
+	return sum
+}
+
+func addScaled(dst []float64, c float64, v []float64) {
+	for i, x := range v {
+		dst[i] += c * x
+	}
 }

@@ -28,6 +28,10 @@ func TestPins(t *testing.T) {
 		{Isotropic, 128, 1, 99, 1, 0.03378634, 0.15526627},
 		{Clustered, 512, 1, 0, 0, 0.026247956, -0.020784494},
 		{Clustered, 256, 9, 1099511627776, 2, 0.009240258, -0.081343554},
+		{Latent24, 512, 1, 0, 0, -0.013080677, -0.007156985},
+		{Latent64, 512, 1, 250000, 4, 0.01078372, 0.045235313},
+		{Latent64, 100, 5, 7, 1, -0.06711651, 0.037515447},
+		{Latent512, 512, 1, 12345678, 4, 0.030655451, -0.048162565},
 	} {
 		g, err := NewGallery(pin.variant, pin.dim, pin.seed)
 		if err != nil {
@@ -74,6 +78,9 @@ func TestStatistics(t *testing.T) {
 		{Space, 0.689, 0.079, 0.006, 0.096},
 		{Isotropic, 0.690, 0.018, 0, 0.044},
 		{Clustered, 0.690, 0.018, 0, 0.046},
+		{Latent24, 0.640, 0.022, 0, 0.135},
+		{Latent64, 0.640, 0.022, 0, 0.087},
+		{Latent512, 0.640, 0.022, 0, 0.044},
 	} {
 		g, _ := NewGallery(want.variant, SpaceDim, 7)
 		mated, impostor := cosines(g, n)
@@ -110,6 +117,47 @@ func TestClusters(t *testing.T) {
 	}
 	if mean, sd := spread(close); math.Abs(mean-0.483) > 0.01 || math.Abs(sd-0.034) > 0.01 {
 		t.Errorf("they lie at %.3f ± %.3f", mean, sd)
+	}
+}
+
+// TestLatent: the bases are orthonormal, the mean of many photos lies in the subspace, and a photo lies at cosine 0.8 to
+// that, also where the dimension is no multiple of a cache line.
+func TestLatent(t *testing.T) {
+	for _, dim := range []int{512, 100} {
+		g, _ := NewGallery(Latent24, dim, 5)
+		padded := stride(g.latent)
+		column := func(k int) []float32 {
+			v := make([]float32, dim)
+			for i := range v {
+				v[i] = g.basis[i*padded+k]
+			}
+			return v
+		}
+		for k := range g.latent {
+			for j := range k + 1 {
+				if c := cosine(column(k), column(j)); k != j && math.Abs(c) > 1e-6 || k == j && math.Abs(c-1) > 1e-6 {
+					t.Errorf("dim %d: vectors %d and %d of the basis have product %v", dim, k, j, c)
+				}
+			}
+		}
+		const photos = 2000
+		mean, near := make([]float32, dim), 0.0
+		for p := range photos {
+			for i, x := range g.Append(nil, 3, uint32(p), 1) {
+				mean[i] += x
+			}
+		}
+		simd.Normalize(mean)
+		for p := range photos {
+			near += cosine(mean, g.Append(nil, 3, uint32(p), 1)) / photos
+		}
+		in := 0.0
+		for k := range g.latent {
+			in += math.Pow(cosine(mean, column(k)), 2)
+		}
+		if math.Abs(near-0.8) > 0.005 || in < 0.999 {
+			t.Errorf("dim %d: photos at %.4f to the centre, of which %.4f is in the subspace", dim, near, in)
+		}
 	}
 }
 
@@ -160,7 +208,7 @@ func TestNewGalleryRefuses(t *testing.T) {
 	for _, x := range []struct {
 		variant string
 		dim     int
-	}{{Space, 128}, {Isotropic, 1}, {Clustered, 1<<14 + 1}, {"", 512}, {"real", 512}} {
+	}{{Space, 128}, {Isotropic, 1}, {Clustered, 1<<14 + 1}, {Latent24, 23}, {Latent512, 511}, {"", 512}, {"real", 512}} {
 		if _, err := NewGallery(x.variant, x.dim, 1); !errors.Is(err, ErrGallery) {
 			t.Errorf("%+v: %v", x, err)
 		}
