@@ -30,7 +30,7 @@ func BenchmarkExact(b *testing.B) {
 	gallery := g.Append(nil, 0, 0, rows)
 	for _, probes := range []int{64, 1024, 4096} {
 		b.Run(fmt.Sprintf("probes=%d", probes), func(b *testing.B) {
-			e := NewExact(SpaceDim, g.Append(nil, 0, 1, probes))
+			e := NewExact(SpaceDim, 1, g.Append(nil, 0, 1, probes))
 			for b.Loop() {
 				e.Add(0, gallery)
 			}
@@ -48,7 +48,7 @@ func BenchmarkSearch(b *testing.B) {
 			}
 			m := measured(b, IndexConfig{Kind: kind, Rows: rows, Probes: 64})
 			m.drawProbes()
-			m.exact = NewExact(m.Dim, nil)
+			m.exact = NewExact(m.Dim, 1, nil)
 			if err := m.build(b.Context()); err != nil {
 				b.Fatal(err)
 			}

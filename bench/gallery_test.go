@@ -215,26 +215,28 @@ func TestNewGalleryRefuses(t *testing.T) {
 	}
 }
 
-// TestExact against float64 and one row at a time, at dimensions with and without padding, in batches out of order.
+// TestExact against float64 and all rows sorted, at dimensions with and without padding, in batches out of order.
 func TestExact(t *testing.T) {
 	for _, dim := range []int{16, 100, 512} {
 		t.Run(fmt.Sprint(dim), func(t *testing.T) {
-			const rows, probes = 403, 67
+			const rows, probes, k = 403, 67, 5
 			g, _ := NewGallery(Isotropic, dim, 1)
 			gallery, qs := g.Append(nil, 0, 0, rows), g.Append(nil, 350, 1, probes)
-			e := NewExact(dim, qs)
+			e := NewExact(dim, k, qs)
 			e.Add(200, gallery[200*dim:])
 			e.Add(0, gallery[:200*dim])
-			for p, b := range e.Best() {
-				q := qs[p*dim : (p+1)*dim]
-				best, at := math.Inf(-1), 0
-				for r := range rows {
-					if c := cosine(q, gallery[r*dim:(r+1)*dim]); c > best {
-						best, at = c, r
-					}
+			for p := range probes {
+				cosines, seen := make([]float64, rows), map[uint64]bool{}
+				for r := range cosines {
+					cosines[r] = cosine(qs[p*dim:(p+1)*dim], gallery[r*dim:(r+1)*dim])
 				}
-				if got := cosine(q, gallery[int(b.Row)*dim:(int(b.Row)+1)*dim]); math.Abs(float64(b.Score)-best) > 1e-5 || best-got > 1e-5 {
-					t.Errorf("probe %d: row %d with %v, not %d with %v", p, b.Row, b.Score, at, best)
+				sorted := slices.Sorted(slices.Values(cosines))
+				for i, b := range e.Best(p) {
+					best := sorted[rows-1-i]
+					if math.Abs(float64(b.Score)-best) > 1e-5 || best-cosines[b.Row] > 1e-5 || seen[b.Row] {
+						t.Errorf("probe %d: place %d has row %d with %v, not %v", p, i, b.Row, b.Score, best)
+					}
+					seen[b.Row] = true
 				}
 			}
 		})
@@ -244,14 +246,14 @@ func TestExact(t *testing.T) {
 func TestExactTiesGoToTheSmallerRow(t *testing.T) {
 	v := make([]float32, 16)
 	v[0] = 1
-	e := NewExact(16, v)
-	if b := e.Best()[0]; !math.IsInf(float64(b.Score), -1) {
+	e := NewExact(16, 3, v)
+	if b := e.Best(0)[2]; !math.IsInf(float64(b.Score), -1) {
 		t.Errorf("before any row: %+v", b)
 	}
 	for _, first := range []uint64{7, 3, 9} {
 		e.Add(first, append(slices.Clone(v), v...))
 	}
-	if b := e.Best()[0]; b != (Best{3, 1}) {
+	if b := e.Best(0); !slices.Equal(b, []Best{{3, 1}, {4, 1}, {7, 1}}) {
 		t.Errorf("%+v", b)
 	}
 }

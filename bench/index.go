@@ -172,7 +172,7 @@ func (m *measurement) drawProbes() {
 	for i := range m.Probes {
 		m.probes = m.gallery.Append(m.probes, m.mate(i), uint32(1+i/m.Rows), 1)
 	}
-	m.exact = NewExact(m.Dim, m.probes)
+	m.exact = NewExact(m.Dim, 1, m.probes)
 }
 
 func (m *measurement) probe(i int) []float32 { return m.probes[i*m.Dim : (i+1)*m.Dim] }
@@ -305,8 +305,8 @@ func quantileMs(sorted []time.Duration, p float64) float64 {
 // judge holds the index's answers against the exact ones.
 func (m *measurement) judge(best []index.Hit) {
 	rounding, due := Rounding(m.Dim), 0
-	for i, exact := range m.exact.Best() {
-		mate := m.mate(i)
+	for i := range m.Probes {
+		exact, mate := m.exact.Best(i)[0], m.mate(i)
 		if exact.Row == mate && float64(exact.Score) >= m.Threshold {
 			m.report.ExactFound++
 		}

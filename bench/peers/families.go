@@ -19,16 +19,13 @@ import (
 const atOnce = 16
 
 // families are the peers in Go.
-func families() []family {
+func families(o options) []family {
 	var fs []family
 	for _, kind := range bench.Kinds() {
 		fs = append(fs, family{"mien " + kind, 0, func(g *gallery) (*built, error) { return buildMien(g, kind) }})
 	}
-	fs = append(fs, family{"loop over vek", 0, buildVek})
-	for _, m := range []int{16, 32} {
-		fs = append(fs, family{fmt.Sprintf("coder/hnsw M%d", m), 20_000, func(g *gallery) (*built, error) { return buildCoder(g, m), nil }})
-	}
-	return fs
+	return append(fs, family{"loop over vek", 0, buildVek},
+		family{fmt.Sprintf("coder/hnsw M%d", o.m), 20_000, func(g *gallery) (*built, error) { return buildCoder(g, o), nil }})
 }
 
 // split calls f for a part of n on each of some goroutines.
@@ -42,15 +39,30 @@ func split(n, threads int, f func(from, to int) error) error {
 	return errors.Join(errs...)
 }
 
-// eachProbe makes a search of a function for one probe, whose answer is a label.
-func eachProbe(dim int, one func(q []float32) (uint32, error)) func([]uint32, []float32, int) error {
-	return func(best []uint32, probes []float32, threads int) error {
-		return split(len(best), threads, func(from, to int) (err error) {
-			for i := from; i < to && err == nil; i++ {
-				best[i], err = one(probes[i*dim : (i+1)*dim])
+// eachProbe makes a search of a function for one probe, which offers rows to top.
+func eachProbe(dim int, one func(q []float32, top *index.Top) error) func([]uint32, []float32, int) error {
+	return func(found []uint32, probes []float32, threads int) error {
+		return split(len(probes)/dim, threads, func(from, to int) error {
+			var top index.Top
+			for i := from; i < to; i++ {
+				top.Reset(topK, -2)
+				if err := one(probes[i*dim:(i+1)*dim], &top); err != nil {
+					return err
+				}
+				fill(found[i*topK:(i+1)*topK], top.Hits())
 			}
-			return err
+			return nil
 		})
+	}
+}
+
+// fill sets found to the labels of hits, and none where there are too few.
+func fill(found []uint32, hits []index.Hit) {
+	for i := range found {
+		found[i] = math.MaxUint32
+		if i < len(hits) {
+			found[i] = hits[i].Label
+		}
 	}
 }
 
@@ -69,57 +81,56 @@ func buildMien(g *gallery, kind string) (*built, error) {
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	one := eachProbe(g.dim, func(q []float32) (uint32, error) {
-		var room [1]index.Hit
-		hits, err := x.SearchInto(context.Background(), room[:0], q, index.Options{K: 1})
-		if err != nil || len(hits) == 0 {
-			return math.MaxUint32, err
-		}
-		return hits[0].Label, nil
-	})
-	// A search of ours takes all the cores there are, and many at once share passes over memory.
-	search := func(best []uint32, probes []float32, threads int) error {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
-		return one(best, probes, atOnce)
+	one := func(found []uint32, probes []float32, threads int) error {
+		return split(len(probes)/g.dim, threads, func(from, to int) (err error) {
+			hits := make([]index.Hit, 0, topK)
+			for i := from; i < to && err == nil; i++ {
+				hits, err = x.SearchInto(context.Background(), hits[:0], probes[i*g.dim:(i+1)*g.dim], index.Options{K: topK})
+				fill(found[i*topK:(i+1)*topK], hits)
+			}
+			return err
+		})
 	}
-	return &built{x.Bytes(), []setting{{name: fmt.Sprintf("best 1, %d at once", atOnce), search: search}}, func() { _ = x.Close() }}, nil
+	// A search of ours takes all the cores there are, and many at once share passes over memory.
+	search := func(found []uint32, probes []float32, threads int) error {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
+		return one(found, probes, atOnce)
+	}
+	all := setting{name: fmt.Sprintf("%d at once", atOnce), search: search}
+	return &built{bytes: x.Bytes(), settings: []setting{all}, close: func() { _ = x.Close() }}, nil
 }
 
 func buildVek(g *gallery) (*built, error) {
-	search := eachProbe(g.dim, func(q []float32) (label uint32, err error) {
-		best := float32(math.Inf(-1))
+	search := eachProbe(g.dim, func(q []float32, top *index.Top) error {
 		for i := range g.rows {
-			if s := vek32.Dot(q, g.row(i)); s > best {
-				label, best = uint32(i), s
+			if s := vek32.Dot(q, g.row(i)); s >= top.Bound() {
+				top.Offer(uint32(i), s)
 			}
 		}
-		return label, nil
+		return nil
 	})
-	return &built{int64(4 * len(g.vectors)), []setting{{name: "float32", search: search}}, func() {}}, nil
+	return &built{bytes: int64(4 * len(g.vectors)), settings: []setting{{name: "float32", search: search}}, close: func() {}}, nil
 }
 
-func buildCoder(g *gallery, m int) *built {
+func buildCoder(g *gallery, o options) *built {
 	before := heapBytes()
 	graph := hnsw.NewGraph[uint32]()
-	graph.M, graph.EfSearch = m, 200
+	graph.M, graph.EfSearch = o.m, 200
 	graph.Distance = func(a, b []float32) float32 { return 1 - vek32.Dot(a, b) }
 	for i := range g.rows {
 		graph.Add(hnsw.MakeNode(uint32(i), g.row(i)))
 	}
-	b := &built{int64(heapBytes()-before) + int64(4*len(g.vectors)), nil, func() {}}
-	for _, ef := range []int{64, 256, 1024} {
-		search := eachProbe(g.dim, func(q []float32) (uint32, error) {
-			best, label := float32(math.Inf(-1)), uint32(math.MaxUint32)
-			for _, n := range graph.Search(q, ef) {
-				if s := vek32.Dot(q, n.Value); s > best {
-					best, label = s, n.Key
-				}
+	b := &built{bytes: int64(heapBytes()-before) + int64(4*len(g.vectors)), close: func() {}}
+	for _, ef := range o.efs {
+		search := eachProbe(g.dim, func(q []float32, top *index.Top) error {
+			for _, n := range graph.Search(q, max(ef, topK)) {
+				top.Offer(n.Key, vek32.Dot(q, n.Value))
 			}
-			return label, nil
+			return nil
 		})
-		b.settings = append(b.settings, setting{fmt.Sprintf("ef %d", ef), 0, func(best []uint32, probes []float32, threads int) error {
+		b.settings = append(b.settings, setting{ef: ef, search: func(found []uint32, probes []float32, threads int) error {
 			graph.EfSearch = ef
-			return search(best, probes, threads)
+			return search(found, probes, threads)
 		}})
 	}
 	return b

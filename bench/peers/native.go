@@ -8,13 +8,12 @@ package main
 #include <stdint.h>
 #include <stdlib.h>
 
-void *hnswlib_build(const float *rows, long n, int dim, int m, int ef_construction, int threads);
-void hnswlib_search(void *index, const float *probes, long n, int dim, int ef, int threads, uint32_t *best);
+void hnswlib_search(void *index, const float *probes, long n, int dim, int k, int ef, int threads, uint32_t *labels);
 long hnswlib_bytes(void *index);
 void hnswlib_free(void *index);
 
 void *flat_build(const float *rows, long n, int dim);
-void flat_search(void *index, const float *probes, long n, int threads, uint32_t *best);
+void flat_search(void *index, const float *probes, long n, int k, int threads, int64_t *labels);
 void flat_free(void *index);
 
 void *binary_build(const uint8_t *codes, long n, int bits);
@@ -26,42 +25,59 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"runtime"
 	"unsafe"
 
+	"mien/index"
 	"mien/simd"
 )
 
-func nativeFamilies() []family {
-	var fs []family
-	for _, m := range []int{16, 32} {
-		fs = append(fs, family{fmt.Sprintf("hnswlib M%d efC200", m), 0, func(g *gallery) (*built, error) { return buildHnswlib(g, m) }})
+func nativeFamilies(o options) []family {
+	return []family{
+		{fmt.Sprintf("hnswlib M%d efC%d", o.m, o.efConstruction), 0, func(g *gallery) (*built, error) { return buildHnswlib(g, o) }},
+		{"faiss IndexFlatIP", 0, buildFlat},
+		{"faiss IndexBinaryFlat", 0, buildBinary},
 	}
-	return append(fs, family{"faiss IndexFlatIP", 0, buildFlat}, family{"faiss IndexBinaryFlat", 0, buildBinary})
 }
 
-func floats(v []float32) *C.float   { return (*C.float)(unsafe.SliceData(v)) }
-func labels(v []uint32) *C.uint32_t { return (*C.uint32_t)(unsafe.SliceData(v)) }
-func codes(v []uint64) *C.uint8_t   { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(v))) }
+func floats(v []float32) *C.float { return (*C.float)(unsafe.SliceData(v)) }
+func codes(v []uint64) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(v))) }
+func longs(v []int64) *C.int64_t  { return (*C.int64_t)(unsafe.SliceData(v)) }
 
 // errNative is what an exception in a library comes to.
 var errNative = errors.New("the library could not build its index")
 
-func buildHnswlib(g *gallery, m int) (*built, error) {
-	x := C.hnswlib_build(floats(g.vectors), C.long(g.rows), C.int(g.dim), C.int(m), 200, C.int(runtime.GOMAXPROCS(0)))
-	if x == nil {
-		return nil, errNative
+// hnswlib is a graph of the library's.
+type hnswlib struct {
+	x   unsafe.Pointer
+	dim int
+}
+
+func buildHnswlib(g *gallery, o options) (*built, error) {
+	h, note, err := keptHnswlib(g, o)
+	if err != nil {
+		return nil, err
 	}
-	b := &built{int64(C.hnswlib_bytes(x)), nil, func() { C.hnswlib_free(x) }}
-	for _, ef := range []int{64, 256, 1024} {
-		b.settings = append(b.settings, setting{fmt.Sprintf("ef %d", ef), 0, func(best []uint32, probes []float32, threads int) error {
-			C.hnswlib_search(x, floats(probes), C.long(len(best)), C.int(g.dim), C.int(ef), C.int(threads), labels(best))
+	b := &built{bytes: int64(C.hnswlib_bytes(h.x)), note: note, close: func() { C.hnswlib_free(h.x) }}
+	for _, ef := range o.efs {
+		b.settings = append(b.settings, setting{ef: ef, search: func(found []uint32, probes []float32, threads int) error {
+			C.hnswlib_search(h.x, floats(probes), C.long(len(probes)/h.dim), C.int(h.dim), topK, C.int(ef), C.int(threads), (*C.uint32_t)(unsafe.SliceData(found)))
 			return nil
 		}})
 	}
 	return b, nil
+}
+
+func flatSearch(x unsafe.Pointer, dim int) func([]uint32, []float32, int) error {
+	return func(found []uint32, probes []float32, threads int) error {
+		labels := make([]int64, len(found))
+		C.flat_search(x, floats(probes), C.long(len(probes)/dim), topK, C.int(threads), longs(labels))
+		for i, l := range labels {
+			found[i] = uint32(l) // −1 is none
+		}
+		return nil
+	}
 }
 
 func buildFlat(g *gallery) (*built, error) {
@@ -69,11 +85,8 @@ func buildFlat(g *gallery) (*built, error) {
 	if x == nil {
 		return nil, errNative
 	}
-	search := func(best []uint32, probes []float32, threads int) error {
-		C.flat_search(x, floats(probes), C.long(len(best)), C.int(threads), labels(best))
-		return nil
-	}
-	return &built{int64(4 * len(g.vectors)), []setting{{name: fmt.Sprintf("batches of %d", chunk), search: search}}, func() { C.flat_free(x) }}, nil
+	all := setting{name: fmt.Sprintf("batches of %d", chunk), search: flatSearch(x, g.dim)}
+	return &built{bytes: int64(4 * len(g.vectors)), settings: []setting{all}, close: func() { C.flat_free(x) }}, nil
 }
 
 // buildBinary holds sign bits of rotated vectors; with rescoring it needs the float32 rows as well.
@@ -91,25 +104,27 @@ func buildBinary(g *gallery) (*built, error) {
 	if x == nil {
 		return nil, errNative
 	}
-	b := &built{int64(8 * len(sketches)), nil, func() { C.binary_free(x) }}
-	for _, k := range []int{1, 256, 1024} {
+	b := &built{bytes: int64(8 * len(sketches)), close: func() { C.binary_free(x) }}
+	for _, k := range []int{topK, 256, 1024} {
 		if k > g.rows {
 			break
 		}
-		name, extra := fmt.Sprintf("%d bits", 64*words), int64(0)
-		if k > 1 {
-			name, extra = fmt.Sprintf("%s, best %d again by float32", name, k), int64(4*len(g.vectors))
+		s := setting{name: fmt.Sprintf("%d bits", 64*words)}
+		if k > topK {
+			s = setting{name: fmt.Sprintf("%s, best %d again by float32", s.name, k), extra: int64(4 * len(g.vectors))}
 		}
-		b.settings = append(b.settings, setting{name, extra, func(best []uint32, probes []float32, threads int) error {
-			found, sketches := make([]int64, k*len(best)), sketch(r, probes, threads)
-			C.binary_search(x, codes(sketches), C.long(len(best)), C.int(k), C.int(threads), (*C.int64_t)(unsafe.SliceData(found)))
-			return split(len(best), threads, func(from, to int) error {
+		s.search = func(found []uint32, probes []float32, threads int) error {
+			n := len(probes) / g.dim
+			candidates, sketches := make([]int64, k*n), sketch(r, probes, threads)
+			C.binary_search(x, codes(sketches), C.long(n), C.int(k), C.int(threads), longs(candidates))
+			return split(n, threads, func(from, to int) error {
 				for i := from; i < to; i++ {
-					best[i] = rescore(g, probes[i*g.dim:(i+1)*g.dim], found[i*k:(i+1)*k])
+					rescore(g, found[i*topK:(i+1)*topK], probes[i*g.dim:(i+1)*g.dim], candidates[i*k:(i+1)*k])
 				}
 				return nil
 			})
-		}})
+		}
+		b.settings = append(b.settings, s)
 	}
 	return b, nil
 }
@@ -129,22 +144,24 @@ func sketch(r *simd.Rotation, vectors []float32, threads int) []uint64 {
 	return all
 }
 
-func rescore(g *gallery, q []float32, candidates []int64) uint32 {
-	if len(candidates) == 1 {
-		return uint32(candidates[0])
-	}
+// rescore sets found to the best candidates by float32, and to the candidates themselves if they are no more.
+func rescore(g *gallery, found []uint32, q []float32, candidates []int64) {
+	var top index.Top
 	var score [1]float32
-	best, label := float32(math.Inf(-1)), uint32(math.MaxUint32)
+	top.Reset(topK, -2)
 	stride := 1 << bits.Len(uint(g.dim-1))
-	for _, c := range candidates {
-		if c < 0 {
+	for i, c := range candidates {
+		switch {
+		case c < 0:
 			continue
+		case len(candidates) == topK:
+			score[0] = -float32(i) / topK
+		default:
+			simd.DotRows(score[:], q, padded(g.row(int(c)), stride), stride)
 		}
-		if simd.DotRows(score[:], q, padded(g.row(int(c)), stride), stride); score[0] > best {
-			best, label = score[0], uint32(c)
-		}
+		top.Offer(uint32(c), score[0])
 	}
-	return label
+	fill(found, top.Hits())
 }
 
 // padded is v itself where it is a stride already, as at 512.

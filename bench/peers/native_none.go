@@ -3,4 +3,4 @@
 package main
 
 // nativeFamilies needs the tag peers, cgo and the libraries.
-func nativeFamilies() []family { return nil }
+func nativeFamilies(options) []family { return nil }

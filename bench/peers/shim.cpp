@@ -2,6 +2,7 @@
 
 // What native.go calls of hnswlib and faiss: plain C, no exceptions, labels as uint32.
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <vector>
@@ -20,6 +21,7 @@ struct Hnsw {
     hnswlib::InnerProductSpace space;
     hnswlib::HierarchicalNSW<float> graph;
     Hnsw(long n, int dim, int m, int ef_construction) : space(dim), graph(&space, n, m, ef_construction) {}
+    Hnsw(const char *path, int dim) : space(dim), graph(&space, path) {}
 };
 
 void use(int threads) {
@@ -31,23 +33,54 @@ void use(int threads) {
 
 extern "C" {
 
-void *hnswlib_build(const float *rows, long n, int dim, int m, int ef_construction, int threads) {
+void *hnswlib_new(long n, int dim, int m, int ef_construction) {
     try {
-        auto *x = new Hnsw(n, dim, m, ef_construction);
-        x->graph.addPoint(rows, 0);
-#pragma omp parallel for schedule(dynamic, 64) num_threads(threads)
-        for (long i = 1; i < n; i++) x->graph.addPoint(rows + i * dim, i);
-        return x;
+        return new Hnsw(n, dim, m, ef_construction);
     } catch (const std::exception &) {
         return nullptr;
     }
 }
 
-void hnswlib_search(void *index, const float *probes, long n, int dim, int ef, int threads, uint32_t *best) {
+// Rows first, ..., first + n - 1; 0 or, after an exception, -1.
+int hnswlib_add(void *index, const float *rows, long first, long n, int dim, int threads) {
+    auto &graph = static_cast<Hnsw *>(index)->graph;
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic, 64) num_threads(threads)
+    for (long i = 0; i < n; i++) try {
+            graph.addPoint(rows + i * dim, first + i);
+        } catch (const std::exception &) {
+#pragma omp atomic write
+            failed = -1;
+        }
+    return failed;
+}
+
+int hnswlib_save(void *index, const char *path) {
+    try {
+        static_cast<Hnsw *>(index)->graph.saveIndex(path);
+        return 0;
+    } catch (const std::exception &) {
+        return -1;
+    }
+}
+
+void *hnswlib_load(const char *path, int dim) {
+    try {
+        return new Hnsw(path, dim);
+    } catch (const std::exception &) {
+        return nullptr;
+    }
+}
+
+void hnswlib_search(void *index, const float *probes, long n, int dim, int k, int ef, int threads, uint32_t *labels) {
     auto &graph = static_cast<Hnsw *>(index)->graph;
     graph.setEf(ef);
 #pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
-    for (long i = 0; i < n; i++) best[i] = graph.searchKnn(probes + i * dim, 1).top().second;
+    for (long i = 0; i < n; i++) {
+        auto found = graph.searchKnn(probes + i * dim, k);
+        std::fill(labels + i * k, labels + (i + 1) * k, UINT32_MAX);
+        for (; !found.empty(); found.pop()) labels[i * k + found.size() - 1] = found.top().second;
+    }
 }
 
 long hnswlib_bytes(void *index) {
@@ -70,12 +103,10 @@ void *flat_build(const float *rows, long n, int dim) {
     }
 }
 
-void flat_search(void *index, const float *probes, long n, int threads, uint32_t *best) {
+void flat_search(void *index, const float *probes, long n, int k, int threads, int64_t *labels) {
     use(threads);
-    std::vector<float> scores(n);
-    std::vector<int64_t> labels(n);
-    static_cast<faiss::IndexFlatIP *>(index)->search(n, probes, 1, scores.data(), labels.data());
-    for (long i = 0; i < n; i++) best[i] = labels[i];
+    std::vector<float> scores(n * k);
+    static_cast<faiss::IndexFlatIP *>(index)->search(n, probes, k, scores.data(), labels);
 }
 
 void flat_free(void *index) { delete static_cast<faiss::IndexFlatIP *>(index); }

@@ -33,7 +33,7 @@ var onlyIn = map[string][]string{
 	"google.golang.org/protobuf":      {"mien/extract/pack"},
 	"github.com/viterin/vek":          {"mien/bench/peers"}, // elsewhere an oracle of tests
 	"github.com/coder/hnsw":           {"mien/bench/peers"},
-	"gonum.org/v1/plot":               {"mien/bench/report"},
+	"gonum.org/v1/plot":               {"mien/bench/peers", "mien/bench/report"},
 	"golang.org/x/perf":               {"mien/bench/report"},
 	"github.com/klauspost/cpuid":      {"mien/simd", "mien/bench", "mien/bench/peers", "mien/bench/report", "mien/cmd/mien"},
 	"net/http":                        {"mien/cmd/mien"},
