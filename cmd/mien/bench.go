@@ -26,7 +26,7 @@ type benchIndexCmd struct {
 	Kind        string  `help:"Index: ${enum}." enum:"${bench_kinds}" default:"${bench_kind}"`
 	Rows        int     `help:"Templates enrolled, one an identity." default:"100000"`
 	Dim         int     `help:"Numbers in a template." default:"512"`
-	Variant     string  `help:"Gallery: space (fitted to real embeddings, 512 numbers only), isotropic or clustered (default: space, or isotropic where the dimension is another)." placeholder:"NAME"`
+	Variant     string  `help:"Gallery: ${bench_variants} (default: space, which is fitted to real embeddings and has 512 numbers only, or isotropic where the dimension is another)." placeholder:"NAME"`
 	Seed        uint64  `help:"Seed of the gallery." default:"1"`
 	Probes      int     `help:"Mated probes: another photo of an enrolled identity each." default:"1000"`
 	Concurrency int     `help:"Searches at once." default:"${cores}"`
@@ -65,7 +65,7 @@ type benchMissesCmd struct {
 	Kind    string    `help:"Index: scan or scan-sketch." enum:"scan,scan-sketch" default:"scan"`
 	Rows    int       `help:"Templates enrolled, one an identity." default:"100000"`
 	Pairs   int       `help:"Pairs of a template and another photo of its identity." default:"100000"`
-	Variant string    `help:"Gallery: space, isotropic or clustered." default:"space"`
+	Variant string    `help:"Gallery: ${bench_variants}." default:"space"`
 	Seed    uint64    `help:"Seed of the gallery." default:"1"`
 	Miss    []float64 `help:"Probabilities to ask for." default:"1e-6,1e-4,1e-3,1e-2"`
 	Faces   string    `help:"Folder with a folder of photos for each person: real templates in place of a made-up gallery." type:"path" placeholder:"DIR"`

@@ -21,6 +21,9 @@ func TestBenchIndex(t *testing.T) {
 			t.Errorf("%s: %v, not %v", name, r[name], want)
 		}
 	}
+	if stdout, _, code := mien(t, nil, append(args, "--dim", "64", "--variant", "latent24")...); code != 0 || !strings.Contains(stdout, "2000 rows of 64 (latent24)") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
 	if stdout, _, code := mien(t, nil, append(args, "--dim", "64")...); code != 0 || !strings.Contains(stdout, "2000 rows of 64 (isotropic)") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}
