@@ -14,7 +14,7 @@ var (
 	ErrRow = errors.New("index: no such row")
 	// ErrK says that a search asked for no labels, or for all without a threshold.
 	ErrK = errors.New("index: k must be at least 1, or 0 with a threshold above 0")
-	// ErrOptions says that a search's miss probability or threshold is out of range.
+	// ErrOptions says that a search's miss probability, EF or threshold is out of range.
 	ErrOptions = errors.New("index: options out of range")
 	// ErrFull says that the index holds as many rows as it can.
 	ErrFull = errors.New("index: full")

@@ -3,12 +3,16 @@ package index
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"slices"
 )
 
 // DefaultMiss is the probability that a search loses a row which belongs into its answer, unless Options says
 // another.
 const DefaultMiss = 1e-6
+
+// MaxEF bounds Options.EF: beyond, an exhaustive scan takes less time.
+const MaxEF = 1 << 14
 
 // Hit is one label of a search's answer with its best row's score, a dot product.
 type Hit struct {
@@ -27,6 +31,9 @@ type Options struct {
 	// Miss is the probability that a row which belongs into the answer is lost: 0 is DefaultMiss, at least
 	// 1e-12. Lower costs time: candidates are kept on weaker evidence.
 	Miss float64
+	// EF is how many candidates a graph keeps in sight (Malkov and Yashunin, arXiv:1603.09320, ef): more find more and
+	// take longer. 0 is the index's own; at most MaxEF. A scan has none.
+	EF int
 	// Filter, if not nil, holds the rows that may be in the answer. It must not change during the search.
 	Filter *Bitmap
 }
@@ -38,7 +45,7 @@ func (o Options) Validate() (Options, error) {
 	switch {
 	case o.K < 0 || o.K == 0 && !(o.Threshold > 0):
 		return o, ErrK
-	case !(o.Miss >= 1e-12 && o.Miss <= 0.5) || math.IsNaN(float64(o.Threshold)):
+	case o.EF < 0 || o.EF > MaxEF || !(o.Miss >= 1e-12 && o.Miss <= 0.5) || math.IsNaN(float64(o.Threshold)):
 		return o, ErrOptions
 	}
 	return o, nil
@@ -59,6 +66,14 @@ func (b *Bitmap) Set(row uint32) {
 
 // Has reports whether a row is in the set.
 func (b *Bitmap) Has(row uint32) bool { return b.Word(int(row/64))>>(row%64)&1 != 0 }
+
+// Count is the number of rows in the set.
+func (b *Bitmap) Count() (n int) {
+	for _, w := range b.words {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
 
 // Word is the 64 rows from 64×i as bits.
 func (b *Bitmap) Word(i int) uint64 {

@@ -38,6 +38,17 @@ type Config struct {
 	FitAt int
 	// Workers is how many goroutines compare for all searches together; 0 is GOMAXPROCS.
 	Workers int
+	// Graph, if not nil, is told of all rows.
+	Graph Graph
+}
+
+// Graph is a structure over an index's rows that follows their changes. Both methods are called by those who change rows,
+// from several goroutines, and must not call what changes rows.
+type Graph interface {
+	// Born tells of rows that have their codes and are about to appear.
+	Born(rows []uint32)
+	// Died tells of rows that have disappeared. They are neither wiped nor given out again before Release.
+	Died(rows []uint32)
 }
 
 func (c Config) validate() error {
@@ -63,6 +74,7 @@ type Index struct {
 	vectors *vectors
 	workers int
 	fitAt   int // rows from which directions are fitted
+	graph   Graph
 
 	life     sync.RWMutex // held for reading by every call; taken before all else
 	closed   bool         // protected by life
@@ -91,6 +103,7 @@ type Index struct {
 	mate, best guesser // of where the best score lies, and the K-th best
 	passes     carousel
 	probes     sync.Pool      // *probe
+	readers    sync.Pool      // *Reader
 	workPool   sync.Pool      // *worker
 	background sync.WaitGroup // a fit
 	helping    sync.WaitGroup // workers that are no search's own
@@ -146,7 +159,7 @@ func newIndex(c Config) (*Index, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	x := &Index{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir, workers: c.Workers, fitAt: cmp.Or(c.FitAt, fitRows)}
+	x := &Index{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir, workers: c.Workers, graph: c.Graph, fitAt: cmp.Or(c.FitAt, fitRows)}
 	if c.FitAt < 0 || c.Dim < 2*stepDim {
 		x.fitAt = math.MaxInt
 	}
@@ -173,6 +186,7 @@ func newIndex(c Config) (*Index, error) {
 	}
 	x.probes.New = func() any { return x.newProbe() }
 	x.workPool.New = func() any { return x.newWorker() }
+	x.readers.New = func() any { return &Reader{x: x, p: x.newProbe()} }
 	return x, nil
 }
 
@@ -188,13 +202,13 @@ func (x *Index) Close() error {
 	x.background.Wait()
 	x.helping.Wait()
 	for _, g := range *x.segments.Load() {
-		g.base.free()
+		g.base.Free()
 		if c := g.codes.Load(); c != nil {
-			c.region.free()
+			c.region.Free()
 		}
 	}
 	for _, r := range x.mu.retired {
-		r.codes.region.free()
+		r.codes.region.Free()
 	}
 	return x.vectors.close()
 }
@@ -218,7 +232,7 @@ func (x *Index) MemoryBytes() int64 {
 	rows := float64(x.next.Load())
 	for i, g := range *x.segments.Load() {
 		used := min(1, rows/segmentRows-float64(i))
-		total += used * float64(len(g.base.bytes)+g.codeBytes())
+		total += used * float64(len(g.base.Bytes)+g.codeBytes())
 	}
 	return int64(total) + int64(x.vectors.memoryBytes())
 }
@@ -242,7 +256,7 @@ func (x *Index) words() int {
 // codeBytes is the size of a segment's codes.
 func (g *segment) codeBytes() int {
 	if c := g.codes.Load(); c != nil {
-		return len(c.region.bytes)
+		return len(c.region.Bytes)
 	}
 	return 0
 }

@@ -117,6 +117,7 @@ func newPrepareScratch(dim int) prepareScratch {
 
 // sketch is a probe as bit planes.
 type sketch struct {
+	ready     bool // for the search's probe
 	planes    []uint64
 	rotated   []float32
 	scale     float64
@@ -124,6 +125,7 @@ type sketch struct {
 }
 
 func (s *sketch) prepare(x []float32, r *simd.Rotation) {
+	s.ready = true
 	simd.Rotate(s.rotated, x, r)
 	offset, scale := simd.QuantizeProbe4(s.planes, s.rotated)
 	s.scale = float64(scale)

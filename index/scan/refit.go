@@ -99,7 +99,7 @@ func (x *Index) reencode(g *segment, number int, f *fit) {
 	for from := uint32(0); from < segmentRows; from += batchRows {
 		if x.stopping.Load() || !x.reencodeBatch(w, g, c, uint32(number)*segmentRows, from) {
 			x.setPending(g, nil)
-			c.region.free()
+			c.region.Free()
 			return
 		}
 	}

@@ -89,33 +89,29 @@ func (x *Index) newProbe() *probe {
 // next chunk with ctx's error. Errors: ErrDim, ErrNotFinite, ErrNorm, ErrK, ErrOptions, ErrClosed, ErrCorrupt of the
 // vectors file, ctx's. Safe for concurrent use.
 func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error) {
-	if err := x.enter(); err != nil {
-		return dst, err
-	}
-	defer x.leave()
-	o, err := o.Validate()
-	if err != nil {
-		return dst, err
-	}
-	if err := check(q, x.dim); err != nil {
-		return dst, err
-	}
 	if err := ctx.Err(); err != nil {
 		return dst, err
 	}
-	p := x.probes.Get().(*probe)
-	defer x.probes.Put(p)
-	p.begin(q, o)
-	defer x.startReclaim()
-	defer x.passes.unregister(p)
-	if err := p.run(ctx); err != nil {
+	r, err := x.Read(q, o)
+	if err != nil {
 		return dst, err
 	}
-	hits := p.exact.Hits()
-	if o.K == 0 {
-		slices.SortFunc(hits, index.CompareHits)
+	defer r.Close()
+	return r.Scan(ctx, dst, o.Exact)
+}
+
+// Check is a search that is made twice at one moment, the second time with Options.Exact: what the first one misses is
+// the index's doing and no change's. It costs what the second does. Errors: as SearchInto's.
+func (x *Index) Check(ctx context.Context, q []float32, o index.Options) (found, exact []index.Hit, err error) {
+	r, err := x.Read(q, o)
+	if err != nil {
+		return nil, nil, err
 	}
-	return append(dst, hits...), nil
+	defer r.Close()
+	if found, err = r.Scan(ctx, nil, o.Exact); err == nil {
+		exact, err = r.Scan(ctx, nil, true)
+	}
+	return found, exact, err
 }
 
 func (p *probe) begin(q []float32, o index.Options) {
@@ -128,6 +124,16 @@ func (p *probe) begin(q []float32, o index.Options) {
 	p.segs, p.small = *p.x.segments.Load(), p.x.small.Load()
 	p.reset()
 	p.forms.of[0].scale, p.forms.of[1].scale = 0, 0
+	p.sketch.ready = false
+}
+
+// answer appends the labels found to dst, best first.
+func (p *probe) answer(dst []index.Hit) []index.Hit {
+	hits := p.exact.Hits()
+	if p.o.K == 0 {
+		slices.SortFunc(hits, index.CompareHits)
+	}
+	return append(dst, hits...)
 }
 
 func (p *probe) run(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"mien/index"
 	"mien/simd"
 )
 
@@ -44,7 +45,7 @@ func (l *life) at(epoch uint64) bool { return epoch < l.died.Load() && l.born.Lo
 //
 // Codes are replaced whole when a fit is found; the old ones go when no search reads them (I4).
 type segment struct {
-	base     region
+	base     index.Region
 	life     []life
 	tags     []atomic.Uint64 // of the rows in the vectors file; the small rows' are 0
 	labels   []atomic.Uint32
@@ -56,7 +57,7 @@ type segment struct {
 }
 
 type codes struct {
-	region region
+	region index.Region
 	fit    *fit // nil: int8 of the vector as it is, and no short codes
 	short  []byte
 	int8   []int8
@@ -84,23 +85,23 @@ func load(x *atomic.Uint32) float32 { return math.Float32frombits(x.Load()) }
 func (x *Index) newSegment(huge bool) (*segment, error) {
 	words := x.words() // 0 if there are no codes
 	lifeBytes, tagBytes, labelBytes := segmentRows*int(unsafe.Sizeof(life{})), segmentRows*8, segmentRows*4
-	base, err := newRegion(lifeBytes+tagBytes+labelBytes+segmentRows*words*8, huge)
+	base, err := index.NewRegion(lifeBytes+tagBytes+labelBytes+segmentRows*words*8, huge)
 	if err != nil {
 		return nil, err
 	}
-	b := base.bytes
+	b := base.Bytes
 	g := &segment{base: base,
-		life:     sliceOf[life](b[:lifeBytes]),
-		tags:     sliceOf[atomic.Uint64](b[lifeBytes:][:tagBytes]),
-		labels:   sliceOf[atomic.Uint32](b[lifeBytes+tagBytes:][:labelBytes]),
-		sketches: sliceOf[uint64](b[lifeBytes+tagBytes+labelBytes:]),
+		life:     index.SliceOf[life](b[:lifeBytes]),
+		tags:     index.SliceOf[atomic.Uint64](b[lifeBytes:][:tagBytes]),
+		labels:   index.SliceOf[atomic.Uint32](b[lifeBytes+tagBytes:][:labelBytes]),
+		sketches: index.SliceOf[uint64](b[lifeBytes+tagBytes+labelBytes:]),
 	}
 	if x.rotation == nil {
 		return g, nil
 	}
 	c, err := x.newCodes(x.fit.Load(), huge)
 	if err != nil {
-		base.free()
+		base.Free()
 		return nil, err
 	}
 	g.codes.Store(c)
@@ -113,30 +114,24 @@ func (x *Index) newCodes(f *fit, huge bool) (*codes, error) {
 		short, odd = segmentRows*headBytes, segmentRows/8
 	}
 	stride := int8Stride(x.dim)
-	r, err := newRegion(short+odd+segmentRows*(stride+4), huge)
+	r, err := index.NewRegion(short+odd+segmentRows*(stride+4), huge)
 	if err != nil {
 		return nil, err
 	}
-	b := r.bytes
+	b := r.Bytes
 	return &codes{region: r, fit: f, short: b[:short],
-		odd:    sliceOf[atomic.Uint64](b[short:][:odd]),
-		int8:   sliceOf[int8](b[short+odd:][:segmentRows*stride]),
-		scales: sliceOf[atomic.Uint32](b[short+odd+segmentRows*stride:])}, nil
+		odd:    index.SliceOf[atomic.Uint64](b[short:][:odd]),
+		int8:   index.SliceOf[int8](b[short+odd:][:segmentRows*stride]),
+		scales: index.SliceOf[atomic.Uint32](b[short+odd+segmentRows*stride:])}, nil
 }
 
 func (g *segment) tagBytes() []byte {
-	return g.base.bytes[segmentRows*int(unsafe.Sizeof(life{})):][:8*len(g.tags)]
+	return g.base.Bytes[segmentRows*int(unsafe.Sizeof(life{})):][:8*len(g.tags)]
 }
 
-func (c *codes) oddBytes() []byte { return c.region.bytes[len(c.short):][:8*len(c.odd)] }
+func (c *codes) oddBytes() []byte { return c.region.Bytes[len(c.short):][:8*len(c.odd)] }
 
-func (c *codes) scaleBytes() []byte { return c.region.bytes[len(c.region.bytes)-4*len(c.scales):] }
-
-// sliceOf is b as Ts without pointers. REQUIRES: b is aligned for T.
-func sliceOf[T any](b []byte) []T {
-	var t T
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
-}
+func (c *codes) scaleBytes() []byte { return c.region.Bytes[len(c.region.Bytes)-4*len(c.scales):] }
 
 func strideOf(dim int) int   { return (dim + simd.FloatLine - 1) / simd.FloatLine * simd.FloatLine }
 func int8Stride(dim int) int { return (dim + simd.ByteLine - 1) / simd.ByteLine * simd.ByteLine }

@@ -43,7 +43,7 @@ type vectors struct {
 	tagOf       func(row uint32) *atomic.Uint64
 	file        atomic.Pointer[os.File] // nil until the first row comes that belongs there
 
-	extents atomic.Pointer[[]region] // without a file; replaced by a longer copy
+	extents atomic.Pointer[[]index.Region] // without a file; replaced by a longer copy
 
 	stray struct {
 		sync.RWMutex
@@ -54,7 +54,7 @@ type vectors struct {
 
 func newVectors(c Config) (*vectors, error) {
 	v := &vectors{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir}
-	v.extents.Store(new([]region))
+	v.extents.Store(new([]index.Region))
 	v.stray.rows = make(map[uint32][]float32)
 	if c.Dir == "" {
 		return v, nil
@@ -107,7 +107,7 @@ func (v *vectors) reserve(row uint32) error {
 	if int(row-SmallRows)/extentRows < len(have) {
 		return nil
 	}
-	r, err := newRegion(4*v.stride*extentRows, true)
+	r, err := index.NewRegion(4*v.stride*extentRows, true)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (v *vectors) inMemory(row uint32) []float32 {
 func (v *vectors) blockInMemory(first uint32, n int) []float32 {
 	e := (*v.extents.Load())[int(first-SmallRows)/extentRows]
 	at := int(first-SmallRows) % extentRows * v.stride
-	return floatsOf(e.bytes)[at : at+n*v.stride : at+n*v.stride]
+	return index.SliceOf[float32](e.Bytes)[at : at+n*v.stride : at+n*v.stride]
 }
 
 // getBlock reads those of n consecutive rows that are in wanted, bit by bit, into dst, float32[n × stride]; scratch is
@@ -291,7 +291,7 @@ func (v *vectors) sync() error {
 
 func (v *vectors) close() error {
 	for _, r := range *v.extents.Load() {
-		r.free()
+		r.Free()
 	}
 	if f := v.file.Load(); f != nil {
 		return f.Close()
@@ -300,10 +300,6 @@ func (v *vectors) close() error {
 }
 
 func (v *vectors) memoryBytes() int { return len(*v.extents.Load()) * 4 * v.stride * extentRows }
-
-func floatsOf(b []byte) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
-}
 
 // bytesOf is the memory of f. Files hold little-endian numbers: mien has no port to a big-endian machine.
 func bytesOf[T float32 | uint64 | uint32 | int8](f []T) []byte {

@@ -305,6 +305,10 @@ func (x *Index) encodeCodes(w *writeScratch, c *codes, local []uint32, vectors [
 
 // publish makes rows appear and old disappear, at once.
 func (x *Index) publish(rows, old []uint32) {
+	if x.graph != nil {
+		x.graph.Born(rows)
+		defer x.graph.Died(old)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	epoch := x.epoch.Load() + 1
@@ -315,11 +319,33 @@ func (x *Index) publish(rows, old []uint32) {
 	}
 	for _, row := range old {
 		x.lifeOf(row).died.Store(epoch)
-		x.mu.limbo = append(x.mu.limbo, corpse{row, epoch})
 	}
-	x.limboed.Add(int64(len(old)))
+	if x.graph == nil {
+		x.buryLocked(old, epoch)
+	}
 	x.live.Add(int64(len(rows) - len(old)))
 	x.epoch.Store(epoch)
+}
+
+// buryLocked has removed rows wiped and given out again once no search of before epoch is left.
+func (x *Index) buryLocked(rows []uint32, epoch uint64) {
+	for _, row := range rows {
+		x.mu.limbo = append(x.mu.limbo, corpse{row, epoch})
+	}
+	x.limboed.Add(int64(len(rows)))
+}
+
+// Release lets go of rows that Config.Graph was told have died. Each is released once. Errors: ErrClosed.
+func (x *Index) Release(rows []uint32) error {
+	if err := x.enter(); err != nil {
+		return err
+	}
+	defer x.leave()
+	defer x.startReclaim()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.buryLocked(rows, x.epoch.Load())
+	return nil
 }
 
 func (x *Index) lifeOf(row uint32) *life {
@@ -363,7 +389,7 @@ func (x *Index) reclaimLocked(most int) (n int) {
 	}
 	x.limboed.Add(int64(-n))
 	for len(x.mu.retired) > 0 && x.mu.retired[0].at <= oldest {
-		x.mu.retired[0].codes.region.free()
+		x.mu.retired[0].codes.region.Free()
 		x.mu.retired = slices.Delete(x.mu.retired, 0, 1)
 		x.limboed.Add(-1)
 		n++

@@ -1,4 +1,4 @@
-package scan
+package index
 
 import "golang.org/x/sys/unix"
 

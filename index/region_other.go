@@ -1,5 +1,5 @@
 //go:build !linux
 
-package scan
+package index
 
 func adviseHuge([]byte) {}

@@ -1,0 +1,525 @@
+package hnsw
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mien/index"
+	"mien/index/scan"
+)
+
+const (
+	// DefaultM, DefaultEfConstruction and DefaultEF are what Config's zeros mean.
+	DefaultM, DefaultEfConstruction, DefaultEF = 16, 200, 128
+
+	// maxWaiting is how many rows that are not linked yet a search compares one by one; while there are more, the scan
+	// answers.
+	maxWaiting = 1024
+	// fewest is the share of rows that a filter must pass for the graph to be gone through: below, most of what
+	// it comes by does not count, and the scan skips most.
+	fewest = 0.25
+	// radiusRows bounds what a search for all of a threshold or more finds in the graph; with more the scan is faster.
+	radiusRows = 4096
+	// radiusMargin is how much below a threshold such a search goes on: estimates are of the codes' heads.
+	radiusMargin = 0.05
+
+	// A sweep begins when so many rows have died, and this share of the linked ones, or after sweepAfter.
+	sweepRows, sweepShare = 64, 1.0 / 1024
+	sweepAfter            = time.Second
+	sweepRetry            = 2 * time.Millisecond // while searches still see all dead rows
+)
+
+// Config is what an index is made with. Zero values work but for those of scan.Config.
+type Config struct {
+	scan.Config
+	// M is how many links a row begins with, 4 to 64: twice as many at most at level 0. EfConstruction is how many
+	// candidates they are chosen among, M to 4,096. (Malkov and Yashunin, arXiv:1603.09320, M and efConstruction.)
+	M, EfConstruction int
+	// EF is Options.EF of searches that have none.
+	EF int
+}
+
+func (c Config) withDefaults() Config {
+	c.M, c.EfConstruction, c.EF = cmp.Or(c.M, DefaultM), cmp.Or(c.EfConstruction, DefaultEfConstruction), cmp.Or(c.EF, DefaultEF)
+	if c.Workers <= 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.M < 4 || c.M > 64 || c.EfConstruction < c.M || c.EfConstruction > 4096 || c.EF < 1 || c.EF > index.MaxEF {
+		return fmt.Errorf("%w: M %d, efConstruction %d, ef %d", index.ErrConfig, c.M, c.EfConstruction, c.EF)
+	}
+	return nil
+}
+
+// Index is a scan with a graph over its rows. What is not redefined here is the scan's. Safe for concurrent use, but for
+// Close, which waits for the calls in progress.
+type Index struct {
+	*scan.Index
+	config Config
+	g      *graph
+
+	mu       sync.Mutex // of what follows
+	queue    []uint32   // rows to be linked, from head on
+	head     int
+	flying   []uint32 // rows that are being linked
+	dead     []corpse // rows that have died and are not swept, oldest first
+	linkers  int
+	sweeping bool
+	stopped  bool          // nothing is begun any more
+	quiet    chan struct{} // closed when nothing is left to do; nil if nobody waits for that
+	failed   error         // no memory for the graph
+
+	waiting    atomic.Int64 // rows in queue and flying
+	linked     atomic.Int64 // linked rows, dead ones included
+	rescued    atomic.Int64
+	searching  atomic.Int64
+	broken     atomic.Bool   // failed is set: the scan answers for good
+	hurry      chan struct{} // a sweep is wanted now
+	linking    sync.RWMutex  // held for reading while a row is linked
+	background sync.WaitGroup
+	walkers    sync.Pool // *walker
+	spare      sync.Pool // *linker
+	byGraph    atomic.Int64
+	byScan     atomic.Int64
+}
+
+// corpse is a row that no search of the epoch or later sees.
+type corpse struct {
+	row   uint32
+	epoch uint64
+}
+
+// walker is what a search needs.
+type walker struct {
+	walk
+	rows []uint32
+}
+
+// New makes an empty index; see scan.New.
+func New(c Config) (*Index, error) {
+	x, err := newIndex(c)
+	if err != nil {
+		return nil, err
+	}
+	x.Index, err = scan.New(x.config.Config)
+	return x, err
+}
+
+func newIndex(c Config) (*Index, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	x := &Index{hurry: make(chan struct{}, 1), g: newGraph(c.M)}
+	c.Graph = x
+	x.config = c
+	x.walkers.New = func() any { return new(walker) }
+	x.spare.New = func() any { return newLinker(c.EfConstruction) }
+	return x, nil
+}
+
+// Close frees all memory after the calls in progress have ended. Later calls return ErrClosed.
+func (x *Index) Close() error {
+	x.stop()
+	err := x.Index.Close()
+	x.g.free()
+	x.g = newGraph(x.config.M)
+	return err
+}
+
+// stop ends the background's work.
+func (x *Index) stop() {
+	x.mu.Lock()
+	x.stopped = true
+	x.mu.Unlock()
+	x.sweepNow()
+	x.background.Wait()
+}
+
+// Born implements scan.Graph: the rows wait to be linked, from before they appear.
+func (x *Index) Born(rows []uint32) {
+	if len(rows) == 0 {
+		return
+	}
+	if err := x.g.reserve(slices.Max(rows) + 1); err != nil {
+		x.fail(err)
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, row := range rows {
+		if x.g.know(row) {
+			x.queue = append(x.queue, row)
+			x.waiting.Add(1)
+		}
+	}
+	x.startLocked()
+}
+
+// Died implements scan.Graph.
+func (x *Index) Died(rows []uint32) {
+	if len(rows) == 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.failed != nil {
+		x.background.Go(func() { _ = x.Release(rows) })
+		return
+	}
+	epoch := x.Epoch()
+	for _, row := range rows {
+		x.g.mark(row, true)
+		x.dead = append(x.dead, corpse{row, epoch})
+	}
+	x.startSweepLocked()
+	if x.mustSweepLocked() {
+		x.sweepNow()
+	}
+}
+
+func (x *Index) startSweepLocked() {
+	if len(x.dead) > 0 && !x.sweeping && !x.stopped {
+		x.sweeping = true
+		x.background.Go(x.sweepAll)
+	}
+}
+
+func (x *Index) mustSweepLocked() bool {
+	return len(x.dead) >= max(sweepRows, int(sweepShare*float64(x.linked.Load())))
+}
+
+func (x *Index) sweepNow() {
+	select {
+	case x.hurry <- struct{}{}:
+	default: // one is asked for
+	}
+}
+
+// fail gives the graph up: there is no memory for it.
+func (x *Index) fail(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.failed = cmp.Or(x.failed, err)
+	x.broken.Store(true)
+}
+
+// startLocked starts linkers for what waits: one for each worker, but only one while there are searches.
+func (x *Index) startLocked() {
+	for x.Index != nil && x.Coded() && !x.stopped && x.failed == nil && x.linkers < min(x.config.Workers, len(x.queue)-x.head) &&
+		(x.linkers == 0 || x.searching.Load() == 0) {
+		x.linkers++
+		x.background.Go(x.linkAll)
+	}
+}
+
+// linkAll links what waits, until nothing does, or searches want the core.
+func (x *Index) linkAll() {
+	l := x.spare.Get().(*linker)
+	defer x.spare.Put(l)
+	l.g = x.g
+	for x.linkNext(l) {
+		if x.searching.Load() > 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// linkNext links a row. It takes it with linking held: what a sweep has seen dead is not linked afterwards.
+func (x *Index) linkNext(l *linker) (more bool) {
+	x.linking.RLock()
+	defer x.linking.RUnlock()
+	row, ok := x.take()
+	if !ok {
+		return false
+	}
+	done := x.g.isDead(row)
+	if !done {
+		var err error
+		if l.r, err = x.Look(); err != nil {
+			done = true // closed
+		} else {
+			if done = l.link(row); done {
+				x.linked.Add(1)
+			}
+			l.r.Close()
+		}
+	}
+	x.landed(row, done)
+	return true
+}
+
+// take hands out a row to link; a linker that gets none is one no more.
+func (x *Index) take() (row uint32, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.head == len(x.queue) || x.stopped || x.linkers > 1 && x.searching.Load() > 0 {
+		x.linkers--
+		return 0, false
+	}
+	x.startLocked()
+	row = x.queue[x.head]
+	if x.head++; x.head == len(x.queue) {
+		x.queue, x.head = x.queue[:0], 0
+	}
+	x.flying = append(x.flying, row)
+	return row, true
+}
+
+// landed notes that a row is linked; if it is not, it waits again, for a sweep.
+func (x *Index) landed(row uint32, done bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i := slices.Index(x.flying, row)
+	x.flying = slices.Delete(x.flying, i, i+1)
+	if !done {
+		x.queue = append(x.queue, row)
+		x.sweepNow()
+		return
+	}
+	x.waiting.Add(-1)
+	x.tellLocked()
+}
+
+// tellLocked tells those who wait for it that nothing is left to do.
+func (x *Index) tellLocked() {
+	if x.quiet != nil && x.waiting.Load() == 0 && len(x.dead) == 0 && !x.sweeping {
+		close(x.quiet)
+		x.quiet = nil
+	}
+}
+
+// Wait returns when every row is linked and every dead one is out of the graph, at once if there are no codes to
+// link by. Errors: ctx's.
+func (x *Index) Wait(ctx context.Context) error {
+	x.mu.Lock()
+	if !x.Coded() || x.failed != nil || x.waiting.Load() == 0 && len(x.dead) == 0 && !x.sweeping {
+		x.mu.Unlock()
+		return ctx.Err()
+	}
+	if x.quiet == nil {
+		x.quiet = make(chan struct{})
+	}
+	quiet := x.quiet
+	x.startLocked()
+	x.mu.Unlock()
+	x.sweepNow()
+	select {
+	case <-quiet:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sweepAll takes the dead out of the graph, as long as there are any.
+func (x *Index) sweepAll() {
+	l := x.spare.Get().(*linker)
+	defer x.spare.Put(l)
+	for x.moreDead() {
+		if !x.sweepOnce(l) {
+			time.Sleep(sweepRetry)
+		}
+	}
+}
+
+// moreDead waits until a sweep is due; false if there is nothing to sweep.
+func (x *Index) moreDead() bool {
+	x.mu.Lock()
+	if len(x.dead) == 0 || x.stopped {
+		defer x.mu.Unlock()
+		x.sweeping = false
+		x.startLocked()
+		x.tellLocked()
+		return false
+	}
+	due := x.mustSweepLocked() || x.quiet != nil
+	x.mu.Unlock()
+	if !due {
+		select {
+		case <-time.After(sweepAfter):
+		case <-x.hurry:
+		}
+	}
+	return true
+}
+
+// sweepOnce sweeps the dead rows that no search can see any more, and lets go of them; false if there is none.
+func (x *Index) sweepOnce(l *linker) bool {
+	dead := x.unseen()
+	if len(dead) == 0 {
+		return false
+	}
+	x.barrier()
+	x.forget(dead)
+	r, err := x.Look()
+	if err != nil {
+		return false // closed
+	}
+	l.g, l.r = x.g, r
+	x.rescued.Add(int64(l.sweep(dead, &x.linked)))
+	r.Close()
+	return x.Release(dead) == nil
+}
+
+// unseen takes those off the list of the dead.
+func (x *Index) unseen() (rows []uint32) {
+	oldest := x.Oldest()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for len(x.dead) > 0 && x.dead[0].epoch <= oldest {
+		rows = append(rows, x.dead[0].row)
+		x.dead = x.dead[1:]
+	}
+	return rows
+}
+
+// barrier waits for linkers that began before: they may not have seen that a row is dead.
+func (x *Index) barrier() {
+	x.linking.Lock()
+	defer x.linking.Unlock()
+}
+
+// forget takes dead rows off the queue.
+func (x *Index) forget(dead []uint32) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.queue = slices.Delete(x.queue, 0, x.head)
+	x.head = 0
+	if !slices.ContainsFunc(x.queue, x.g.isDead) {
+		return
+	}
+	gone := make(map[uint32]bool, len(dead))
+	for _, row := range dead {
+		gone[row] = true
+	}
+	n := len(x.queue)
+	x.queue = slices.DeleteFunc(x.queue, func(row uint32) bool { return gone[row] })
+	x.waiting.Add(int64(len(x.queue) - n))
+}
+
+// SearchInto is scan.Index.SearchInto by the graph. A row that belongs into the answer may be missed more often than
+// Options.Miss says: how often depends on the gallery and EF, and Check tells. The scan answers where the graph
+// would not do as well: with Options.Exact, where a filter passes few rows, while more rows wait to be linked than can be compared
+// one by one, and where more rows than EF can hold reach a threshold or share their labels.
+func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error) {
+	if err := ctx.Err(); err != nil {
+		return dst, err
+	}
+	r, err := x.Read(q, o)
+	if err != nil {
+		return dst, err
+	}
+	defer r.Close()
+	return x.search(ctx, r, dst)
+}
+
+func (x *Index) search(ctx context.Context, r *scan.Reader, dst []index.Hit) ([]index.Hit, error) {
+	x.searching.Add(1)
+	defer x.searching.Add(-1)
+	if !r.Options().Exact {
+		if hits, ok, err := x.searchGraph(ctx, r, dst); ok || err != nil {
+			x.byGraph.Add(1)
+			return hits, err
+		}
+	}
+	x.byScan.Add(1)
+	return r.Scan(ctx, dst, r.Options().Exact)
+}
+
+// searchGraph is not ok where the scan must answer.
+func (x *Index) searchGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) (hits []index.Hit, ok bool, err error) {
+	w := x.walkers.Get().(*walker)
+	defer x.walkers.Put(w)
+	o := r.Options()
+	if x.broken.Load() || !x.Coded() || !x.unlinked(w) || !x.passesMost(o.Filter) {
+		return dst, false, nil
+	}
+	r.Take(w.rows) // before the graph is entered: what is linked meanwhile is in one or the other
+	at, _, ok := w.descend(x.g, r, 0)
+	if !ok {
+		return dst, false, nil
+	}
+	w.from[0] = at
+	radius, most := float32(noRadius), int(^uint(0)>>1)
+	if o.K == 0 {
+		radius, most = o.Threshold-radiusMargin, radiusRows
+	}
+	for ef := max(cmp.Or(o.EF, x.config.EF), o.K); ef <= index.MaxEF; ef *= 2 {
+		w.run(x.g, r, 0, w.from[:], ef, radius, most)
+		if w.counted > most {
+			return dst, false, nil
+		}
+		w.rows = w.walk.rows(w.rows[:0])
+		r.Take(w.rows)
+		hits, err := r.Hits(ctx, dst)
+		if err != nil || len(hits)-len(dst) >= o.K || w.counted < ef || w.pool[len(w.pool)-1].score < o.Threshold-radiusMargin {
+			return hits, true, err
+		}
+		// What is in sight has fewer labels than are wanted.
+	}
+	return dst, false, nil
+}
+
+// unlinked puts the rows that are not linked into w.rows; false if they are too many, or there is no graph.
+func (x *Index) unlinked(w *walker) bool {
+	w.rows = w.rows[:0]
+	if x.waiting.Load() == 0 {
+		return true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.waiting.Load() > maxWaiting {
+		return false
+	}
+	w.rows = append(append(w.rows, x.flying...), x.queue[x.head:]...)
+	return true
+}
+
+// passesMost reports whether a filter leaves enough rows for the graph.
+func (x *Index) passesMost(f *index.Bitmap) bool {
+	return f == nil || float64(f.Count()) >= fewest*float64(x.Rows())
+}
+
+// Check is scan.Index.Check: the first answer is SearchInto's.
+func (x *Index) Check(ctx context.Context, q []float32, o index.Options) (found, exact []index.Hit, err error) {
+	r, err := x.Read(q, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	if found, err = x.search(ctx, r, nil); err == nil {
+		exact, err = r.Scan(ctx, nil, true)
+	}
+	return found, exact, err
+}
+
+// MemoryBytes is scan.Index.MemoryBytes and the graph's.
+func (x *Index) MemoryBytes() int64 { return x.Index.MemoryBytes() + x.g.memoryBytes(x.Next()) }
+
+// Status is how the graph is doing.
+type Status struct {
+	Linked  int   // rows in the graph, with those that have died and are not taken out yet
+	Waiting int   // rows that wait to be linked
+	Dead    int   // rows that wait to be taken out
+	Rescued int64 // rows to which no way was left when others were taken out, and was found by a search
+	ByGraph int64 // searches that the graph answered, and
+	ByScan  int64 // that the scan did
+	Err     error // there was no memory for the graph: the scan answers
+}
+
+// Status may be called at any time.
+func (x *Index) Status() Status {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return Status{int(x.linked.Load()), int(x.waiting.Load()), len(x.dead), x.rescued.Load(), x.byGraph.Load(), x.byScan.Load(), x.failed}
+}

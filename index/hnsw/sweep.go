@@ -1,0 +1,211 @@
+package hnsw
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+)
+
+// sweep takes dead rows out of the graph: no link leads to them afterwards. REQUIRES: they are marked dead, no linker is
+// at work that began before that, and no other sweep is. It returns how many rows had no neighbour left to be reached
+// from, and were given one by a search, and counts down linked.
+func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
+	g := l.g
+	orphans := l.orphans[:0]
+	g.eachLinked(func(row uint32) {
+		if !g.isDead(row) {
+			for level := range g.level(row) + 1 {
+				l.mend(row, level)
+			}
+			if p := g.parent(row); p == row || g.isDead(p) {
+				orphans = append(orphans, row)
+			}
+		}
+	})
+	l.orphans = orphans
+	g.moveEntry()
+	rescued = l.house(orphans)
+	bare := l.bare
+	for _, row := range bare {
+		l.mend(row, 0) // they have a parent now
+	}
+	l.bare = bare[:0]
+	for _, row := range dead {
+		if g.isLinked(row) {
+			g.unlink(row)
+			linked.Add(-1)
+		}
+		g.mark(row, false)
+	}
+	return rescued
+}
+
+// eachLinked calls f for the linked rows.
+func (g *graph) eachLinked(f func(row uint32)) {
+	for i, b := range *g.blocks.Load() {
+		for j := range b.parents {
+			if b.parents[j].Load() != 0 {
+				f(uint32(i*blockRows + j))
+			}
+		}
+	}
+}
+
+// mend takes dead rows out of a row's list. Their own neighbours compete for the places.
+func (l *linker) mend(row uint32, level int) {
+	g := l.g
+	if !slices.ContainsFunc(g.neighbours(l.links[:0], row, level), g.isDead) {
+		return
+	}
+	mu := g.lock(row)
+	defer mu.Unlock()
+	l.links, l.reserve = g.neighbours(l.links[:0], row, level), l.reserve[:0]
+	have := len(l.links)
+	for _, n := range l.links {
+		if !g.isDead(n) {
+			l.reserve = append(l.reserve, n)
+		} else if g.level(n) >= level {
+			l.reserve = g.neighbours(l.reserve, n, level)
+		}
+	}
+	l.reserve = slices.DeleteFunc(l.reserve, func(n uint32) bool { return n == row || g.isDead(n) || !g.isLinked(n) || g.level(n) < level })
+	slices.Sort(l.reserve)
+	l.reserve = slices.Compact(l.reserve)
+	l.cands = l.rank(l.cands[:0], row, l.reserve)
+	var tree func(uint32) bool
+	if level == 0 {
+		tree = func(k uint32) bool { return l.inTree(row, k) }
+	}
+	if len(l.cands) == 0 && level == 0 {
+		l.bare = append(l.bare, row) // a list is never empty: a search may be about to begin with it
+		return
+	}
+	g.setList(row, level, l.choose(l.cands, min(have, len(g.list(row, level))), tree))
+}
+
+// moveEntry makes the highest living row the entry if that has died; none if there is no living row.
+func (g *graph) moveEntry() {
+	g.growing.Lock()
+	defer g.growing.Unlock()
+	row, _, ok := g.top()
+	if !ok || !g.isDead(row) {
+		return
+	}
+	best, highest := uint32(nobody), -1
+	g.eachLinked(func(row uint32) {
+		if level := g.level(row); level > highest && !g.isDead(row) {
+			best, highest = row, level
+		}
+	})
+	if best == nobody {
+		g.entry.Store(0)
+		return
+	}
+	g.entry.Store(entryOf(best, highest))
+}
+
+// house finds parents for living rows whose parent has died: among the neighbours, one whose ancestors don't lead back to
+// the row. One of them is the root, the first if it has died.
+func (l *linker) house(orphans []uint32) (rescued int) {
+	g := l.g
+	root := max(0, slices.IndexFunc(orphans, func(row uint32) bool { return g.parent(row) == row }))
+	if len(orphans) > 0 {
+		l.root = orphans[root]
+		g.setParent(l.root, l.root)
+		orphans = slices.Delete(orphans, root, root+1)
+	}
+	for len(orphans) > 0 {
+		left := slices.DeleteFunc(orphans, l.houseNear)
+		if len(left) == len(orphans) {
+			l.rescue(left[0])
+			rescued++
+			left = left[1:]
+		}
+		orphans = left
+	}
+	return rescued
+}
+
+// houseNear gives row a parent among its neighbours, or theirs.
+func (l *linker) houseNear(row uint32) bool {
+	l.around = l.g.neighbours(l.around[:0], row, 0)
+	for _, p := range l.around {
+		if l.g.ancestor(p) != row && l.attachOrphan(row, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// rescue gives row, whose neighbours are all its descendants or full, a parent by a search. Where all others have died by
+// now, it becomes a root of its own until the next sweep.
+func (l *linker) rescue(row uint32) {
+	g := l.g
+	l.row = row
+	l.run(g, l, 0, []uint32{l.root}, l.efc, noRadius, math.MaxInt)
+	l.around = append(l.walk.rows(l.around[:0]), l.root)
+	for i := 0; i < len(l.around); i++ {
+		if p := l.around[i]; g.ancestor(p) != row {
+			if l.attachOrphan(row, p) {
+				return
+			}
+			l.around = l.kids(l.around, p)
+		}
+	}
+	g.setParent(row, row)
+}
+
+// ancestor is the highest of row that can be reached without going over a dead one.
+func (g *graph) ancestor(row uint32) uint32 {
+	for {
+		p := g.parent(row)
+		if p == row || p == nobody || g.isDead(p) {
+			return row
+		}
+		row = p
+	}
+}
+
+// attachOrphan makes p the parent of a row that is linked already. REQUIRES: p is no descendant of row.
+func (l *linker) attachOrphan(row, p uint32) bool {
+	g := l.g
+	if g.isDead(p) {
+		return false
+	}
+	mu := g.lock(p)
+	l.kept = l.kids(l.kept[:0], p)
+	room := len(l.kept) < g.m
+	if room {
+		g.setParent(row, p)
+		l.addLinkLocked(p, row, 0)
+	}
+	mu.Unlock()
+	if room {
+		l.addLink(row, p, 0)
+	}
+	return room
+}
+
+// unlink takes a dead row out. Its own links stay until it is linked again: a search may be about to begin with it. REQUIRES:
+// nothing leads to it.
+func (g *graph) unlink(row uint32) {
+	g.setParent(row, nobody)
+	g.upper.give(g.block(row).uppers[row%blockRows].Swap(0))
+}
+
+// mark sets whether a row is dead; one that no longer is, is not known either.
+func (g *graph) mark(row uint32, dead bool) {
+	b, bit := g.block(row), uint64(1)<<(row%64)
+	if dead {
+		b.dead[row%blockRows/64].Or(bit)
+		return
+	}
+	b.known[row%blockRows/64].And(^bit)
+	b.dead[row%blockRows/64].And(^bit)
+}
+
+// know notes that a row waits to be linked, or is; false if that is known.
+func (g *graph) know(row uint32) bool {
+	bit := uint64(1) << (row % 64)
+	return g.block(row).known[row%blockRows/64].Or(bit)&bit == 0
+}
