@@ -36,6 +36,8 @@ func TestNothingAllocates(t *testing.T) {
 				DotInt8Rows(dst[:], q[:], row[:], dim)
 				var list [1]uint32
 				DotInt8Gather(dst[:], q[:], row[:], dim, list[:])
+				at := [1]*int8{&row[0]}
+				DotInt8At(dst[:], q[:], at[:])
 			},
 			"sketch": func() {
 				var blocks [words * SketchLanes]uint64

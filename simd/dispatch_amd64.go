@@ -102,6 +102,35 @@ func gatherInt8(dst []int32, q, rows []int8, list []uint32, stride, chunks int) 
 	}
 }
 
+// dotInt8At compares a query with at least one row.
+func dotInt8At(dst []int32, q []int8, rows []*int8) {
+	d, a, r, n, chunks := unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), len(rows), len(q)/ByteLine
+	switch {
+	case active.int8 == avx512 && chunks == 3:
+		dotInt8AtVNNIx3(d, a, r, n, askFrom(n, chunks), chunks)
+	case active.int8 == avx512 && chunks == 8:
+		dotInt8AtVNNIx8(d, a, r, n, askFrom(n, chunks), chunks)
+	case active.int8 == avx512:
+		dotInt8AtVNNI(d, a, r, n, askFrom(n, chunks), chunks)
+	case active.int8 == avx2:
+		dotInt8AtAVX2(d, a, r, n, 0, chunks)
+	default:
+		dotInt8AtGeneric(dst, q, rows)
+	}
+}
+
+// askFrom is the first of n rows that a kernel of VNNI should ask for ahead. The loads of those before it run meanwhile, and
+// what is both asked for and loaded at once is slower than either; the figures are in asm/gather.go.
+func askFrom(n, chunks int) int {
+	switch {
+	case n < 12:
+		return 4
+	case n*chunks < 128:
+		return 8
+	}
+	return 0
+}
+
 // scan scans n blocks for count probes, 1, 2, 4 or 8.
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	b, p, c, o := unsafe.SliceData(blocks), unsafe.SliceData(s.probes), &s.bounds[0], (*uint64)(unsafe.Pointer(&s.outs))

@@ -45,6 +45,14 @@ func gatherInt8(dst []int32, q, rows []int8, list []uint32, stride, chunks int) 
 	gatherInt8NEON(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), unsafe.SliceData(list), len(dst), len(list), stride, chunks)
 }
 
+func dotInt8At(dst []int32, q []int8, rows []*int8) {
+	if active.int8 == generic {
+		dotInt8AtGeneric(dst, q, rows)
+		return
+	}
+	dotInt8AtNEON(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), len(rows), len(q)/ByteLine)
+}
+
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	if active.sketch == generic {
 		return s.scanGeneric(blocks, n, row)

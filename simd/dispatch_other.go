@@ -22,6 +22,8 @@ func gatherInt8(dst []int32, q, rows []int8, list []uint32, stride, chunks int) 
 	gatherInt8Generic(dst, q, rows, list, stride, chunks)
 }
 
+func dotInt8At(dst []int32, q []int8, rows []*int8) { dotInt8AtGeneric(dst, q, rows) }
+
 func (s *sketchPass) scan(blocks []uint64, n int, row uint64) int {
 	return s.scanGeneric(blocks, n, row)
 }

@@ -96,7 +96,8 @@
 //     of the loop in the second-level cache, which reads 150 GB/s there; four queries 1.05, 1.02 and 1.00.
 //   - DotQueries of 64 queries and 192 rows of 512 floats without prefetch, and so with only 8 rows a call, which stay in
 //     the first-level cache: 0.95 and 0.92 of the time. AddRows over the same numbers transposed: 0.81 to 0.85.
-//   - A gather without prefetch, with other distances and hints, or with a kernel for rows of 128 bytes: asm/gather.go.
+//   - A gather without prefetch, with other distances and hints, or with a kernel for rows of 128 bytes: asm/gather.go,
+//     which has as well when DotInt8At had better not ask for a row.
 //   - VPCOMPRESSD for the survivors of ScanNibbles, several of them a turn of the loop, loops in place of the unrolled
 //     kernels, VPSHUFB where there is VPERMB: asm/nibbles.go has the numbers.
 //   - VPCOMPRESS to memory, slow on some machines: registers are compressed, and stores overlap.

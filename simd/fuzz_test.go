@@ -59,6 +59,20 @@ func FuzzInt8(f *testing.F) {
 					t.Fatalf("%s row %d gathered: %d, want %d", level, r, gathered[i], dst[r])
 				}
 			}
+			lines, at := q[:dim&^(ByteLine-1)], guarded[*int8](t, int(n))
+			if len(lines) == 0 {
+				continue
+			}
+			for i, r := range list {
+				at[i] = &m[int(r)*stride]
+			}
+			DotInt8Rows(dst, lines, m, stride)
+			DotInt8At(gathered, lines, at)
+			for i, r := range list {
+				if gathered[i] != dst[r] {
+					t.Fatalf("%s row %d at its address: %d, want %d", level, r, gathered[i], dst[r])
+				}
+			}
 		}
 	})
 }

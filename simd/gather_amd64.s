@@ -26,9 +26,9 @@ correction:
 	JNZ      correction
 	VPXORD   Z8, Z8, Z8
 	VPSUBD   Z7, Z8, Z8
+	SHLQ     $0x06, AX
 	MOVQ     listed+40(FP), R14
 	LEAQ     -80(R13)(R14*4), R14
-	SHLQ     $0x06, AX
 
 block:
 	CMPQ  R11, $0x04
@@ -168,8 +168,6 @@ correction:
 	JNZ       correction
 	VPXORD    Z8, Z8, Z8
 	VPSUBD    Z7, Z8, Z8
-	MOVQ      listed+40(FP), CX
-	LEAQ      -80(R10)(CX*4), CX
 	SHLQ      $0x06, AX
 	VMOVDQU64 (SI), Z16
 	VMOVDQU64 64(SI), Z17
@@ -179,11 +177,13 @@ correction:
 	VMOVDQU64 320(SI), Z21
 	VMOVDQU64 384(SI), Z22
 	VMOVDQU64 448(SI), Z23
+	MOVQ      listed+40(FP), R11
+	LEAQ      -80(R10)(R11*4), R11
 
 block:
 	CMPQ       R8, $0x04
 	JL         block_done
-	CMPQ       R10, CX
+	CMPQ       R10, R11
 	JA         block_near
 	MOVL       64(R10), DX
 	IMULQ      R9, DX
@@ -191,44 +191,44 @@ block:
 	MOVL       68(R10), AX
 	IMULQ      R9, AX
 	ADDQ       DI, AX
-	MOVL       72(R10), SI
+	MOVL       72(R10), CX
+	IMULQ      R9, CX
+	ADDQ       DI, CX
+	MOVL       76(R10), SI
 	IMULQ      R9, SI
 	ADDQ       DI, SI
-	MOVL       76(R10), R11
-	IMULQ      R9, R11
-	ADDQ       DI, R11
 	PREFETCHT0 (DX)
 	PREFETCHT0 (AX)
+	PREFETCHT0 (CX)
 	PREFETCHT0 (SI)
-	PREFETCHT0 (R11)
 	PREFETCHT0 64(DX)
 	PREFETCHT0 64(AX)
+	PREFETCHT0 64(CX)
 	PREFETCHT0 64(SI)
-	PREFETCHT0 64(R11)
 	PREFETCHT0 128(DX)
 	PREFETCHT0 128(AX)
+	PREFETCHT0 128(CX)
 	PREFETCHT0 128(SI)
-	PREFETCHT0 128(R11)
 	PREFETCHT0 192(DX)
 	PREFETCHT0 192(AX)
+	PREFETCHT0 192(CX)
 	PREFETCHT0 192(SI)
-	PREFETCHT0 192(R11)
 	PREFETCHT0 256(DX)
 	PREFETCHT0 256(AX)
+	PREFETCHT0 256(CX)
 	PREFETCHT0 256(SI)
-	PREFETCHT0 256(R11)
 	PREFETCHT0 320(DX)
 	PREFETCHT0 320(AX)
+	PREFETCHT0 320(CX)
 	PREFETCHT0 320(SI)
-	PREFETCHT0 320(R11)
 	PREFETCHT0 384(DX)
 	PREFETCHT0 384(AX)
+	PREFETCHT0 384(CX)
 	PREFETCHT0 384(SI)
-	PREFETCHT0 384(R11)
 	PREFETCHT0 448(DX)
 	PREFETCHT0 448(AX)
+	PREFETCHT0 448(CX)
 	PREFETCHT0 448(SI)
-	PREFETCHT0 448(R11)
 
 block_near:
 	MOVL          (R10), DX
@@ -237,12 +237,12 @@ block_near:
 	MOVL          4(R10), AX
 	IMULQ         R9, AX
 	ADDQ          DI, AX
-	MOVL          8(R10), SI
+	MOVL          8(R10), CX
+	IMULQ         R9, CX
+	ADDQ          DI, CX
+	MOVL          12(R10), SI
 	IMULQ         R9, SI
 	ADDQ          DI, SI
-	MOVL          12(R10), R11
-	IMULQ         R9, R11
-	ADDQ          DI, R11
 	VMOVDQA64     Z8, Z0
 	VMOVDQA64     Z8, Z1
 	VMOVDQA64     Z8, Z2
@@ -251,65 +251,65 @@ block_near:
 	VPDPBUSD      Z16, Z11, Z0
 	VPXORD        (AX), Z9, Z12
 	VPDPBUSD      Z16, Z12, Z1
-	VPXORD        (SI), Z9, Z13
+	VPXORD        (CX), Z9, Z13
 	VPDPBUSD      Z16, Z13, Z2
-	VPXORD        (R11), Z9, Z14
+	VPXORD        (SI), Z9, Z14
 	VPDPBUSD      Z16, Z14, Z3
 	VPXORD        64(DX), Z9, Z11
 	VPDPBUSD      Z17, Z11, Z0
 	VPXORD        64(AX), Z9, Z12
 	VPDPBUSD      Z17, Z12, Z1
-	VPXORD        64(SI), Z9, Z13
+	VPXORD        64(CX), Z9, Z13
 	VPDPBUSD      Z17, Z13, Z2
-	VPXORD        64(R11), Z9, Z14
+	VPXORD        64(SI), Z9, Z14
 	VPDPBUSD      Z17, Z14, Z3
 	VPXORD        128(DX), Z9, Z11
 	VPDPBUSD      Z18, Z11, Z0
 	VPXORD        128(AX), Z9, Z12
 	VPDPBUSD      Z18, Z12, Z1
-	VPXORD        128(SI), Z9, Z13
+	VPXORD        128(CX), Z9, Z13
 	VPDPBUSD      Z18, Z13, Z2
-	VPXORD        128(R11), Z9, Z14
+	VPXORD        128(SI), Z9, Z14
 	VPDPBUSD      Z18, Z14, Z3
 	VPXORD        192(DX), Z9, Z11
 	VPDPBUSD      Z19, Z11, Z0
 	VPXORD        192(AX), Z9, Z12
 	VPDPBUSD      Z19, Z12, Z1
-	VPXORD        192(SI), Z9, Z13
+	VPXORD        192(CX), Z9, Z13
 	VPDPBUSD      Z19, Z13, Z2
-	VPXORD        192(R11), Z9, Z14
+	VPXORD        192(SI), Z9, Z14
 	VPDPBUSD      Z19, Z14, Z3
 	VPXORD        256(DX), Z9, Z11
 	VPDPBUSD      Z20, Z11, Z0
 	VPXORD        256(AX), Z9, Z12
 	VPDPBUSD      Z20, Z12, Z1
-	VPXORD        256(SI), Z9, Z13
+	VPXORD        256(CX), Z9, Z13
 	VPDPBUSD      Z20, Z13, Z2
-	VPXORD        256(R11), Z9, Z14
+	VPXORD        256(SI), Z9, Z14
 	VPDPBUSD      Z20, Z14, Z3
 	VPXORD        320(DX), Z9, Z11
 	VPDPBUSD      Z21, Z11, Z0
 	VPXORD        320(AX), Z9, Z12
 	VPDPBUSD      Z21, Z12, Z1
-	VPXORD        320(SI), Z9, Z13
+	VPXORD        320(CX), Z9, Z13
 	VPDPBUSD      Z21, Z13, Z2
-	VPXORD        320(R11), Z9, Z14
+	VPXORD        320(SI), Z9, Z14
 	VPDPBUSD      Z21, Z14, Z3
 	VPXORD        384(DX), Z9, Z11
 	VPDPBUSD      Z22, Z11, Z0
 	VPXORD        384(AX), Z9, Z12
 	VPDPBUSD      Z22, Z12, Z1
-	VPXORD        384(SI), Z9, Z13
+	VPXORD        384(CX), Z9, Z13
 	VPDPBUSD      Z22, Z13, Z2
-	VPXORD        384(R11), Z9, Z14
+	VPXORD        384(SI), Z9, Z14
 	VPDPBUSD      Z22, Z14, Z3
 	VPXORD        448(DX), Z9, Z11
 	VPDPBUSD      Z23, Z11, Z0
 	VPXORD        448(AX), Z9, Z12
 	VPDPBUSD      Z23, Z12, Z1
-	VPXORD        448(SI), Z9, Z13
+	VPXORD        448(CX), Z9, Z13
 	VPDPBUSD      Z23, Z13, Z2
-	VPXORD        448(R11), Z9, Z14
+	VPXORD        448(SI), Z9, Z14
 	VPDPBUSD      Z23, Z14, Z3
 	VEXTRACTI64X4 $0x01, Z0, Y31
 	VPADDD        Z31, Z0, Z0
@@ -380,9 +380,9 @@ TEXT ·gatherInt8AVX2(SB), NOSPLIT, $0-64
 	MOVQ stride+48(FP), R12
 	MOVQ list+24(FP), R13
 	MOVQ chunks+56(FP), AX
+	SHLQ $0x06, AX
 	MOVQ listed+40(FP), R14
 	LEAQ -80(R13)(R14*4), R14
-	SHLQ $0x06, AX
 
 block:
 	CMPQ  R11, $0x04
@@ -534,6 +534,594 @@ row_chunk:
 	VPADDD       X7, X0, X0
 	VMOVD        X0, (R8)
 	ADDQ         $0x04, R13
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, R11
+	JMP          row
+
+row_done:
+	VZEROUPPER
+	RET
+
+// func dotInt8AtVNNI(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, MMX+
+TEXT ·dotInt8AtVNNI(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), R8
+	MOVQ         q+8(FP), R9
+	MOVQ         rows+16(FP), R10
+	MOVQ         n+24(FP), R11
+	MOVQ         chunks+40(FP), AX
+	VPBROADCASTD signBits<>+0(SB), Z9
+	VPXORD       Z7, Z7, Z7
+	MOVQ         R9, DX
+	MOVQ         AX, CX
+
+correction:
+	VPDPBUSD (DX), Z9, Z7
+	ADDQ     $0x40, DX
+	DECQ     CX
+	JNZ      correction
+	VPXORD   Z8, Z8, Z8
+	VPSUBD   Z7, Z8, Z8
+	SHLQ     $0x06, AX
+	MOVQ     from+32(FP), CX
+	LEAQ     (R10)(CX*8), CX
+	LEAQ     (R10)(R11*8), BX
+	MOVQ     CX, SI
+
+ask:
+	CMPQ SI, BX
+	JAE  ask_done
+	MOVQ (SI), DX
+	XORL CX, CX
+
+ask_chunk:
+	PREFETCHT1 (DX)(CX*1)
+	ADDQ       $0x40, CX
+	CMPQ       CX, AX
+	JB         ask_chunk
+	ADDQ       $0x08, SI
+	JMP        ask
+
+ask_done:
+block:
+	CMPQ      R11, $0x04
+	JL        block_done
+	MOVQ      (R10), DX
+	MOVQ      8(R10), BX
+	MOVQ      16(R10), SI
+	MOVQ      24(R10), DI
+	VMOVDQA64 Z8, Z0
+	VMOVDQA64 Z8, Z1
+	VMOVDQA64 Z8, Z2
+	VMOVDQA64 Z8, Z3
+	XORL      CX, CX
+
+block_chunk:
+	VMOVDQU64     (R9)(CX*1), Z10
+	VPXORD        (DX)(CX*1), Z9, Z11
+	VPDPBUSD      Z10, Z11, Z0
+	VPXORD        (BX)(CX*1), Z9, Z12
+	VPDPBUSD      Z10, Z12, Z1
+	VPXORD        (SI)(CX*1), Z9, Z13
+	VPDPBUSD      Z10, Z13, Z2
+	VPXORD        (DI)(CX*1), Z9, Z14
+	VPDPBUSD      Z10, Z14, Z3
+	ADDQ          $0x40, CX
+	CMPQ          CX, AX
+	JB            block_chunk
+	VEXTRACTI64X4 $0x01, Z0, Y31
+	VPADDD        Z31, Z0, Z0
+	VEXTRACTI64X4 $0x01, Z1, Y31
+	VPADDD        Z31, Z1, Z1
+	VEXTRACTI64X4 $0x01, Z2, Y31
+	VPADDD        Z31, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z3, Y31
+	VPADDD        Z31, Z3, Z3
+	VPHADDD       Y1, Y0, Y0
+	VPHADDD       Y3, Y2, Y2
+	VPHADDD       Y2, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X7
+	VPADDD        X7, X0, X0
+	VMOVDQU       X0, (R8)
+	ADDQ          $0x20, R10
+	ADDQ          $0x10, R8
+	SUBQ          $0x04, R11
+	JMP           block
+
+block_done:
+row:
+	CMPQ      R11, $0x01
+	JL        row_done
+	MOVQ      (R10), DX
+	VMOVDQA64 Z8, Z0
+	XORL      CX, CX
+
+row_chunk:
+	VMOVDQU64     (R9)(CX*1), Z10
+	VPXORD        (DX)(CX*1), Z9, Z11
+	VPDPBUSD      Z10, Z11, Z0
+	ADDQ          $0x40, CX
+	CMPQ          CX, AX
+	JB            row_chunk
+	VEXTRACTI64X4 $0x01, Z0, Y31
+	VPADDD        Z31, Z0, Z0
+	VPHADDD       Y0, Y0, Y0
+	VPHADDD       Y0, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X7
+	VPADDD        X7, X0, X0
+	VMOVD         X0, (R8)
+	ADDQ          $0x08, R10
+	ADDQ          $0x04, R8
+	SUBQ          $0x01, R11
+	JMP           row
+
+row_done:
+	VZEROUPPER
+	RET
+
+// func dotInt8AtVNNIx3(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, MMX+
+TEXT ·dotInt8AtVNNIx3(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), BX
+	MOVQ         q+8(FP), SI
+	MOVQ         rows+16(FP), DI
+	MOVQ         n+24(FP), R8
+	MOVQ         chunks+40(FP), AX
+	VPBROADCASTD signBits<>+0(SB), Z9
+	VPXORD       Z7, Z7, Z7
+	MOVQ         SI, DX
+	MOVQ         AX, CX
+
+correction:
+	VPDPBUSD  (DX), Z9, Z7
+	ADDQ      $0x40, DX
+	DECQ      CX
+	JNZ       correction
+	VPXORD    Z8, Z8, Z8
+	VPSUBD    Z7, Z8, Z8
+	SHLQ      $0x06, AX
+	VMOVDQU64 (SI), Z16
+	VMOVDQU64 64(SI), Z17
+	VMOVDQU64 128(SI), Z18
+	MOVQ      from+32(FP), AX
+	LEAQ      (DI)(AX*8), AX
+	LEAQ      (DI)(R8*8), CX
+	MOVQ      AX, SI
+
+ask_first:
+	CMPQ       SI, CX
+	JAE        ask_first_done
+	MOVQ       (SI), DX
+	PREFETCHT1 (DX)
+	ADDQ       $0x08, SI
+	JMP        ask_first
+
+ask_first_done:
+ask:
+	CMPQ       AX, CX
+	JAE        ask_done
+	MOVQ       (AX), DX
+	PREFETCHT1 64(DX)
+	PREFETCHT1 128(DX)
+	ADDQ       $0x08, AX
+	JMP        ask
+
+ask_done:
+block:
+	CMPQ          R8, $0x04
+	JL            block_done
+	MOVQ          (DI), DX
+	MOVQ          8(DI), AX
+	MOVQ          16(DI), CX
+	MOVQ          24(DI), SI
+	VMOVDQA64     Z8, Z0
+	VMOVDQA64     Z8, Z1
+	VMOVDQA64     Z8, Z2
+	VMOVDQA64     Z8, Z3
+	VPXORD        (DX), Z9, Z11
+	VPDPBUSD      Z16, Z11, Z0
+	VPXORD        (AX), Z9, Z12
+	VPDPBUSD      Z16, Z12, Z1
+	VPXORD        (CX), Z9, Z13
+	VPDPBUSD      Z16, Z13, Z2
+	VPXORD        (SI), Z9, Z14
+	VPDPBUSD      Z16, Z14, Z3
+	VPXORD        64(DX), Z9, Z11
+	VPDPBUSD      Z17, Z11, Z0
+	VPXORD        64(AX), Z9, Z12
+	VPDPBUSD      Z17, Z12, Z1
+	VPXORD        64(CX), Z9, Z13
+	VPDPBUSD      Z17, Z13, Z2
+	VPXORD        64(SI), Z9, Z14
+	VPDPBUSD      Z17, Z14, Z3
+	VPXORD        128(DX), Z9, Z11
+	VPDPBUSD      Z18, Z11, Z0
+	VPXORD        128(AX), Z9, Z12
+	VPDPBUSD      Z18, Z12, Z1
+	VPXORD        128(CX), Z9, Z13
+	VPDPBUSD      Z18, Z13, Z2
+	VPXORD        128(SI), Z9, Z14
+	VPDPBUSD      Z18, Z14, Z3
+	VEXTRACTI64X4 $0x01, Z0, Y31
+	VPADDD        Z31, Z0, Z0
+	VEXTRACTI64X4 $0x01, Z1, Y31
+	VPADDD        Z31, Z1, Z1
+	VEXTRACTI64X4 $0x01, Z2, Y31
+	VPADDD        Z31, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z3, Y31
+	VPADDD        Z31, Z3, Z3
+	VPHADDD       Y1, Y0, Y0
+	VPHADDD       Y3, Y2, Y2
+	VPHADDD       Y2, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X7
+	VPADDD        X7, X0, X0
+	VMOVDQU       X0, (BX)
+	ADDQ          $0x20, DI
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, R8
+	JMP           block
+
+block_done:
+row:
+	CMPQ          R8, $0x01
+	JL            row_done
+	MOVQ          (DI), DX
+	VMOVDQA64     Z8, Z0
+	VPXORD        (DX), Z9, Z11
+	VPDPBUSD      Z16, Z11, Z0
+	VPXORD        64(DX), Z9, Z11
+	VPDPBUSD      Z17, Z11, Z0
+	VPXORD        128(DX), Z9, Z11
+	VPDPBUSD      Z18, Z11, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y31
+	VPADDD        Z31, Z0, Z0
+	VPHADDD       Y0, Y0, Y0
+	VPHADDD       Y0, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X7
+	VPADDD        X7, X0, X0
+	VMOVD         X0, (BX)
+	ADDQ          $0x08, DI
+	ADDQ          $0x04, BX
+	SUBQ          $0x01, R8
+	JMP           row
+
+row_done:
+	VZEROUPPER
+	RET
+
+// func dotInt8AtVNNIx8(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, MMX+
+TEXT ·dotInt8AtVNNIx8(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), BX
+	MOVQ         q+8(FP), SI
+	MOVQ         rows+16(FP), DI
+	MOVQ         n+24(FP), R8
+	MOVQ         chunks+40(FP), AX
+	VPBROADCASTD signBits<>+0(SB), Z9
+	VPXORD       Z7, Z7, Z7
+	MOVQ         SI, DX
+	MOVQ         AX, CX
+
+correction:
+	VPDPBUSD  (DX), Z9, Z7
+	ADDQ      $0x40, DX
+	DECQ      CX
+	JNZ       correction
+	VPXORD    Z8, Z8, Z8
+	VPSUBD    Z7, Z8, Z8
+	SHLQ      $0x06, AX
+	VMOVDQU64 (SI), Z16
+	VMOVDQU64 64(SI), Z17
+	VMOVDQU64 128(SI), Z18
+	VMOVDQU64 192(SI), Z19
+	VMOVDQU64 256(SI), Z20
+	VMOVDQU64 320(SI), Z21
+	VMOVDQU64 384(SI), Z22
+	VMOVDQU64 448(SI), Z23
+	MOVQ      from+32(FP), AX
+	LEAQ      (DI)(AX*8), AX
+	LEAQ      (DI)(R8*8), CX
+	MOVQ      AX, SI
+
+ask_first:
+	CMPQ       SI, CX
+	JAE        ask_first_done
+	MOVQ       (SI), DX
+	PREFETCHT1 (DX)
+	ADDQ       $0x08, SI
+	JMP        ask_first
+
+ask_first_done:
+ask:
+	CMPQ       AX, CX
+	JAE        ask_done
+	MOVQ       (AX), DX
+	PREFETCHT1 64(DX)
+	PREFETCHT1 128(DX)
+	PREFETCHT1 192(DX)
+	PREFETCHT1 256(DX)
+	PREFETCHT1 320(DX)
+	PREFETCHT1 384(DX)
+	PREFETCHT1 448(DX)
+	ADDQ       $0x08, AX
+	JMP        ask
+
+ask_done:
+block:
+	CMPQ          R8, $0x04
+	JL            block_done
+	MOVQ          (DI), DX
+	MOVQ          8(DI), AX
+	MOVQ          16(DI), CX
+	MOVQ          24(DI), SI
+	VMOVDQA64     Z8, Z0
+	VMOVDQA64     Z8, Z1
+	VMOVDQA64     Z8, Z2
+	VMOVDQA64     Z8, Z3
+	VPXORD        (DX), Z9, Z11
+	VPDPBUSD      Z16, Z11, Z0
+	VPXORD        (AX), Z9, Z12
+	VPDPBUSD      Z16, Z12, Z1
+	VPXORD        (CX), Z9, Z13
+	VPDPBUSD      Z16, Z13, Z2
+	VPXORD        (SI), Z9, Z14
+	VPDPBUSD      Z16, Z14, Z3
+	VPXORD        64(DX), Z9, Z11
+	VPDPBUSD      Z17, Z11, Z0
+	VPXORD        64(AX), Z9, Z12
+	VPDPBUSD      Z17, Z12, Z1
+	VPXORD        64(CX), Z9, Z13
+	VPDPBUSD      Z17, Z13, Z2
+	VPXORD        64(SI), Z9, Z14
+	VPDPBUSD      Z17, Z14, Z3
+	VPXORD        128(DX), Z9, Z11
+	VPDPBUSD      Z18, Z11, Z0
+	VPXORD        128(AX), Z9, Z12
+	VPDPBUSD      Z18, Z12, Z1
+	VPXORD        128(CX), Z9, Z13
+	VPDPBUSD      Z18, Z13, Z2
+	VPXORD        128(SI), Z9, Z14
+	VPDPBUSD      Z18, Z14, Z3
+	VPXORD        192(DX), Z9, Z11
+	VPDPBUSD      Z19, Z11, Z0
+	VPXORD        192(AX), Z9, Z12
+	VPDPBUSD      Z19, Z12, Z1
+	VPXORD        192(CX), Z9, Z13
+	VPDPBUSD      Z19, Z13, Z2
+	VPXORD        192(SI), Z9, Z14
+	VPDPBUSD      Z19, Z14, Z3
+	VPXORD        256(DX), Z9, Z11
+	VPDPBUSD      Z20, Z11, Z0
+	VPXORD        256(AX), Z9, Z12
+	VPDPBUSD      Z20, Z12, Z1
+	VPXORD        256(CX), Z9, Z13
+	VPDPBUSD      Z20, Z13, Z2
+	VPXORD        256(SI), Z9, Z14
+	VPDPBUSD      Z20, Z14, Z3
+	VPXORD        320(DX), Z9, Z11
+	VPDPBUSD      Z21, Z11, Z0
+	VPXORD        320(AX), Z9, Z12
+	VPDPBUSD      Z21, Z12, Z1
+	VPXORD        320(CX), Z9, Z13
+	VPDPBUSD      Z21, Z13, Z2
+	VPXORD        320(SI), Z9, Z14
+	VPDPBUSD      Z21, Z14, Z3
+	VPXORD        384(DX), Z9, Z11
+	VPDPBUSD      Z22, Z11, Z0
+	VPXORD        384(AX), Z9, Z12
+	VPDPBUSD      Z22, Z12, Z1
+	VPXORD        384(CX), Z9, Z13
+	VPDPBUSD      Z22, Z13, Z2
+	VPXORD        384(SI), Z9, Z14
+	VPDPBUSD      Z22, Z14, Z3
+	VPXORD        448(DX), Z9, Z11
+	VPDPBUSD      Z23, Z11, Z0
+	VPXORD        448(AX), Z9, Z12
+	VPDPBUSD      Z23, Z12, Z1
+	VPXORD        448(CX), Z9, Z13
+	VPDPBUSD      Z23, Z13, Z2
+	VPXORD        448(SI), Z9, Z14
+	VPDPBUSD      Z23, Z14, Z3
+	VEXTRACTI64X4 $0x01, Z0, Y31
+	VPADDD        Z31, Z0, Z0
+	VEXTRACTI64X4 $0x01, Z1, Y31
+	VPADDD        Z31, Z1, Z1
+	VEXTRACTI64X4 $0x01, Z2, Y31
+	VPADDD        Z31, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z3, Y31
+	VPADDD        Z31, Z3, Z3
+	VPHADDD       Y1, Y0, Y0
+	VPHADDD       Y3, Y2, Y2
+	VPHADDD       Y2, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X7
+	VPADDD        X7, X0, X0
+	VMOVDQU       X0, (BX)
+	ADDQ          $0x20, DI
+	ADDQ          $0x10, BX
+	SUBQ          $0x04, R8
+	JMP           block
+
+block_done:
+row:
+	CMPQ          R8, $0x01
+	JL            row_done
+	MOVQ          (DI), DX
+	VMOVDQA64     Z8, Z0
+	VPXORD        (DX), Z9, Z11
+	VPDPBUSD      Z16, Z11, Z0
+	VPXORD        64(DX), Z9, Z11
+	VPDPBUSD      Z17, Z11, Z0
+	VPXORD        128(DX), Z9, Z11
+	VPDPBUSD      Z18, Z11, Z0
+	VPXORD        192(DX), Z9, Z11
+	VPDPBUSD      Z19, Z11, Z0
+	VPXORD        256(DX), Z9, Z11
+	VPDPBUSD      Z20, Z11, Z0
+	VPXORD        320(DX), Z9, Z11
+	VPDPBUSD      Z21, Z11, Z0
+	VPXORD        384(DX), Z9, Z11
+	VPDPBUSD      Z22, Z11, Z0
+	VPXORD        448(DX), Z9, Z11
+	VPDPBUSD      Z23, Z11, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y31
+	VPADDD        Z31, Z0, Z0
+	VPHADDD       Y0, Y0, Y0
+	VPHADDD       Y0, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X7
+	VPADDD        X7, X0, X0
+	VMOVD         X0, (BX)
+	ADDQ          $0x08, DI
+	ADDQ          $0x04, BX
+	SUBQ          $0x01, R8
+	JMP           row
+
+row_done:
+	VZEROUPPER
+	RET
+
+// func dotInt8AtAVX2(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·dotInt8AtAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ q+8(FP), R9
+	MOVQ rows+16(FP), R10
+	MOVQ n+24(FP), R11
+	MOVQ chunks+40(FP), AX
+	SHLQ $0x06, AX
+	MOVQ from+32(FP), CX
+	LEAQ (R10)(CX*8), CX
+	LEAQ (R10)(R11*8), BX
+	MOVQ CX, SI
+
+ask:
+	CMPQ SI, BX
+	JAE  ask_done
+	MOVQ (SI), DX
+	XORL CX, CX
+
+ask_chunk:
+	PREFETCHT1 (DX)(CX*1)
+	ADDQ       $0x40, CX
+	CMPQ       CX, AX
+	JB         ask_chunk
+	ADDQ       $0x08, SI
+	JMP        ask
+
+ask_done:
+block:
+	CMPQ  R11, $0x04
+	JL    block_done
+	MOVQ  (R10), DX
+	MOVQ  8(R10), BX
+	MOVQ  16(R10), SI
+	MOVQ  24(R10), DI
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	XORL  CX, CX
+
+block_chunk:
+	VPMOVSXBW    (R9)(CX*1), Y8
+	VPMOVSXBW    (DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    (BX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y1, Y1
+	VPMOVSXBW    (SI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMOVSXBW    (DI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y3, Y3
+	VPMOVSXBW    16(R9)(CX*1), Y8
+	VPMOVSXBW    16(DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    16(BX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y1, Y1
+	VPMOVSXBW    16(SI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMOVSXBW    16(DI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y3, Y3
+	VPMOVSXBW    32(R9)(CX*1), Y8
+	VPMOVSXBW    32(DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    32(BX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y1, Y1
+	VPMOVSXBW    32(SI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMOVSXBW    32(DI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y3, Y3
+	VPMOVSXBW    48(R9)(CX*1), Y8
+	VPMOVSXBW    48(DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    48(BX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y1, Y1
+	VPMOVSXBW    48(SI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMOVSXBW    48(DI)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y3, Y3
+	ADDQ         $0x40, CX
+	CMPQ         CX, AX
+	JB           block_chunk
+	VPHADDD      Y1, Y0, Y0
+	VPHADDD      Y3, Y2, Y2
+	VPHADDD      Y2, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X7
+	VPADDD       X7, X0, X0
+	VMOVDQU      X0, (R8)
+	ADDQ         $0x20, R10
+	ADDQ         $0x10, R8
+	SUBQ         $0x04, R11
+	JMP          block
+
+block_done:
+row:
+	CMPQ  R11, $0x01
+	JL    row_done
+	MOVQ  (R10), DX
+	VPXOR Y0, Y0, Y0
+	XORL  CX, CX
+
+row_chunk:
+	VPMOVSXBW    (R9)(CX*1), Y8
+	VPMOVSXBW    (DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    16(R9)(CX*1), Y8
+	VPMOVSXBW    16(DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    32(R9)(CX*1), Y8
+	VPMOVSXBW    32(DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMOVSXBW    48(R9)(CX*1), Y8
+	VPMOVSXBW    48(DX)(CX*1), Y9
+	VPMADDWD     Y9, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	ADDQ         $0x40, CX
+	CMPQ         CX, AX
+	JB           row_chunk
+	VPHADDD      Y0, Y0, Y0
+	VPHADDD      Y0, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X7
+	VPADDD       X7, X0, X0
+	VMOVD        X0, (R8)
+	ADDQ         $0x08, R10
 	ADDQ         $0x04, R8
 	SUBQ         $0x01, R11
 	JMP          row

@@ -21,3 +21,27 @@ func gatherInt8VNNIx8(dst *int32, q *int8, rows *int8, list *uint32, n int, list
 //
 //go:noescape
 func gatherInt8AVX2(dst *int32, q *int8, rows *int8, list *uint32, n int, listed int, stride int, chunks int)
+
+// dotInt8AtVNNI sets dst[i] to the product of q and the row at rows[i] over chunks × 64 elements, for i < n.
+// Rows are prefetched from number from on. n ≥ 1, from ≥ 0, chunks ≥ 1.
+//
+//go:noescape
+func dotInt8AtVNNI(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+
+// dotInt8AtVNNIx3 sets dst[i] to the product of q and the row at rows[i] over 3 × 64 elements, for i < n.
+// Rows are prefetched from number from on. n ≥ 1, from ≥ 0, chunks ≥ 1.
+//
+//go:noescape
+func dotInt8AtVNNIx3(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+
+// dotInt8AtVNNIx8 sets dst[i] to the product of q and the row at rows[i] over 8 × 64 elements, for i < n.
+// Rows are prefetched from number from on. n ≥ 1, from ≥ 0, chunks ≥ 1.
+//
+//go:noescape
+func dotInt8AtVNNIx8(dst *int32, q *int8, rows **int8, n int, from int, chunks int)
+
+// dotInt8AtAVX2 sets dst[i] to the product of q and the row at rows[i] over chunks × 64 elements, for i < n.
+// Rows are prefetched from number from on. n ≥ 1, from ≥ 0, chunks ≥ 1.
+//
+//go:noescape
+func dotInt8AtAVX2(dst *int32, q *int8, rows **int8, n int, from int, chunks int)

@@ -1,6 +1,9 @@
 package simd
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 const (
 	// ByteLine is what a stride of int8 rows is a multiple of: a cache line.
@@ -68,6 +71,29 @@ func DotInt8Gather(dst []int32, q, rows []int8, stride int, list []uint32) {
 	}
 }
 
+// DotInt8At sets dst[i] to the dot product of q and the len(q) elements at rows[i], exactly, for each i < len(rows) =
+// len(dst).
+//
+// It is made for a search of a graph: short lists of rows that are far apart, in several regions of memory and in none of
+// the caches. It asks for most of them before it multiplies any. len(q) is a multiple of ByteLine, at most MaxInt8Dim;
+// rows that start at a cache line are best.
+// REQUIRES: each of rows points to len(q) elements, in the heap or outside, and none is nil.
+// Nothing is retained and nothing is allocated. It panics if the lengths don't fit. Safe for concurrent use.
+func DotInt8At(dst []int32, q []int8, rows []*int8) {
+	if len(q)%ByteLine != 0 || len(q) > MaxInt8Dim || len(dst) != len(rows) {
+		panic("BUG: simd: DotInt8At: q, dst and rows don't fit")
+	}
+	if len(q) == 0 {
+		clear(dst)
+		return
+	}
+	step := rowsPerCall(2 * len(q))
+	for i := 0; i < len(dst); i += step {
+		end := min(i+step, len(dst))
+		dotInt8At(dst[i:end], q, rows[i:end])
+	}
+}
+
 func dotInt8Generic(dst []int32, q, rows []int8, n, stride, chunks int) {
 	for i := range n {
 		dst[i] = productInt8Generic(q[:chunks*ByteLine], rows[i*stride:])
@@ -77,6 +103,12 @@ func dotInt8Generic(dst []int32, q, rows []int8, n, stride, chunks int) {
 func gatherInt8Generic(dst []int32, q, rows []int8, list []uint32, stride, chunks int) {
 	for i := range dst {
 		dst[i] = productInt8Generic(q[:chunks*ByteLine], rows[int(list[i])*stride:])
+	}
+}
+
+func dotInt8AtGeneric(dst []int32, q []int8, rows []*int8) {
+	for i, row := range rows {
+		dst[i] = productInt8Generic(q, unsafe.Slice(row, len(q)))
 	}
 }
 

@@ -94,6 +94,81 @@ func TestDotInt8GatherRefuses(t *testing.T) {
 	DotInt8Gather(nil, i8(64), nil, 64, nil)
 }
 
+// TestDotInt8At has each row at the end of a region of its own, or of the heap, in any order and some of them twice.
+func TestDotInt8At(t *testing.T) {
+	const most = 40
+	fills := map[string]func(rng *rand.Rand) int8{
+		"random": func(rng *rand.Rand) int8 { return int8(rng.Uint32()) },
+		"least":  func(rng *rand.Rand) int8 { return -128 },
+	}
+	eachLevel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(2, 4))
+		for _, dim := range []int{0, 64, 128, 192, 256, 448, 512, 576, 1024, 4096, MaxInt8Dim} {
+			regions := make([][]int8, 11)
+			for i := range regions {
+				if i == 0 {
+					regions[i] = make([]int8, max(dim, 1))
+				} else {
+					regions[i] = guarded[int8](t, max(dim, 1)) // a byte for a row of none
+				}
+			}
+			for name, f := range fills {
+				for _, r := range regions {
+					for j := range r {
+						r[j] = f(rng)
+					}
+				}
+				q := guarded[int8](t, dim)
+				for j := range q {
+					q[j] = f(rng)
+				}
+				lists := []int{64, 100, 2*callBytes/max(2*dim, 1024) + 7} // more than a call takes
+				for n := range most {
+					lists = append(lists, n)
+				}
+				if dim > 1024 {
+					lists = lists[2:14]
+				}
+				for _, n := range lists {
+					rows, dst, from := guarded[*int8](t, n), guarded[int32](t, n), make([]int, n)
+					for i := range rows {
+						from[i] = rng.IntN(len(regions))
+						rows[i] = &regions[from[i]][0]
+					}
+					DotInt8At(dst, q, rows)
+					for i, got := range dst {
+						want := int64(0)
+						for j, x := range q {
+							want += int64(x) * int64(regions[from[i]][j])
+						}
+						if int64(got) != want {
+							t.Fatalf("%s dim %d row %d of %d: %d, want %d", name, dim, i, n, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestDotInt8AtRefuses(t *testing.T) {
+	row := new([2 * MaxInt8Dim]int8)
+	i8, i32, at := func(n int) []int8 { return make([]int8, n) }, func(n int) []int32 { return make([]int32, n) }, []*int8{&row[0], &row[64]}
+	for name, call := range map[string]func(){
+		"part of a line": func() { DotInt8At(i32(2), i8(63), at) },
+		"and a line":     func() { DotInt8At(i32(2), i8(65), at) },
+		"query":          func() { DotInt8At(i32(2), i8(MaxInt8Dim+ByteLine), at) },
+		"few dst":        func() { DotInt8At(i32(1), i8(64), at) },
+		"many dst":       func() { DotInt8At(i32(3), i8(64), at) },
+	} {
+		if m := panics(call); !strings.HasPrefix(m, "BUG: simd: ") {
+			t.Errorf("%s: %q", name, m)
+		}
+	}
+	DotInt8At(nil, i8(64), nil)
+	DotInt8At(nil, nil, nil)
+}
+
 func TestQuantizeInt8(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(2, 2))

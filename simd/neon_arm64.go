@@ -24,6 +24,12 @@ func dotInt8NEON(dst *int32, q, rows *int8, n, stride, chunks int)
 //go:noescape
 func gatherInt8NEON(dst *int32, q, rows *int8, list *uint32, n, listed, stride, chunks int)
 
+// dotInt8AtNEON sets dst[i] to the product of q and the row at rows[i], over chunks × 64 elements, for i < n. n ≥ 1,
+// chunks ≥ 1.
+//
+//go:noescape
+func dotInt8AtNEON(dst *int32, q *int8, rows **int8, n, chunks int)
+
 // sketchNEON scans up to n blocks with count probes and returns after how many it stopped for want of room.
 // bounds[p] is −(bound+1); row is the number of the first lane. n ≥ 1, and each out has room for a block.
 //
