@@ -205,6 +205,49 @@ func BenchmarkDotInt8Gather(b *testing.B) {
 	}
 }
 
+// BenchmarkDotInt8At takes lists of random rows, as a search of a graph does: each list waits for the result of the one
+// before. of-rows is its time in that of DotInt8Rows row by row, in turns.
+func BenchmarkDotInt8At(b *testing.B) {
+	const rowsATurn = 1 << 16
+	for _, dim := range []int{192, 512} {
+		for _, size := range sizes {
+			area := bigAs[int8](size.bytes)
+			at := make([]*int8, min(64*rowsATurn, 4*size.bytes/dim)&^(rowsATurn-1)+rowsATurn)
+			rng := rand.New(rand.NewPCG(1, 5))
+			for i := range at {
+				at[i] = &area[rng.IntN(len(area)/dim)*dim]
+			}
+			for _, n := range []int{8, 16, 32} {
+				dst, q, next := make([]int32, n), area[:dim], 0
+				turn := func(f func(rows []*int8)) func() {
+					return func() {
+						for range rowsATurn / n {
+							f(at[next+int(dst[n-1])&nothing:][:n])
+							next += n
+						}
+						next %= len(at)
+					}
+				}
+				for _, level := range Levels() {
+					b.Run(fmt.Sprintf("dim=%d/%s/list=%d/%s", dim, size.name, n, level), func(b *testing.B) {
+						useLevel(b, level)
+						best := inTurns(b, turn(func(rows []*int8) { DotInt8At(dst, q, rows) }), turn(func(rows []*int8) {
+							for i, row := range rows {
+								DotInt8Rows(dst[i:i+1], q, unsafe.Slice(row, dim), dim)
+							}
+						}))
+						b.ReportMetric(best[0]*1e9/rowsATurn, "ns/row")
+						b.ReportMetric(best[0]/best[1], "of-rows")
+					})
+				}
+			}
+		}
+	}
+}
+
+// nothing is 0, and the compiler doesn't know.
+var nothing int
+
 // BenchmarkScanSketch scans random codes with bounds that pass about one in a thousand. SetBytes counts the codes, not
 // probes × codes; ns/cmp is per comparison of a probe with a code.
 func BenchmarkScanSketch(b *testing.B) {
