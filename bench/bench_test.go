@@ -39,11 +39,12 @@ func BenchmarkExact(b *testing.B) {
 	}
 }
 
-// BenchmarkSearch is one probe at a time over the space gallery, best ten from 0.3 on. With -short up to 100,000 rows.
+// BenchmarkSearch is one probe at a time over the space gallery, best ten from 0.3 on. With -short, and of graphs, which
+// take long to build, up to 100,000 rows.
 func BenchmarkSearch(b *testing.B) {
 	for _, kind := range Kinds() {
 		for _, rows := range []int{1_000, 10_000, 100_000, 1_000_000} {
-			if rows > 100_000 && testing.Short() {
+			if rows > 100_000 && (testing.Short() || kind == "hnsw") {
 				continue
 			}
 			m := measured(b, IndexConfig{Kind: kind, Rows: rows, Probes: 64})

@@ -54,7 +54,9 @@
 //	searches, p50_ms, p99_ms  searches timed, and quantiles of one search's time from call to return while concurrency
 //	                  goroutines search without pause
 //	probes_per_second searches over the wall time that they took together
-//	build_seconds     wall time inside the index's Append on all cores; making templates and the exact comparison is not in
+//	build_seconds     wall time inside the index's Append on all cores, and until a graph is linked; making templates and
+//	                  the exact comparison is not in
+//	m, ef_construction, ef  what a graph was built and searched with
 //	bytes_per_template what the index says it holds, over rows
 //
 // # Limits, plainly

@@ -31,6 +31,7 @@ type IndexConfig struct {
 	TopK        int           // labels asked for; 1
 	Threshold   float64       // least score of an answer; 0
 	Duration    time.Duration // searches go on until it is over and every probe was searched for; 10 s
+	Graph       Graph         // of a kind that has one; the index's default
 	Miss        float64       // probability that a search loses a row of its answer; the index's default
 	Dir         string        // for the index's files; the system's for temporary files
 	Commit      string        // what was measured, if known
@@ -51,6 +52,10 @@ type IndexReport struct {
 	Concurrency int     `json:"concurrency"`
 	TopK        int     `json:"top_k"`
 	Threshold   float64 `json:"threshold"`
+
+	M              int `json:"m,omitempty"` // of graphs only, as the next two
+	EfConstruction int `json:"ef_construction,omitempty"`
+	EF             int `json:"ef,omitempty"`
 
 	Found        int     `json:"found"`
 	ExactFound   int     `json:"exact_found"`
@@ -132,7 +137,7 @@ func Index(ctx context.Context, c IndexConfig) (IndexReport, error) {
 	if m.gallery, err = NewGallery(c.Variant, c.Dim, c.Seed); err != nil {
 		return IndexReport{}, err
 	}
-	if m.index, err = OpenIndex(c.Kind, c.Dim, c.Dir); err != nil {
+	if m.index, err = OpenIndex(c.Kind, c.Dim, c.Dir, c.Graph); err != nil {
 		return IndexReport{}, err
 	}
 	if err = m.run(ctx); err != nil {
@@ -158,6 +163,7 @@ func (m *measurement) describe() {
 	m.report = IndexReport{
 		Kind: m.Kind, Variant: m.Variant, Seed: m.Seed, Rows: m.Rows, Dim: m.Dim, Probes: m.Probes, Mates: m.Probes,
 		Concurrency: m.Concurrency, TopK: m.TopK, Threshold: m.Threshold,
+		M: m.index.Graph.M, EfConstruction: m.index.Graph.EfConstruction, EF: m.index.Graph.EF,
 		Level: simd.Level(), CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(), Commit: m.Commit,
 	}
 }
@@ -193,6 +199,9 @@ func (m *measurement) build(ctx context.Context) error {
 		})
 		start := time.Now()
 		err := inParts(n, func(from, to int) error { return appendFrom(m.index, m.Dim, first+from, rows[from*m.Dim:to*m.Dim]) })
+		if err == nil {
+			err = m.index.Wait(ctx) // a graph is built behind Append's back, and here, not during the comparison
+		}
 		m.report.BuildSeconds += time.Since(start).Seconds()
 		if err != nil {
 			return err

@@ -41,6 +41,30 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestIndexOfGraph: what the graph was built with is in the report, and wider searches miss no more.
+func TestIndexOfGraph(t *testing.T) {
+	c := IndexConfig{Kind: "hnsw", Rows: 3000, Dim: 64, Variant: Latent24, Probes: 300, Duration: 1, Graph: Graph{M: 5, EfConstruction: 40, EF: 1}}
+	narrow, err := Index(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Graph.EF = 100
+	wide, err := Index(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wide.M != 5 || wide.EfConstruction != 40 || narrow.EF != 1 || wide.EF != 100 {
+		t.Errorf("%+v", wide)
+	}
+	if wide.IndexMisses > 6 || narrow.IndexMisses < wide.IndexMisses || wide.Found < wide.ExactFound-6 {
+		t.Errorf("missed %d with ef 1, %d with ef 100; found %d of %d", narrow.IndexMisses, wide.IndexMisses, wide.Found, wide.ExactFound)
+	}
+	c.Graph.M = 1
+	if _, err := Index(t.Context(), c); !errors.Is(err, index.ErrConfig) {
+		t.Errorf("M 1: %v", err)
+	}
+}
+
 // TestReportFields holds the names that others read.
 func TestReportFields(t *testing.T) {
 	data, err := json.Marshal(IndexReport{Commit: "abc"})
@@ -108,7 +132,7 @@ func measured(t testing.TB, c IndexConfig) *measurement {
 	m := &measurement{IndexConfig: c.withDefaults()}
 	var err error
 	if m.gallery, err = NewGallery(m.Variant, m.Dim, m.Seed); err == nil {
-		m.index, err = OpenIndex(m.Kind, m.Dim, t.TempDir())
+		m.index, err = OpenIndex(m.Kind, m.Dim, t.TempDir(), m.Graph)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func (r *report) charts() error {
 		p.Title.Text = fmt.Sprintf("%s, %d rows of %d numbers, one thread", k.variant, k.rows, r.Dim)
 		for _, format := range []string{".svg", ".png"} {
 			name := fmt.Sprintf("recall-%s-%d%s", k.variant, k.rows, format)
-			if err := p.Save(22*vg.Centimeter, 13*vg.Centimeter, filepath.Join(r.folder, name)); err != nil {
+			if err := p.Save(26*vg.Centimeter, 13*vg.Centimeter, filepath.Join(r.folder, name)); err != nil {
 				return err
 			}
 		}
@@ -67,10 +67,12 @@ func recallChart(lines []result) (*plot.Plot, error) {
 	if err := plotutil.AddLinePoints(p, args...); err != nil {
 		return nil, err
 	}
-	p.X.Min, p.X.Max, p.X.Tick.Marker = math.Min(p.X.Min, nines(0.9)), nines(1)*1.02, recallTicks()
+	p.X.Min, p.X.Tick.Marker = min(p.X.Min, nines(0.9)), recallTicks()
+	p.X.Max = nines(1) + 0.55*(nines(1)-p.X.Min) // room for the legend
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Min, p.Y.Max = p.Y.Min/1.5, p.Y.Max*1.5
-	p.Legend.Left, p.Legend.Padding, p.Legend.XOffs = true, vg.Points(2), vg.Points(5)
+	p.Legend.Top, p.Legend.Padding, p.Legend.YOffs = true, vg.Points(2), -vg.Points(5)
+	p.Legend.TextStyle.Font.Size = vg.Points(9)
 	return p, nil
 }
 

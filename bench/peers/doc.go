@@ -21,11 +21,11 @@
 //   - vek: a plain loop of viterin/vek's dot product; threads share the probes.
 //   - coder/hnsw v0.6.1, the last tagged version. Its result list is as wide as what is asked for, whatever its
 //     EfSearch, and is not sorted: so we ask for ef labels and take the best ourselves. Its distance is replaced by vek's
-//     dot product, faster for unit vectors. It takes part up to 20,000 rows: adding is not concurrent.
+//     dot product, faster for unit vectors. It takes part up to 100,000 rows: adding is not concurrent.
 //   - hnswlib 0.6.2, compiled with -O3 -march=native.
 //   - faiss 1.7.3 as Debian builds it, without AVX2 of its own: IndexFlatIP does its products in OpenBLAS, which has it,
 //     1,000 probes at a time. IndexBinaryFlat over the sign bits of rotated vectors (simd.Rotation): by distance alone, and
-//     with the best 256 and 1,024 compared again by float32.
+//     with the best 256 and 1,024 rescored by float32.
 //
 // All graphs are built with the same M and, but for coder/hnsw, which has none, the same efConstruction (-m, -efc), and
 // searched with each ef of a list (-ef). hnswlib takes the better part of an hour for a million rows: -keep DIR leaves its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,17 +16,21 @@ import (
 	"mien/index"
 )
 
-// atOnce is how many searches of ours are in progress.
+// atOnce is how many searches of a scan of ours are in progress.
 const atOnce = 16
 
 // families are the peers in Go.
 func families(o options) []family {
 	var fs []family
 	for _, kind := range bench.Kinds() {
-		fs = append(fs, family{"mien " + kind, 0, func(g *gallery) (*built, error) { return buildMien(g, kind) }})
+		name := "mien " + kind
+		if kind == "hnsw" {
+			name = fmt.Sprintf("%s M%d efC%d", name, o.m, o.efConstruction)
+		}
+		fs = append(fs, family{name, 0, func(g *gallery) (*built, error) { return buildMien(g, kind, o) }})
 	}
 	return append(fs, family{"loop over vek", 0, buildVek},
-		family{fmt.Sprintf("coder/hnsw M%d", o.m), 20_000, func(g *gallery) (*built, error) { return buildCoder(g, o), nil }})
+		family{fmt.Sprintf("coder/hnsw M%d", o.m), 100_000, func(g *gallery) (*built, error) { return buildCoder(g, o), nil }})
 }
 
 // split calls f for a part of n on each of some goroutines.
@@ -66,8 +71,8 @@ func fill(found []uint32, hits []index.Hit) {
 	}
 }
 
-func buildMien(g *gallery, kind string) (*built, error) {
-	x, err := bench.OpenIndex(kind, g.dim, "")
+func buildMien(g *gallery, kind string, o options) (*built, error) {
+	x, err := bench.OpenIndex(kind, g.dim, "", bench.Graph{M: o.m, EfConstruction: o.efConstruction})
 	if err != nil {
 		return nil, err
 	}
@@ -78,26 +83,37 @@ func buildMien(g *gallery, kind string) (*built, error) {
 	err = split(g.rows, runtime.GOMAXPROCS(0), func(from, to int) error {
 		return x.Append(labels[from:to], g.vectors[from*g.dim:to*g.dim], make([]uint32, to-from))
 	})
+	if err == nil {
+		err = x.Wait(context.Background())
+	}
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	one := func(found []uint32, probes []float32, threads int) error {
-		return split(len(probes)/g.dim, threads, func(from, to int) (err error) {
+	b := &built{bytes: x.Bytes(), close: func() { _ = x.Close() }}
+	if x.Graph.M > 0 {
+		for _, ef := range o.efs {
+			b.settings = append(b.settings, setting{ef: ef, search: searchMien(x, g.dim, 0, ef)})
+		}
+		return b, nil
+	}
+	b.settings = []setting{{name: fmt.Sprintf("%d at once", atOnce), search: searchMien(x, g.dim, atOnce, 0)}}
+	return b, nil
+}
+
+// searchMien searches with some goroutines, or one a thread. A scan takes all the cores there are, and many at once share
+// passes over memory.
+func searchMien(x *bench.Searcher, dim, goroutines, ef int) func([]uint32, []float32, int) error {
+	return func(found []uint32, probes []float32, threads int) error {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
+		return split(len(probes)/dim, cmp.Or(goroutines, threads), func(from, to int) (err error) {
 			hits := make([]index.Hit, 0, topK)
 			for i := from; i < to && err == nil; i++ {
-				hits, err = x.SearchInto(context.Background(), hits[:0], probes[i*g.dim:(i+1)*g.dim], index.Options{K: topK})
+				hits, err = x.SearchInto(context.Background(), hits[:0], probes[i*dim:(i+1)*dim], index.Options{K: topK, EF: ef})
 				fill(found[i*topK:(i+1)*topK], hits)
 			}
 			return err
 		})
 	}
-	// A search of ours takes all the cores there are, and many at once share passes over memory.
-	search := func(found []uint32, probes []float32, threads int) error {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
-		return one(found, probes, atOnce)
-	}
-	all := setting{name: fmt.Sprintf("%d at once", atOnce), search: search}
-	return &built{bytes: x.Bytes(), settings: []setting{all}, close: func() { _ = x.Close() }}, nil
 }
 
 func buildVek(g *gallery) (*built, error) {

@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	if want := 2 * (len(bench.Kinds()) + 1 + len(r.options.efs)); len(r.Results) < want {
+	if want := 2 * (len(bench.Kinds()) + 2*len(r.options.efs)); len(r.Results) < want {
 		t.Errorf("%d results, not %d", len(r.Results), want)
 	}
 	var table bytes.Buffer
@@ -81,7 +81,7 @@ func checkReports(t *testing.T, r *report, table string) {
 // TestLargeGalleriesLeaveSomeOut: coder/hnsw takes part in small ones only.
 func TestLargeGalleriesLeaveSomeOut(t *testing.T) {
 	r := small(t, 16, "coder", "another")
-	if err := r.run(bench.Isotropic, 20_001); err != nil || len(r.Results) != 0 {
+	if err := r.run(bench.Isotropic, 100_001); err != nil || len(r.Results) != 0 {
 		t.Errorf("%d results, %v", len(r.Results), err)
 	}
 	if err := r.run(bench.Isotropic, 100); err != nil || len(r.Results) != len(r.options.efs) {

@@ -111,7 +111,7 @@ func buildBinary(g *gallery) (*built, error) {
 		}
 		s := setting{name: fmt.Sprintf("%d bits", 64*words)}
 		if k > topK {
-			s = setting{name: fmt.Sprintf("%s, best %d again by float32", s.name, k), extra: int64(4 * len(g.vectors))}
+			s = setting{name: fmt.Sprintf("%s, best %d rescored", s.name, k), extra: int64(4 * len(g.vectors))}
 		}
 		s.search = func(found []uint32, probes []float32, threads int) error {
 			n := len(probes) / g.dim

@@ -33,6 +33,9 @@ type benchIndexCmd struct {
 	Top         int     `help:"Identities asked for." default:"1"`
 	Threshold   float64 `help:"Least cosine of an answer." default:"0"`
 	Miss        float64 `help:"Probability that a search may lose a row of its answer; 0 is the index's default." default:"0"`
+	EF          int     `name:"ef" help:"Candidates that a search of a graph keeps; 0 is the index's default." default:"0"`
+	M           int     `name:"m" help:"Links of a row of a graph; 0 is the index's default." default:"0"`
+	EfConst     int     `name:"ef-construction" help:"Candidates for the links of a row of a graph; 0 is the index's default." default:"0"`
 	Dir         string  `help:"Folder for the index's files (default: the system's for temporary files)." type:"path" placeholder:"DIR"`
 	Seconds     float64 `help:"Search for at least so long, and for every probe once." default:"10"`
 }
@@ -45,6 +48,7 @@ func (c *benchIndexCmd) Run(ctx context.Context, out *output) error {
 	config := bench.IndexConfig{
 		Kind: c.Kind, Rows: c.Rows, Dim: c.Dim, Variant: c.Variant, Seed: c.Seed, Probes: c.Probes, Concurrency: c.Concurrency,
 		TopK: c.Top, Threshold: c.Threshold, Miss: c.Miss, Dir: c.Dir, Duration: time.Duration(c.Seconds * float64(time.Second)),
+		Graph: bench.Graph{M: c.M, EfConstruction: c.EfConst, EF: c.EF},
 	}
 	if version != "development" {
 		config.Commit = version
@@ -150,11 +154,15 @@ func embedFile(ctx context.Context, x *extract.Extractor, path string) ([]float3
 }
 
 func indexText(r bench.IndexReport) string {
+	kind := r.Kind
+	if r.M > 0 {
+		kind = fmt.Sprintf("%s (M %d, efConstruction %d, ef %d)", kind, r.M, r.EfConstruction, r.EF)
+	}
 	return fmt.Sprintf(`%s, %d rows of %d (%s), built in %.1f s, %.0f bytes a template
 %d searches, %d at once, best %d ≥ %g: %.1f a second, p50 %.3f ms, p99 %.3f ms
 %d mated probes: found %d, exactly %d; the index missed %d (95 %%: at most %.2g of them)
 %s, %s, %d cores, %s`,
-		r.Kind, r.Rows, r.Dim, r.Variant, r.BuildSeconds, r.Bytes,
+		kind, r.Rows, r.Dim, r.Variant, r.BuildSeconds, r.Bytes,
 		r.Searches, r.Concurrency, r.TopK, r.Threshold, r.PerSecond, r.P50Ms, r.P99Ms,
 		r.Mates, r.Found, r.ExactFound, r.IndexMisses, r.MissesUpper,
 		r.CPU, r.Level, r.Cores, r.Go)

@@ -24,6 +24,10 @@ func TestBenchIndex(t *testing.T) {
 	if stdout, _, code := mien(t, nil, append(args, "--dim", "64", "--variant", "latent24")...); code != 0 || !strings.Contains(stdout, "2000 rows of 64 (latent24)") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}
+	graph := []string{"--dim", "64", "--kind", "hnsw", "--ef", "90", "--m", "12", "--ef-construction", "50"}
+	if stdout, _, code := mien(t, nil, append(args, graph...)...); code != 0 || !strings.HasPrefix(stdout, "hnsw (M 12, efConstruction 50, ef 90), 2000 rows of 64") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
 	if stdout, _, code := mien(t, nil, append(args, "--dim", "64")...); code != 0 || !strings.Contains(stdout, "2000 rows of 64 (isotropic)") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}

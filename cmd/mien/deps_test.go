@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"mien/http":         {"mien/engine", "mien/extract"},
 	"mien/cmd/mien":     {"mien/bench", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
 	"mien/cmd/setup":    {"mien/extract/pack"},
-	"mien/bench":        {"mien/index", "mien/index/scan", "mien/simd"},
+	"mien/bench":        {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
 	"mien/bench/peers":  {"mien/bench", "mien/index", "mien/simd"},
 	"mien/bench/report": {"mien/simd"},
 }
