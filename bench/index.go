@@ -331,7 +331,7 @@ func (m *measurement) judge(best []index.Hit) {
 			m.report.IndexMisses++
 		}
 	}
-	m.report.MissesUpper = UpperBound(m.report.IndexMisses, due)
+	m.report.MissesUpper = index.UpperBound(m.report.IndexMisses, due)
 }
 
 // Rounding bounds what two float32 dot products of unit vectors may differ by: package simd's error bound, twice.

@@ -72,7 +72,7 @@ func Misses(ctx context.Context, c MissConfig) (reports []MissReport, err error)
 		if err != nil {
 			return nil, err
 		}
-		r := MissReport{Kind: c.Kind, Source: c.Variant, Fitted: x.Fitted(), Rows: x.Rows(), Miss: miss, Pairs: len(pairs), Lost: lost, Upper: UpperBound(lost, len(pairs))}
+		r := MissReport{Kind: c.Kind, Source: c.Variant, Fitted: x.Fitted(), Rows: x.Rows(), Miss: miss, Pairs: len(pairs), Lost: lost, Upper: index.UpperBound(lost, len(pairs))}
 		if c.Faces != nil {
 			r.Source = "faces"
 		}

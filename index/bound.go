@@ -1,4 +1,4 @@
-package bench
+package index
 
 import "math"
 
@@ -21,13 +21,13 @@ func UpperBound(k, n int) float64 {
 	return high
 }
 
-// atMost is the chance of k or fewer of n at rate p, summed from the largest term down.
+// atMost is the chance of k or fewer of n at rate p ≥ k/n, summed from the largest term down to what adds nothing.
 func atMost(k, n int, p float64) (sum float64) {
 	if p >= 1 {
 		return 0
 	}
 	term := math.Exp(logChoose(n, k) + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
-	for i := k; i >= 0; i-- {
+	for i := k; i >= 0 && term > sum*1e-17; i-- {
 		sum += term
 		term *= float64(i) / float64(n-i+1) * (1 - p) / p
 	}
