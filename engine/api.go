@@ -54,7 +54,7 @@ type Policy struct {
 // GallerySpec is what a client states of a gallery.
 type GallerySpec struct {
 	Space  string // "" is the engine's default space, Config.Spaces[0]
-	Index  string // "auto", "scan"; "" is "auto"
+	Index  string // "scan", "hnsw" or "auto", which is one or the other; "" is "auto"
 	Policy Policy // default of this gallery's searches and verifications
 }
 
@@ -68,6 +68,8 @@ type Gallery struct {
 	People    int       `json:"people"`
 	Templates int       `json:"templates"`
 	Created   time.Time `json:"created"`
+	// IndexStatus is what Engine.Gallery adds; nil elsewhere, and where the space is not configured.
+	IndexStatus *IndexStatus `json:"index_status,omitempty"`
 }
 
 // PersonSpec is what a client states of a person: the whole truth, for PutPerson replaces.
@@ -108,10 +110,14 @@ type Decision struct {
 type IdentifyOptions struct {
 	TopK   int    // 1..MaxTopK; 0 is 10
 	Policy Policy // zero: the gallery's, then the operation's default
-	// Exact compares the probe with every template in float32, which takes longer. Without it, the search loses a
-	// template that belongs into the answer with a probability of at most index.DefaultMiss, 1e-6; galleries that
-	// never held more than 1,024 templates are always searched so.
+	// Exact compares the probe with every template in float32, which takes longer. Without it, a search by the scan
+	// loses a template that belongs into the answer with a probability of at most index.DefaultMiss, 1e-6, and a search
+	// by a graph with one that depends on the gallery and on EF (IndexStatus.Recall counts); galleries that never held
+	// more than 1,024 templates are always searched so.
 	Exact bool
+	// EF is how many templates a graph keeps in sight, 1..MaxEF: more find more and take longer. 0 is the index's own. The
+	// scan has none, and ignores it.
+	EF int
 }
 
 // Candidate is one person at or above the threshold.

@@ -94,7 +94,7 @@ func (e *Engine) openSaved(g *gallery) *savedIndex {
 	}
 	c := e.indexConfig(g)
 	defer clear(c.Key)
-	x, sequence, owner, err := scan.Open(c)
+	x, sequence, owner, err := openIndex(g.record.Index, c)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			e.distrust(g, err)
@@ -169,13 +169,14 @@ func (e *Engine) useSaved(g *gallery, x *savedIndex, records map[string]*personR
 		_ = x.Close() // nothing was written
 		return 0, false
 	}
+	links := linkedOf(x.searcher) // before any is made
 	rows, removed, read, err := e.catchUp(g, x, records)
 	if err != nil {
 		e.distrust(g, errors.Join(err, x.Close()))
 		return 0, false
 	}
 	g.useIndex(x.searcher, rows)
-	g.mu.unsaved = removed+read > 0
+	g.mu.unsaved, g.mu.savedLinks = removed+read > 0, links
 	e.log.Info("saved search index used", "gallery", g.record.Number, "templates", g.mu.templates, "removed", removed, "read", read)
 	return read, true
 }
@@ -240,14 +241,18 @@ func (x *savedIndex) rowsOf(g *gallery) (rows [][]uint32, stale []uint32, err er
 	return rows, stale, err
 }
 
-// saveIndex saves a gallery's index if it has changed since it was saved and is large; a small one loads as quickly
+// saveIndex saves a gallery's index if it, or its graph, has changed since it was saved and is large; a small one loads as quickly
 // without. Errors are logged: then what was saved before stays, and is as good as it was (C1 to C4). REQUIRES: nobody
 // changes the gallery, and no write is under way.
 func (e *Engine) saveIndex(g *gallery) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	folder := e.indexFolder(g)
-	if folder == "" || g.mu.index == nil || g.mu.behind != nil || !g.mu.unsaved || g.mu.templates <= largeGallery {
+	if folder == "" || g.mu.index == nil || g.mu.behind != nil || g.mu.templates <= largeGallery {
+		return
+	}
+	links := linkedOf(g.mu.index)
+	if !g.mu.unsaved && links == g.mu.savedLinks {
 		return
 	}
 	begin, owner := time.Now(), g.ownersLocked().append(nil)
@@ -259,8 +264,16 @@ func (e *Engine) saveIndex(g *gallery) {
 		e.log.Warn("a search index is not saved: the next start takes longer", "gallery", g.record.Number, "error", err)
 		return
 	}
-	g.mu.unsaved = false
+	g.mu.unsaved, g.mu.savedLinks = false, links
 	e.log.Info("search index saved", "gallery", g.record.Number, "templates", g.mu.templates, "ms", time.Since(begin).Milliseconds())
+}
+
+// linkedOf is how many rows are linked in an index's graph; it only grows if there is no other change.
+func linkedOf(x searcher) int {
+	if x, ok := x.(graphed); ok {
+		return x.Status().Linked
+	}
+	return 0
 }
 
 // roomToSave refuses to fill the disk with a cache: the store would not be opened again.

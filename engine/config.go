@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"mien/index"
 	"mien/index/scan"
 )
 
@@ -17,13 +18,14 @@ const (
 	MaxMetadataBytes = 16 << 10 // of one person, as JSON
 	MaxTopK          = 100      // candidates of one search
 	DefaultTopK      = 10       // where IdentifyOptions.TopK is 0
-	MaxListLimit     = 1000     // people in one page
-	DefaultListLimit = 100      // where a list's limit is 0
-	MaxIDBytes       = 256      // of a person id
-	MaxNameBytes     = 64       // of a gallery or tenant name
-	MaxLabelBytes    = 256      // of a key's label
-	MaxSourceBytes   = 64       // of a template's source
-	MaxGalleries     = 100_000  // of one store
+	MaxEF            = index.MaxEF
+	MaxListLimit     = 1000    // people in one page
+	DefaultListLimit = 100     // where a list's limit is 0
+	MaxIDBytes       = 256     // of a person id
+	MaxNameBytes     = 64      // of a gallery or tenant name
+	MaxLabelBytes    = 256     // of a key's label
+	MaxSourceBytes   = 64      // of a template's source
+	MaxGalleries     = 100_000 // of one store
 	MasterKeyBytes   = 32
 )
 
@@ -43,6 +45,9 @@ type Config struct {
 	// CacheBytes is the size of Pebble's block cache. Default 32 MiB: vectors are served from memory, so only
 	// gets and lists of people profit from more.
 	CacheBytes int64
+	// RecallSample is the share of searches that are answered again, exactly, in the background, to count what the index
+	// misses: 0 < RecallSample ≤ 1, of which no more are taken than 1 % of the time allows. Default 1/1000; negative: none.
+	RecallSample float64
 	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
@@ -50,16 +55,17 @@ type Config struct {
 	// Now is the clock of the records; nil is time.Now.
 	Now func() time.Time
 
-	diskCheckEvery time.Duration                       // default 1 s; shorter in tests
-	makeIndex      func(scan.Config) (searcher, error) // default newScan; tests put something between
+	diskCheckEvery time.Duration                                      // default 1 s; shorter in tests
+	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
 
 func (c Config) withDefaults() Config {
 	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 256<<20)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
+	c.RecallSample = cmp.Or(c.RecallSample, defaultRecallSample)
 	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
 	if c.makeIndex == nil {
-		c.makeIndex = newScan
+		c.makeIndex = makeIndex
 	}
 	if c.FS == nil {
 		c.FS = vfs.Default
@@ -79,6 +85,9 @@ func (c Config) validate() error {
 	}
 	if len(c.MasterKey) != MasterKeyBytes {
 		return fmt.Errorf("%w: MasterKey has %d bytes, want %d", ErrConfig, len(c.MasterKey), MasterKeyBytes)
+	}
+	if !(c.RecallSample <= 1) {
+		return fmt.Errorf("%w: RecallSample is %v, want at most 1", ErrConfig, c.RecallSample)
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Spaces {

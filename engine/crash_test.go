@@ -123,7 +123,9 @@ func crashRound(t *testing.T, rng *rand.Rand) {
 	var wg sync.WaitGroup
 	for i := range ledgers {
 		name := fmt.Sprintf("g%d", i)
-		mustGallery(t, e, "t", name)
+		if _, _, err := e.CreateGallery(t.Context(), "t", name, GallerySpec{Index: []string{indexScan, indexHNSW, indexAuto}[i%3]}); err != nil {
+			t.Fatal(err)
+		}
 		ledgers[i] = &ledger{acked: map[string]uint64{}}
 		own := rand.New(rand.NewPCG(rng.Uint64(), 1))
 		wg.Go(func() {

@@ -59,14 +59,16 @@
 // was deleted in between has none, so the search is made again. That is bounded: the fourth leaves out who was
 // deleted, and lacks nobody else (gallery.search).
 // S2  A search that does not ask for IdentifyOptions.Exact loses a template that belongs into its answer with a
-// probability of at most 1e-6 (index.DefaultMiss). Cosines are of float32 vectors either way.
+// probability of at most 1e-6 (index.DefaultMiss) where the scan answers. A graph loses more: how many is counted on a
+// share of the searches that clients make (recall.go). Cosines are of float32 vectors either way.
 //
 // # Search indexes
 //
-// A gallery's index (package index/scan) is made when the store is opened, from what was saved of it, or from all its
-// templates, which several goroutines open (loader.go), and changes with memory from then on (W3). It is a cache: Pebble
-// is the truth. What it has in files is in Config.Dir/index, a folder for each gallery number that has more than 1,024
-// templates; with a file system other than the disk it has none, and keeps in memory what would be there.
+// A gallery's index (package index/scan, or index/hnsw, as its kind says) is made when the store is opened, from what was
+// saved of it, or from all its templates, which several goroutines open (loader.go), and changes with memory from then on
+// (W3). It is a cache: Pebble is the truth. What it has in files is in Config.Dir/index, a folder for each gallery number
+// that has more than 1,024 templates; with a file system other than the disk it has none, and keeps in memory what would
+// be there.
 //
 // I1  A file is sealed with a key of its own: HKDF-SHA-256 of the tenant's data key, for "mien index v1" and the
 // gallery's number. Without the data key it is noise.
@@ -74,6 +76,18 @@
 // I3  An index whose file is damaged, or that could not take a change, having no memory, is made anew from the store
 // by the call that finds it so, which then runs again (repair.go). If that does not help it answers
 // ErrStorageFailed. What a search does not read it does not find damaged.
+//
+// # Graphs
+//
+// An index of kind hnsw or auto is a scan with a graph over its rows. A link is the number of a row, and nothing else:
+// whose a row is, whether it is there, and its codes and vector, it is the scan that says. So a graph that lacks a link
+// makes searches find less, and none finds what is not there, or somebody in another's place.
+//
+// W3 holds as it does for the scan. Replace changes the scan's rows at one moment. A new row waits from before that
+// moment to be linked, which goroutines of the index do in their time: a search compares its probe with the rows that wait one
+// by one, and is answered by the scan while they are too many. A row that was removed is in no answer of a search
+// that begins later, though links lead to it until a sweep takes it out; only then is it given out again. Replace waits
+// for neither, nor does the commit loop, which calls it.
 //
 // # Saved indexes
 //
@@ -124,7 +138,7 @@
 // A gallery of up to 1,024 templates has them on the Go heap, 4 bytes × dim each (2 KiB at 512). Above that it takes,
 // outside the heap, some 640 bytes a template at dim 512 (short codes, and a byte for each number), in segments of
 // 65,536 of which only what is used counts, and 4 bytes × dim and 28 a template in its file, of which the system
-// caches what it has room for. People take some 150 bytes of heap each, their ids included. A million templates are
+// caches what it has room for. A graph takes some 140 bytes a template more, outside the heap. People take some 150 bytes of heap each, their ids included. A million templates are
 // 0.65 GB outside the heap and 2 GB of file. GOMEMLIMIT bounds the heap only: leave room for the codes beside it.
 // A deleted person's rows are wiped and used again; memory and file go back when the gallery is deleted. While an
 // index is made anew, both it and the old one are there. Pebble's block cache and memtables (Config.CacheBytes and

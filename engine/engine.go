@@ -23,7 +23,10 @@ type Engine struct {
 	master    *sealer
 	store     *store
 	indexDir  string // the folder of the galleries' indexes; "" keeps them in memory
-	makeIndex func(scan.Config) (searcher, error)
+	makeIndex func(kind string, c scan.Config) (searcher, error)
+
+	recallSample float64
+	samples      chan sample // to checkSamples; nothing waits in it
 
 	started bool // Open has done its work
 	opened  struct {
@@ -32,7 +35,8 @@ type Engine struct {
 
 	stopped  context.Context // ends when Close begins
 	stop     context.CancelFunc
-	repairs  sync.WaitGroup // begun by calls
+	checking sync.WaitGroup // checkSamples
+	repairs  sync.WaitGroup // begun by calls, and by checkSamples
 	retiring sync.WaitGroup // begun while mu.closed is false, or by repairs
 
 	life struct {
@@ -64,7 +68,8 @@ func Open(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex}
+	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex,
+		recallSample: c.RecallSample, samples: make(chan sample)}
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
@@ -86,9 +91,14 @@ func (e *Engine) start() error {
 	if err := e.checkMeta(); err != nil {
 		return err
 	}
-	err := e.load()
-	e.started = err == nil
-	return err
+	if err := e.load(); err != nil {
+		return err
+	}
+	e.started = true
+	if e.recallSample > 0 {
+		e.checking.Go(e.checkSamples)
+	}
+	return nil
 }
 
 // Close waits for running calls and writes, then closes the store and the indexes. Indexes of large galleries that changed

@@ -14,6 +14,7 @@ import (
 const (
 	indexAuto = "auto"
 	indexScan = "scan"
+	indexHNSW = "hnsw"
 )
 
 // gallery is a gallery in memory: what is durable, in commit order (W3).
@@ -24,17 +25,19 @@ type gallery struct {
 	seal         *sealer
 
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
+	recall   recallCounts
 
 	mu struct {
 		sync.RWMutex
-		people    map[string]*member
-		ids       []string // by label; "" is a person who was deleted: labels are not used again, see memberLocked
-		spare     []uint32 // labels that nobody had when the index was saved that Open used, nor since
-		templates int
-		index     searcher
-		behind    error   // why the index lacks a change; then nothing is read from it until it is made anew
-		repair    *repair // that is under way, or nil
-		unsaved   bool    // something changed since the index was saved
+		people     map[string]*member
+		ids        []string // by label; "" is a person who was deleted: labels are not used again, see memberLocked
+		spare      []uint32 // labels that nobody had when the index was saved that Open used, nor since
+		templates  int
+		index      searcher
+		behind     error   // why the index lacks a change; then nothing is read from it until it is made anew
+		repair     *repair // that is under way, or nil
+		unsaved    bool    // something changed since the index was saved
+		savedLinks int     // rows that were linked in the graph that was saved
 	}
 }
 
@@ -84,8 +87,8 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 		return galleryRecord{}, err
 	}
 	kind := cmp.Or(spec.Index, indexAuto)
-	if kind != indexAuto && kind != indexScan {
-		return galleryRecord{}, refuse(ErrGallerySpec, "index %q is unknown: use %q or %q", spec.Index, indexAuto, indexScan)
+	if kind != indexAuto && kind != indexScan && kind != indexHNSW {
+		return galleryRecord{}, refuse(ErrGallerySpec, "index %q is unknown: use %q, %q or %q", spec.Index, indexAuto, indexScan, indexHNSW)
 	}
 	if err := spec.Policy.Validate(); err != nil {
 		return galleryRecord{}, err
@@ -166,7 +169,7 @@ func (e *Engine) markUnsynced(t *tx, tenant, name string, number uint64) {
 	}
 }
 
-// Gallery returns one gallery. Errors: ErrID, ErrGalleryNotFound, ErrClosed, ctx's.
+// Gallery returns one gallery, with IndexStatus. Errors: ErrID, ErrGalleryNotFound, ErrClosed, ctx's.
 func (e *Engine) Gallery(ctx context.Context, tenant, name string) (Gallery, error) {
 	if err := e.enter(ctx); err != nil {
 		return Gallery{}, err
@@ -176,7 +179,9 @@ func (e *Engine) Gallery(ctx context.Context, tenant, name string) (Gallery, err
 	if err != nil {
 		return Gallery{}, err
 	}
-	return g.info(), nil
+	info := g.info()
+	info.IndexStatus = g.status()
+	return info, nil
 }
 
 // Galleries returns a tenant's galleries by name. Errors: ErrID, ErrClosed, ctx's.

@@ -49,7 +49,7 @@ var (
 )
 
 func testConfig(fs vfs.FS) Config {
-	return Config{Dir: "data", MasterKey: testKey, Spaces: []Space{spaceA, spaceB}, FS: fs, MinFreeBytes: -1}
+	return Config{Dir: "data", MasterKey: testKey, Spaces: []Space{spaceA, spaceB}, FS: fs, MinFreeBytes: -1, RecallSample: -1}
 }
 
 func open(t testing.TB, c Config) *Engine {

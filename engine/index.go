@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 
 	"mien/index"
+	"mien/index/hnsw"
 	"mien/index/scan"
 )
 
@@ -22,6 +24,7 @@ type searcher interface {
 	Append(labels []uint32, vectors []float32, rows []uint32) error
 	Dot(row uint32, q []float32) (float32, error)
 	SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error)
+	Check(ctx context.Context, q []float32, o index.Options) (found, exact []index.Hit, err error)
 	Each(f func(row, label uint32)) error
 	Rows() int
 	MemoryBytes() int64
@@ -29,7 +32,33 @@ type searcher interface {
 	Close() error
 }
 
-func newScan(c scan.Config) (searcher, error) { return scan.New(c) }
+// makeIndex makes an empty index of a kind. One that this program does not know, of a later one's gallery, is a cache
+// as every index is: the scan takes its place.
+func makeIndex(kind string, c scan.Config) (searcher, error) {
+	switch kind {
+	case indexHNSW:
+		return hnsw.New(hnsw.Config{Config: c})
+	case indexAuto:
+		return scan.New(c)
+	}
+	return scan.New(c)
+}
+
+// openIndex opens an index of a kind as it was saved; see scan.Open. A graph is not saved yet.
+func openIndex(kind string, c scan.Config) (x searcher, sequence uint64, owner []byte, err error) {
+	if kind == indexHNSW {
+		return nil, 0, nil, fs.ErrNotExist
+	}
+	return opened(scan.Open(c))
+}
+
+// opened keeps a nil index from becoming a searcher that is not nil.
+func opened[X searcher](x X, sequence uint64, owner []byte, err error) (searcher, uint64, []byte, error) {
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	return x, sequence, owner, nil
+}
 
 // indexKeyInfo begins the HKDF info of an index's key; the gallery's number follows.
 const indexKeyInfo = "mien index v1"
@@ -44,7 +73,7 @@ func (e *Engine) newIndex(g *gallery) (searcher, error) {
 			return nil, fmt.Errorf("engine: search index: %w", err)
 		}
 	}
-	x, err := e.makeIndex(c)
+	x, err := e.makeIndex(g.record.Index, c)
 	if err != nil {
 		return nil, fmt.Errorf("engine: search index: %w", err)
 	}
@@ -112,6 +141,7 @@ func (e *Engine) removeStrayIndexes() error {
 // runs or begins.
 func (e *Engine) shut() error {
 	e.stop()
+	e.checking.Wait()
 	e.repairs.Wait() // they read the store
 	err := e.store.close()
 	whole := e.started && err == nil

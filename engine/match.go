@@ -133,6 +133,9 @@ func (e *Engine) identify(ctx context.Context, tenant, name string, probe Templa
 	if o.TopK < 0 || o.TopK > MaxTopK {
 		return Candidates{}, refuse(ErrLimit, "top_k is %d: it must be from 1 to %d", o.TopK, MaxTopK)
 	}
+	if o.EF < 0 || o.EF > MaxEF {
+		return Candidates{}, refuse(ErrLimit, "ef is %d: it must be from 1 to %d", o.EF, MaxEF)
+	}
 	if err := o.Policy.Validate(); err != nil {
 		return Candidates{}, err
 	}
@@ -140,14 +143,16 @@ func (e *Engine) identify(ctx context.Context, tenant, name string, probe Templa
 	if err != nil {
 		return Candidates{}, err
 	}
+	topK := cmp.Or(o.TopK, DefaultTopK)
 	var r searched
 	err = e.reading(ctx, g, func() (err error) {
-		r, err = g.search(ctx, q, cmp.Or(o.TopK, DefaultTopK), o.Exact, policy(g))
+		r, err = g.search(ctx, q, topK, index.Options{Exact: o.Exact, EF: o.EF}, policy(g))
 		return err
 	})
 	if err != nil {
 		return Candidates{}, err
 	}
+	e.offer(sample{g, q, topK, index.Options{K: topK + 1, Threshold: floorFloat32(r.threshold), Exact: o.Exact, EF: o.EF}, r.threshold})
 	return Candidates{Candidates: r.found.calibrated(g.space.Calibration, r.n), Threshold: r.threshold, Searched: r.n}, nil
 }
 
@@ -169,7 +174,7 @@ const (
 	maxSpoilt = 3
 )
 
-// search finds the topK best people at or above the policy's threshold. The index breaks ties by label; people
+// search finds the topK best people at or above the policy's threshold, with o's Exact and EF. The index breaks ties by label; people
 // are ordered by id, so while the last place is tied it asks for more.
 //
 // The index answers with labels as of one moment. Who was deleted between that moment and the naming has no name
@@ -181,17 +186,18 @@ const (
 // lacks is one moment at which exactly these were there: somebody enrolled just before such a deletion may be
 // missing from a list that the deleted is missing from too. To keep the names of the deleted until nobody searches
 // would mend that, at the price of holding personal data that was deleted.
-func (g *gallery) search(ctx context.Context, q []float32, topK int, exact bool, p Policy) (searched, error) {
-	k, spoilings := topK+1, 0
+func (g *gallery) search(ctx context.Context, q []float32, topK int, o index.Options, p Policy) (searched, error) {
+	o.K = topK + 1
+	spoilings := 0
 	for {
-		r, s, err := g.searchOnce(ctx, q, topK, index.Options{K: k, Exact: exact}, p, spoilings >= maxSpoilt)
+		r, s, err := g.searchOnce(ctx, q, topK, o, p, spoilings >= maxSpoilt)
 		switch {
 		case err != nil || s == settled:
 			return r, err
 		case s == spoilt:
 			spoilings++
 		case s == tied:
-			k *= 2
+			o.K *= 2
 		}
 	}
 }

@@ -27,6 +27,7 @@ type model struct {
 
 type modelGallery struct {
 	space  Space
+	kind   string
 	people map[string]*modelPerson
 }
 
@@ -40,6 +41,7 @@ type modelPerson struct {
 var (
 	modelGalleries = rapid.SampledFrom([]string{"a", "a.b", "z"})
 	modelPeople    = rapid.SampledFrom([]string{"p", "p q", "q", "é", "p/../q", "%2F", "日本"})
+	modelKinds     = rapid.SampledFrom([]string{"", indexAuto, indexScan, indexHNSW})
 	modelMetadata  = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
 )
 
@@ -47,6 +49,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{config: testConfig(vfs.NewMem()), rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3)),
 			galleries: map[string]*modelGallery{}, versions: map[string]uint64{}}
+		m.config.RecallSample = 1
 		m.open(t)
 		defer func() { m.e.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
@@ -84,7 +87,7 @@ func (m *model) reopen(t *rapid.T) {
 	}
 	for _, g := range all {
 		want := m.galleries[g.Name]
-		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID {
+		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind {
 			t.Fatalf("gallery %+v differs", g)
 		}
 	}
@@ -107,16 +110,17 @@ func want(t *rapid.T, what string, err error, ok bool, target error) bool {
 
 func (m *model) createGallery(t *rapid.T) {
 	name, space := modelGalleries.Draw(t, "gallery"), rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
-	have := m.galleries[name]
-	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID})
-	if !want(t, "create", err, have == nil || have.space.ID == space.ID, ErrGalleryExists) {
+	have, kind := m.galleries[name], modelKinds.Draw(t, "index")
+	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind})
+	kind = cmp.Or(kind, indexAuto)
+	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind, ErrGalleryExists) {
 		return
 	}
 	if created != (have == nil) {
 		t.Fatalf("created %v", created)
 	}
 	if created {
-		m.galleries[name] = &modelGallery{space: space, people: map[string]*modelPerson{}}
+		m.galleries[name] = &modelGallery{space: space, kind: kind, people: map[string]*modelPerson{}}
 	}
 }
 
@@ -314,7 +318,7 @@ func (m *model) identify(t *rapid.T) {
 	name := modelGalleries.Draw(t, "gallery")
 	g := m.galleries[name]
 	probe, threshold, k := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold"), rapid.IntRange(1, 6).Draw(t, "k")
-	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact")})
+	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact"), EF: rapid.IntRange(0, 20).Draw(t, "ef")})
 	if !want(t, "identify", err, g != nil, ErrGalleryNotFound) {
 		return
 	}

@@ -25,7 +25,7 @@ import (
 const manyTemplates = 2500 // more than an index keeps on the heap
 
 func diskConfig(t testing.TB) Config {
-	return Config{Dir: t.TempDir(), MasterKey: testKey, Spaces: []Space{spaceC}, MinFreeBytes: -1}
+	return Config{Dir: t.TempDir(), MasterKey: testKey, Spaces: []Space{spaceC}, MinFreeBytes: -1, RecallSample: -1}
 }
 
 // enrolMany enrols people 0, 1, … with a template each, and returns the templates.
@@ -225,8 +225,8 @@ func (s *stubborn) Replace(old []uint32, label uint32, vectors [][]float32) ([]u
 func inMemory(t *testing.T, wrap func(made int, x searcher) searcher) *Engine {
 	t.Helper()
 	c, made := testConfig(vfs.NewMem()), 0
-	c.makeIndex = func(s scan.Config) (searcher, error) {
-		x, err := newScan(s)
+	c.makeIndex = func(kind string, s scan.Config) (searcher, error) {
+		x, err := makeIndex(kind, s)
 		made++
 		return wrap(made, x), err
 	}
@@ -350,8 +350,8 @@ func TestCloseDuringRepair(t *testing.T) {
 	begun := make(chan struct{})
 	c := testConfig(vfs.NewMem())
 	c.Spaces = []Space{spaceC}
-	c.makeIndex = func(s scan.Config) (searcher, error) {
-		x, err := newScan(s)
+	c.makeIndex = func(kind string, s scan.Config) (searcher, error) {
+		x, err := makeIndex(kind, s)
 		if e.mu.galleries[galleryName{"t", "g"}] == nil {
 			return &stubborn{searcher: x, search: index.ErrCorrupt}, err
 		}
@@ -465,9 +465,9 @@ func TestIndexIsSealed(t *testing.T) {
 
 	var keys [][]byte
 	c = Config{Dir: t.TempDir(), MasterKey: testKey, Spaces: []Space{spaceA}, MinFreeBytes: -1}
-	c.makeIndex = func(s scan.Config) (searcher, error) {
+	c.makeIndex = func(kind string, s scan.Config) (searcher, error) {
 		keys = append(keys, bytes.Clone(s.Key))
-		return newScan(s)
+		return makeIndex(kind, s)
 	}
 	e := open(t, c)
 	for _, tenant := range []string{"t", "u"} {

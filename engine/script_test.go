@@ -12,13 +12,23 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"mien/index/scan"
 )
 
 // TestScripts runs testdata/script; -rewrite accepts what the engine answers. Commands and their arguments
 // are the methods of script below. The clock goes up a second with each write.
 func TestScripts(t *testing.T) {
+	for _, kind := range []string{indexScan, indexHNSW} {
+		t.Run(kind, func(t *testing.T) { runScripts(t, kind) })
+	}
+}
+
+// runScripts makes all indexes of one kind, whatever their galleries ask for.
+func runScripts(t *testing.T, kind string) {
 	datadriven.Walk(t, "testdata/script", func(t *testing.T, path string) {
 		c := testConfig(vfs.NewMem())
+		c.makeIndex = func(_ string, s scan.Config) (searcher, error) { return makeIndex(kind, s) }
 		second := int64(0)
 		c.Now = func() time.Time { second++; return time.Unix(second, 0) }
 		s := &script{config: c, e: open(t, c), gallery: "g"}
@@ -97,8 +107,11 @@ func (s *script) runPerson(ctx context.Context, d *datadriven.TestData) (string,
 func (s *script) search(ctx context.Context, d *datadriven.TestData, probe Template) (string, error) {
 	o := IdentifyOptions{Policy: policyArg(d)}
 	for _, a := range d.CmdArgs {
-		if a.Key == "k" {
+		switch a.Key {
+		case "k":
 			o.TopK, _ = strconv.Atoi(a.Vals[0])
+		case "ef":
+			o.EF, _ = strconv.Atoi(a.Vals[0])
 		}
 	}
 	do := s.e.Identify

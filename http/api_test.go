@@ -23,7 +23,17 @@ func TestGalleries(t *testing.T) {
 	h.refused(codeGalleryExists, call{method: "PUT", path: "/v1/galleries/staff", body: []byte(`{"policy":{"fpir":0.002},"index":"scan"}`)})
 	h.refused(codeGalleryExists, call{method: "PUT", path: "/v1/galleries/staff", body: []byte(`{"policy":{"fpir":0.001},"index":"scan"}`), header: []string{"If-None-Match", "*"}})
 	h.want(201, call{method: "PUT", path: "/v1/galleries/guests", header: []string{"If-None-Match", "*"}})
-	h.want(200, call{method: "GET", path: "/v1/galleries/staff"})
+	h.want(200, call{method: "GET", path: "/v1/galleries/staff"}).into(t, &g)
+	if s := g.IndexStatus; s == nil || s.Serving != "scan" || s.Why == "" || s.Graph != nil || len(s.Recall) != 0 {
+		t.Errorf("%+v", s)
+	}
+	h.want(201, call{method: "PUT", path: "/v1/galleries/graph", body: []byte(`{"index":"hnsw"}`)})
+	h.refused(codeGalleryExists, call{method: "PUT", path: "/v1/galleries/graph", body: []byte(`{"index":"scan"}`)})
+	h.want(200, call{method: "GET", path: "/v1/galleries/graph"}).into(t, &g)
+	if s := g.IndexStatus; g.Index != "hnsw" || s == nil || s.Serving != "scan" || s.Why == "" || s.Graph == nil {
+		t.Errorf("%+v", s)
+	}
+	h.want(204, call{method: "DELETE", path: "/v1/galleries/graph"})
 
 	var list struct{ Galleries []engine.Gallery }
 	h.want(200, call{method: "GET", path: "/v1/galleries"}).into(t, &list)
@@ -133,16 +143,20 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// TestExactReachesEngine: answers do not show whether a search was exact, so the call is watched.
+// TestExactReachesEngine: answers do not show whether a search was exact, nor its ef, so the call is watched.
 func TestExactReachesEngine(t *testing.T) {
+	type how struct {
+		exact bool
+		ef    int
+	}
 	h := newHarness(t, nil)
-	var got []bool
+	var got []how
 	watched := slices.Clone(routes)
 	for i, rt := range watched {
 		if rt.op == "identify" || rt.op == "duplicates" {
 			watched[i].handle = func(s *Server, r *request) (reply, error) {
 				return r.search(func(ctx context.Context, tenant, gallery string, probe engine.Template, o engine.IdentifyOptions) (engine.Candidates, error) {
-					got = append(got, o.Exact)
+					got = append(got, how{o.Exact, o.EF})
 					return s.engine.Identify(ctx, tenant, gallery, probe, o)
 				})
 			}
@@ -150,16 +164,16 @@ func TestExactReachesEngine(t *testing.T) {
 	}
 	h.server.router = newRouter(watched)
 	h.staff()
-	want := []bool{}
+	var want []how
 	for _, op := range []string{"identify", "duplicates"} {
-		for more, exact := range map[string]bool{``: false, `,"exact":true`: true, `,"exact":false`: false} {
+		for more, how := range map[string]how{``: {}, `,"exact":true`: {exact: true}, `,"exact":false`: {}, `,"ef":1`: {ef: 1}, `,"ef":16384,"exact":true`: {true, engine.MaxEF}} {
 			h.want(200, call{method: "POST", path: "/v1/galleries/staff/" + op, body: probeJSON(vector(1, 16), more)})
-			want = append(want, exact)
+			want = append(want, how)
 		}
 		h.refused(codeBadJSON, call{method: "POST", path: "/v1/galleries/staff/" + op, body: probeJSON(vector(1, 16), `,"exact":1`)})
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("exact %v, want %v", got, want)
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

@@ -66,7 +66,8 @@ func (r *request) search(find search) (reply, error) {
 	var o engine.IdentifyOptions
 	probe, face, err := r.probe(&o.Policy,
 		field{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
-		field{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)})
+		field{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)},
+		field{name: "ef", json: takeInt(&o.EF, 1, engine.MaxEF), text: textInt(&o.EF, 1, engine.MaxEF)})
 	if err != nil {
 		return reply{}, err
 	}

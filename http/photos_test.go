@@ -22,7 +22,7 @@ func TestPhotos(t *testing.T) {
 	a2 := face(t, "a_2.jpg")
 	encoded := base64.StdEncoding.EncodeToString(a2)
 	ct, multi := form(t, part{name: "image", file: "a.jpg", contentType: "image/jpeg", data: a2},
-		part{name: "top_k", data: []byte("1")}, part{name: "fpir", data: []byte("0.01")}, part{name: "exact", data: []byte("true")})
+		part{name: "top_k", data: []byte("1")}, part{name: "fpir", data: []byte("0.01")}, part{name: "exact", data: []byte("true")}, part{name: "ef", data: []byte("64")})
 	for name, c := range map[string]call{
 		"json":      {body: fmt.Appendf(nil, `{"image":"%s","top_k":1,"policy":{"fpir":0.01}}`, encoded)},
 		"data url":  {body: fmt.Appendf(nil, `{"image":"data:image/jpeg;base64,%s","select":"one","top_k":1}`, encoded)},
@@ -32,7 +32,7 @@ func TestPhotos(t *testing.T) {
 	} {
 		c.method, c.path = "POST", "/v1/galleries/staff/identify"
 		if name == "raw" {
-			c.path += "?top_k=1&fpir=0.01&select=largest&exact=true"
+			c.path += "?top_k=1&fpir=0.01&select=largest&exact=true&ef=200"
 		}
 		t.Run(name, func(t *testing.T) {
 			var got candidatesBody

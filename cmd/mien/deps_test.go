@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"mien/index/scan":   {"mien/index", "mien/simd"},
 	"mien/index/hnsw":   {"mien/index", "mien/index/scan"},
 	"mien/extract":      {"mien/simd", "mien/extract/pack"},
-	"mien/engine":       {"mien/index", "mien/index/scan"},
+	"mien/engine":       {"mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/http":         {"mien/engine", "mien/extract"},
 	"mien/cmd/mien":     {"mien/bench", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
 	"mien/cmd/setup":    {"mien/extract/pack"},

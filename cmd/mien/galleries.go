@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"mien/engine"
@@ -19,12 +21,13 @@ type galleryCreateCmd struct {
 	remote
 	policyFlags
 	Space string `help:"Embedding space (default: the server's)."`
+	Index string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
 	Name  string `arg:""`
 }
 
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
-	body := map[string]any{}
+	body := map[string]any{"index": c.Index}
 	if c.Space != "" {
 		body["space"] = c.Space
 	}
@@ -67,13 +70,31 @@ type galleryShowCmd struct {
 	Name string `arg:""`
 }
 
-// Run shows one gallery.
+// Run shows one gallery, and how its index does.
 func (c *galleryShowCmd) Run(ctx context.Context, out *output) error {
 	var g engine.Gallery
 	if err := c.call(ctx, "GET", galleryPath(c.Name), nil, &g); err != nil {
 		return err
 	}
-	return out.print(g, galleryLine(g))
+	return out.print(g, galleryLine(g)+indexLines(g.IndexStatus))
+}
+
+// indexLines says how searches are answered, and what they were seen to miss.
+func indexLines(s *engine.IndexStatus) string {
+	if s == nil {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nindex %s: %s", s.Serving, s.Why)
+	if g := s.Graph; g != nil {
+		fmt.Fprintf(&b, "\ngraph: %d templates linked, %d waiting, %d rescued", g.Linked, g.Waiting, g.Rescued)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.Recall)) {
+		r := s.Recall[kind]
+		fmt.Fprintf(&b, "\nsearches by %s answered again exactly: %d, %d hits due, %d missed (95 %%: at most %.2g of all), the best %d times",
+			kind, r.Checked, r.Due, r.Missed, r.MissRateUpper95, r.BestMissed)
+	}
+	return b.String()
 }
 
 type galleryDeleteCmd struct {

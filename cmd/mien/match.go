@@ -32,6 +32,7 @@ type probe struct {
 	Select string         `json:"select,omitempty"`
 	TopK   int            `json:"top_k,omitempty"`
 	Exact  bool           `json:"exact,omitempty"`
+	EF     *int           `json:"ef,omitempty"`
 	Policy *engine.Policy `json:"policy,omitempty"`
 }
 
@@ -46,7 +47,8 @@ type identifyCmd struct {
 	selectFlag
 	Gallery string `help:"Gallery to search." required:"" short:"g"`
 	TopK    int    `help:"How many candidates at most." default:"10"`
-	Exact   bool   `help:"Compare with every template in full: slower in a large gallery; without it, a template that belongs into the answer is lost with a probability of at most 1e-6."`
+	Exact   bool   `help:"Compare with every template in full: slower in a large gallery; without it, the scan loses a template that belongs into the answer with a probability of at most 1e-6, and a graph as its gallery's status tells."`
+	EF      *int   `name:"ef" help:"How many templates an HNSW graph keeps in sight, 1 to 16384: more find more and take longer (default: the index's own; ignored where the scan answers)." placeholder:"N"`
 	Photo   string `arg:"" type:"existingfile" help:"Photo of the person who is sought."`
 }
 
@@ -56,7 +58,7 @@ func (c *identifyCmd) Run(ctx context.Context, out *output) error {
 		return errors.New("--top-k must be 1 or more")
 	}
 	var found engine.Candidates
-	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, Policy: c.policy()}, &found)
+	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, EF: c.EF, Policy: c.policy()}, &found)
 	if err != nil {
 		return err
 	}

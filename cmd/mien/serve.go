@@ -58,6 +58,7 @@ type limitFlags struct {
 	MaxRequests    int           `help:"Requests in flight." env:"MIEN_MAX_REQUESTS" default:"256"`
 	RequestTimeout time.Duration `help:"Time for one request." env:"MIEN_REQUEST_TIMEOUT" default:"10s"`
 	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY" default:"0s"`
+	RecallSample   float64       `help:"Share of searches answered again exactly in the background, in 1 % of the time at most, to count what indexes miss; -1: none." env:"MIEN_RECALL_SAMPLE" default:"0.001"`
 	MinFree        int64         `help:"Free bytes on the disk below which writes are refused; -1: never." env:"MIEN_MIN_FREE" default:"268435456"`
 }
 
@@ -79,6 +80,9 @@ func (l limitFlags) Validate() error {
 	}
 	if l.DrainDelay < 0 || l.MinFree == 0 || l.MinFree < -1 {
 		return errors.New("--drain-delay must not be negative, and --min-free must be more than 0, or -1")
+	}
+	if r := l.RecallSample; !(r > 0 && r <= 1) && r != -1 {
+		return errors.New("--recall-sample must be more than 0 and at most 1, or -1")
 	}
 	return nil
 }
@@ -139,7 +143,7 @@ func (c *serveCmd) engine(data dataDir, m *pack.Manifest, log *slog.Logger) (*en
 	if err := data.create(); err != nil {
 		return nil, err
 	}
-	return data.open(engine.Config{Spaces: []engine.Space{space(m)}, MinFreeBytes: c.MinFree, Logger: log})
+	return data.open(engine.Config{Spaces: []engine.Space{space(m)}, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Logger: log})
 }
 
 // space is the pack's embedding space as the engine knows it.

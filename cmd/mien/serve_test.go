@@ -62,6 +62,19 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
+// A flag that can't be is refused before anything is made.
+func TestServeFlags(t *testing.T) {
+	for _, c := range [][2]string{{"--recall-sample=2", "--recall-sample must be"}, {"--recall-sample=0", "--recall-sample must be"}, {"--queue=0", "--queue must be"}} {
+		data := filepath.Join(t.TempDir(), "data")
+		if _, stderr, code := mien(t, nil, "serve", "--data", data, c[0]); code == 0 || !strings.Contains(stderr, c[1]) {
+			t.Errorf("%s: exit code %d, %q", c[0], code, stderr)
+		}
+		if _, err := os.Stat(data); err == nil {
+			t.Errorf("%s: the data folder was made", c[0])
+		}
+	}
+}
+
 // A store that is gone must not be replaced by an empty one beside keys that outlived it.
 func TestLostStore(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
