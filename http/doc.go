@@ -13,7 +13,7 @@
 //
 //  1. The table routes and the document openapi.json say the same; so do the table codes and the document's
 //     problem codes. Tests compare them both ways and hold every request and answer of theirs against the document.
-//  2. Every answer but a 2xx of the three public routes is JSON with an X-Request-Id; every failure is a problem (RFC 9457)
+//  2. Every answer but a 2xx of the metrics and the three public routes is JSON with an X-Request-Id; every failure is a problem (RFC 9457)
 //     with a stable code and a detail that says what to do. Text of an error that is in no table (errors.go) stays
 //     in the log.
 //  3. What is refused before its body, is refused without reading it; the client can still read why: the server

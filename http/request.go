@@ -46,7 +46,9 @@ type request struct {
 type reply struct {
 	status int
 	value  any    // marshalled, unless raw is there
-	raw    []byte // JSON; not changed after
+	raw    []byte // not changed after
+
+	contentType string // of raw; "" is JSON's
 }
 
 func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {

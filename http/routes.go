@@ -35,6 +35,8 @@ var routes = []route{
 	{"GET", "/readyz", "ready", public, (*Server).ready, nil},
 	{"GET", "/openapi.json", "document", public, (*Server).document, nil},
 
+	{"GET", "/metrics", "metrics", auditing, (*Server).metrics, nil},
+
 	{"POST", "/v1/keys", "createKey", adminOnly, (*Server).createKey, nil},
 	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys, nil},
 	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey, nil},

@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -239,7 +240,7 @@ func (s *Server) answer(r *request, rep reply, err error) {
 	}
 	resp := &r.fc.Response
 	if err == nil && rep.status != fasthttp.StatusNoContent {
-		resp.Header.SetContentType("application/json")
+		resp.Header.SetContentType(cmp.Or(rep.contentType, "application/json"))
 		err = s.setBody(resp, body)
 	}
 	if err != nil {
