@@ -39,6 +39,7 @@ type block struct {
 	uppers  []atomic.Uint32 // where the lists above level 0 are: level in the high 4 bits, a unit of upper; 0 has none
 	dead    []atomic.Uint64 // bits of rows that have died and are still linked
 	known   []atomic.Uint64 // bits of rows that wait or are linked
+	twins   []atomic.Uint64 // bits of rows that had almost their like in the graph when they were linked
 }
 
 func newGraph(m int) *graph {
@@ -50,11 +51,11 @@ func newGraph(m int) *graph {
 }
 
 // bytesPerRow is a block's share.
-func bytesPerRow(m int) int { return 4*(2*m+2) + 1 }
+func bytesPerRow(m int) int { return 4*(2*m+2) + 1 } // 3 bits
 
 func newBlock(m int, huge bool) (*block, error) {
 	bits, words := blockRows/8, blockRows*4
-	r, err := index.NewRegion(words*2*m+2*words+2*bits, huge)
+	r, err := index.NewRegion(words*2*m+2*words+3*bits, huge)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +67,7 @@ func newBlock(m int, huge bool) (*block, error) {
 		uppers:  index.SliceOf[atomic.Uint32](take(words)),
 		dead:    index.SliceOf[atomic.Uint64](take(bits)),
 		known:   index.SliceOf[atomic.Uint64](take(bits)),
+		twins:   index.SliceOf[atomic.Uint64](take(bits)),
 	}, nil
 }
 
@@ -116,6 +118,22 @@ func (g *graph) isLinked(row uint32) bool { return g.parent(row) != nobody }
 
 func (g *graph) isDead(row uint32) bool {
 	return g.block(row).dead[row%blockRows/64].Load()>>(row%64)&1 != 0
+}
+
+// lives reports whether a row is linked and will be when the linker that asks is done. In this order: a row that a sweep
+// takes out is marked dead until it is no longer linked, and was before the linker began.
+func (g *graph) lives(row uint32) bool { return !g.isDead(row) && g.isLinked(row) }
+
+func (g *graph) isTwin(row uint32) bool {
+	return g.block(row).twins[row%blockRows/64].Load()>>(row%64)&1 != 0
+}
+
+func (g *graph) setTwin(row uint32, twin bool) {
+	if bits, bit := &g.block(row).twins[row%blockRows/64], uint64(1)<<(row%64); twin {
+		bits.Or(bit)
+	} else {
+		bits.And(^bit)
+	}
 }
 
 func (g *graph) level(row uint32) int { return int(g.block(row).uppers[row%blockRows].Load() >> 28) }
@@ -180,13 +198,15 @@ func (g *graph) raise(row uint32, level int) {
 	}
 }
 
-// plant makes row, which has no links, the root if the graph is empty.
+// plant makes row the root if the graph is empty.
 func (g *graph) plant(row uint32, level int) bool {
 	g.growing.Lock()
 	defer g.growing.Unlock()
 	if g.entry.Load() != 0 {
 		return false
 	}
+	g.setList(row, 0, nil) // of an earlier life
+	g.setTwin(row, false)
 	g.setParent(row, row)
 	g.entry.Store(entryOf(row, level))
 	return true

@@ -66,6 +66,9 @@ type Index struct {
 	*scan.Index
 	config Config
 	g      *graph
+	// Of Open: what was wrong with the saved graph, and of how many rows it was.
+	damage    error
+	savedRows uint32
 
 	mu       sync.Mutex // of what follows
 	queue    []uint32   // rows to be linked, from head on

@@ -8,6 +8,9 @@ import (
 	"mien/index/scan"
 )
 
+// twinScore is from where on two rows are taken for one photo: other photos of a person hardly get there.
+const twinScore = 0.98
+
 // linker is what one goroutine needs to link rows. It is the terrain of the row that it is at.
 type linker struct {
 	walk
@@ -36,7 +39,7 @@ func newLinker(efc int) *linker {
 
 func (l *linker) Estimate(scores []float32, rows []uint32) { l.r.Pairs(scores, l.row, rows) }
 
-func (l *linker) Answers(row uint32) bool { return row != l.row && !l.g.isDead(row) }
+func (l *linker) Answers(row uint32) bool { return row != l.row && l.g.lives(row) }
 
 // link makes row a part of the graph (Malkov and Yashunin, Algorithm 1); done is false if there is none but dead rows to link it
 // to.
@@ -52,7 +55,7 @@ func (l *linker) link(row uint32) (done bool) {
 	l.start = append(l.start[:0], at)
 	for lv := min(level, top); lv >= 0; lv-- {
 		l.run(g, l, lv, l.start, l.efc, noRadius, math.MaxInt)
-		l.cands = countingOf(l.cands[:0], l.pool)
+		l.cands = answersOf(l.cands[:0], l.pool)
 		l.levels[lv] = append(l.levels[lv][:0], l.choose(l.cands, g.m, nil)...)
 		if len(l.cands) > 0 {
 			l.start = append(l.start[:0], l.cands[0].row)
@@ -61,6 +64,7 @@ func (l *linker) link(row uint32) (done bool) {
 	if len(l.cands) == 0 {
 		return false
 	}
+	g.setTwin(row, slices.ContainsFunc(l.cands, func(n near) bool { return n.score >= twinScore && !g.isTwin(n.row) }))
 	return l.publish(row, level, min(level, top))
 }
 
@@ -98,17 +102,22 @@ func (l *linker) publish(row uint32, level, top int) bool {
 // adopt finds a parent for row, whose links at level 0 will be these and the parent: the nearest with room, or a
 // descendant of one of them: a tree has leaves. There is none if all have died meanwhile.
 func (l *linker) adopt(row uint32, links []uint32) bool {
-	for _, p := range links {
-		if l.attach(row, p, links) {
-			return true
-		}
-	}
 	l.reserve = append(l.reserve[:0], links...)
-	for i := 0; i < len(l.reserve); i++ {
-		if i >= len(links) && l.attach(row, l.reserve[i], links) {
+	return l.firstOf(&l.reserve, func(p uint32) bool { return l.attach(row, p, links) })
+}
+
+// firstOf calls f for rows, then for their children, and so on, each once, until it is true for one.
+func (l *linker) firstOf(rows *[]uint32, f func(row uint32) bool) bool {
+	l.seen.reset()
+	for i := 0; i < len(*rows); i++ {
+		row := (*rows)[i]
+		if !l.seen.add(row) {
+			continue // dead rows may go round in a circle
+		}
+		if f(row) {
 			return true
 		}
-		l.reserve = l.kids(l.reserve, l.reserve[i])
+		*rows = l.kids(*rows, row)
 	}
 	return false
 }
@@ -127,7 +136,7 @@ func (l *linker) kids(dst []uint32, p uint32) []uint32 {
 // attach makes p the parent of row, whose other links are given, if p has room for a child.
 func (l *linker) attach(row, p uint32, links []uint32) bool {
 	g := l.g
-	if g.isDead(p) || p == row {
+	if p == row || !g.lives(p) {
 		return false
 	}
 	own := g.lock(row)
@@ -262,10 +271,10 @@ func (l *linker) isDiverse(c near) bool {
 	return true
 }
 
-// countingOf appends those of pool that count.
-func countingOf(dst, pool []near) []near {
+// answersOf appends those of pool that answer.
+func answersOf(dst, pool []near) []near {
 	for _, n := range pool {
-		if n.counts {
+		if n.answers {
 			dst = append(dst, n)
 		}
 	}

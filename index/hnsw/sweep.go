@@ -15,7 +15,7 @@ func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
 	g.eachLinked(func(row uint32) {
 		if !g.isDead(row) {
 			for level := range g.level(row) + 1 {
-				l.mend(row, level)
+				l.mend(row, level, false)
 			}
 			if p := g.parent(row); p == row || g.isDead(p) {
 				orphans = append(orphans, row)
@@ -27,7 +27,7 @@ func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
 	rescued = l.house(orphans)
 	bare := l.bare
 	for _, row := range bare {
-		l.mend(row, 0) // they have a parent now
+		l.mend(row, 0, true) // they have a parent now, or are alone
 	}
 	l.bare = bare[:0]
 	for _, row := range dead {
@@ -51,8 +51,9 @@ func (g *graph) eachLinked(f func(row uint32)) {
 	}
 }
 
-// mend takes dead rows out of a row's list. Their own neighbours compete for the places.
-func (l *linker) mend(row uint32, level int) {
+// mend takes dead rows out of a row's list. Their own neighbours compete for the places. A list without any other waits for
+// its turn at last: until then a search that begins with it must get away.
+func (l *linker) mend(row uint32, level int, last bool) {
 	g := l.g
 	if !slices.ContainsFunc(g.neighbours(l.links[:0], row, level), g.isDead) {
 		return
@@ -68,7 +69,7 @@ func (l *linker) mend(row uint32, level int) {
 			l.reserve = g.neighbours(l.reserve, n, level)
 		}
 	}
-	l.reserve = slices.DeleteFunc(l.reserve, func(n uint32) bool { return n == row || g.isDead(n) || !g.isLinked(n) || g.level(n) < level })
+	l.reserve = slices.DeleteFunc(l.reserve, func(n uint32) bool { return n == row || !g.lives(n) || g.level(n) < level })
 	slices.Sort(l.reserve)
 	l.reserve = slices.Compact(l.reserve)
 	l.cands = l.rank(l.cands[:0], row, l.reserve)
@@ -76,8 +77,8 @@ func (l *linker) mend(row uint32, level int) {
 	if level == 0 {
 		tree = func(k uint32) bool { return l.inTree(row, k) }
 	}
-	if len(l.cands) == 0 && level == 0 {
-		l.bare = append(l.bare, row) // a list is never empty: a search may be about to begin with it
+	if len(l.cands) == 0 && level == 0 && !last {
+		l.bare = append(l.bare, row)
 		return
 	}
 	g.setList(row, level, l.choose(l.cands, min(have, len(g.list(row, level))), tree))
@@ -144,15 +145,9 @@ func (l *linker) rescue(row uint32) {
 	l.row = row
 	l.run(g, l, 0, []uint32{l.root}, l.efc, noRadius, math.MaxInt)
 	l.around = append(l.walk.rows(l.around[:0]), l.root)
-	for i := 0; i < len(l.around); i++ {
-		if p := l.around[i]; g.ancestor(p) != row {
-			if l.attachOrphan(row, p) {
-				return
-			}
-			l.around = l.kids(l.around, p)
-		}
+	if !l.firstOf(&l.around, func(p uint32) bool { return g.ancestor(p) != row && l.attachOrphan(row, p) }) {
+		g.setParent(row, row)
 	}
-	g.setParent(row, row)
 }
 
 // ancestor is the highest of row that can be reached without going over a dead one.
@@ -169,7 +164,7 @@ func (g *graph) ancestor(row uint32) uint32 {
 // attachOrphan makes p the parent of a row that is linked already. REQUIRES: p is no descendant of row.
 func (l *linker) attachOrphan(row, p uint32) bool {
 	g := l.g
-	if g.isDead(p) {
+	if !g.lives(p) {
 		return false
 	}
 	mu := g.lock(p)

@@ -9,14 +9,15 @@ import (
 type near struct {
 	score    float32
 	row      uint32
-	counts   bool // it may be in the answer
+	answers  bool // it may be in the answer
+	counts   bool // and it is one of the ef: no twin of another
 	expanded bool // its neighbours have been looked at
 }
 
 // terrain is what a walk goes over.
 type terrain interface {
 	Estimate(scores []float32, rows []uint32)
-	Answers(row uint32) bool // whether it counts
+	Answers(row uint32) bool // whether it may be in the answer
 }
 
 // walk is a best-first search (Malkov and Yashunin, Algorithm 2), with one sorted list for both their candidates and
@@ -32,7 +33,8 @@ type walk struct {
 }
 
 // run goes over a level from the rows in from, keeping the ef best that count, and all of radius or more, in w.pool. Rows
-// that don't count are gone through like the others. It stops when no row in sight is as good as the ef-th best, or
+// that don't answer are gone through like the others, and so are twins, which don't count: a thousand times the same photo
+// would fill a list of ef, and nothing else be seen. It stops when no row in sight is as good as the ef-th best, or
 // when more than most reach the radius.
 func (w *walk) run(g *graph, t terrain, level int, from []uint32, ef int, radius float32, most int) {
 	w.pool, w.counted = w.pool[:0], 0
@@ -41,7 +43,7 @@ func (w *walk) run(g *graph, t terrain, level int, from []uint32, ef int, radius
 	for _, row := range from {
 		w.see(row)
 	}
-	next := w.take(t, ef, radius)
+	next := w.take(g, t, ef, radius)
 	for next < len(w.pool) && w.counted <= most {
 		if w.pool[next].expanded {
 			next++
@@ -57,7 +59,7 @@ func (w *walk) run(g *graph, t terrain, level int, from []uint32, ef int, radius
 			}
 			w.see(row)
 		}
-		next = min(next, w.take(t, ef, radius))
+		next = min(next, w.take(g, t, ef, radius))
 	}
 }
 
@@ -68,7 +70,7 @@ func (w *walk) see(row uint32) {
 }
 
 // take puts the fresh rows into the pool, and returns the first place that changed.
-func (w *walk) take(t terrain, ef int, radius float32) (first int) {
+func (w *walk) take(g *graph, t terrain, ef int, radius float32) (first int) {
 	first = len(w.pool)
 	w.scores = slices.Grow(w.scores[:0], len(w.fresh))[:len(w.fresh)]
 	t.Estimate(w.scores, w.fresh)
@@ -77,8 +79,8 @@ func (w *walk) take(t terrain, ef int, radius float32) (first int) {
 		if w.counted >= ef && n.score <= w.pool[len(w.pool)-1].score && n.score < radius {
 			continue
 		}
-		n.counts = w.all || t.Answers(row)
-		if n.counts {
+		n.answers = w.all || t.Answers(row)
+		if n.counts = w.all || n.answers && !g.isTwin(row); n.counts {
 			w.counted++
 		}
 		first = min(first, w.insert(n))
@@ -116,10 +118,10 @@ func (w *walk) trim(ef int, radius float32) {
 	}
 }
 
-// rows appends the rows that count to dst, best first.
+// rows appends the rows that answer to dst, best first.
 func (w *walk) rows(dst []uint32) []uint32 {
 	for _, n := range w.pool {
-		if n.counts {
+		if n.answers {
 			dst = append(dst, n.row)
 		}
 	}

@@ -41,6 +41,7 @@ type cacheHeader struct {
 	Measured measured // of the fit
 	File     []byte   // random: ties the pieces to this header
 	Vectors  [8]byte  // the id that the rows in the vectors file are sealed with
+	Extra    []int    `json:",omitempty"` // bytes of each part that SaveWith had besides
 }
 
 // cacheSegment is what a segment's codes are besides what follows from their size.
@@ -53,7 +54,10 @@ type cacheSegment struct {
 // back from there: the state of its own that the caller saves with it. The file is sealed like the rows, and replaces
 // the one before whole or not at all. REQUIRES: nothing is added or removed meanwhile. Errors: ErrConfig without a
 // folder, ErrClosed, those of the file system.
-func (x *Index) Save(sequence uint64, owner []byte) error {
+func (x *Index) Save(sequence uint64, owner []byte) error { return x.SaveWith(sequence, owner, nil) }
+
+// SaveWith is Save with parts besides, which are in the file after all else, for Config.Extra.
+func (x *Index) SaveWith(sequence uint64, owner []byte, extra [][]byte) error {
 	if err := x.enter(); err != nil {
 		return err
 	}
@@ -71,7 +75,10 @@ func (x *Index) Save(sequence uint64, owner []byte) error {
 		return err
 	}
 	h := x.header(sequence, len(owner))
-	return replaceFile(filepath.Join(x.dir, cacheFile), func(f *os.File) error { return x.writeCache(f, h, owner) })
+	for _, part := range extra {
+		h.Extra = append(h.Extra, len(part))
+	}
+	return replaceFile(filepath.Join(x.dir, cacheFile), func(f *os.File) error { return x.writeCache(f, h, owner, extra) })
 }
 
 // Sync makes the vectors file durable. Nobody relies on that without a cache file; it is for those who measure.
@@ -98,7 +105,7 @@ func (x *Index) header(sequence uint64, owner int) cacheHeader {
 	return h
 }
 
-func (x *Index) writeCache(f *os.File, h cacheHeader, owner []byte) error {
+func (x *Index) writeCache(f *os.File, h cacheHeader, owner []byte, extra [][]byte) error {
 	head, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -116,8 +123,8 @@ func (x *Index) writeCache(f *os.File, h cacheHeader, owner []byte) error {
 	if h.Fitted {
 		fit = x.fit.Load()
 	}
-	spans := x.spans(h, fit, live, labels, owner)
-	return eachPiece(spans, int64(len(start)), func(p piece, buf, ad []byte) error {
+	spans := append(x.spans(h, fit, live, labels, owner), extra...)
+	return eachPiece(pieces(spans, 0, int64(len(start))), func(p piece, buf, ad []byte) error {
 		buf = x.vectors.aead.Seal(buf[:0], nil, p.bytes, pieceAD(ad, h, p))
 		_, err := f.WriteAt(buf, p.offset)
 		return err
@@ -183,19 +190,24 @@ type piece struct {
 	offset int64 // of the sealed bytes in the file
 }
 
-// eachPiece calls f for the pieces of all spans, on all cores, with a buffer that holds a sealed one.
-func eachPiece(spans [][]byte, offset int64, f func(p piece, buf, ad []byte) error) error {
-	var g errgroup.Group
-	var next atomic.Int64
-	var pieces []piece
+// pieces divides spans, which begin with a number and at an offset.
+func pieces(spans [][]byte, number uint64, offset int64) (all []piece) {
 	for _, s := range spans {
 		for len(s) > 0 {
 			n := min(len(s), pieceBytes)
-			pieces = append(pieces, piece{s[:n:n], uint64(len(pieces)), offset})
+			all = append(all, piece{s[:n:n], number, offset})
+			number++
 			offset += int64(n + sealBytes)
 			s = s[n:]
 		}
 	}
+	return all
+}
+
+// eachPiece calls f for the pieces, on all cores, with a buffer that holds a sealed one.
+func eachPiece(pieces []piece, f func(p piece, buf, ad []byte) error) error {
+	var g errgroup.Group
+	var next atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
 		g.Go(func() error {
 			buf, ad := make([]byte, pieceBytes+sealBytes), make([]byte, 64)
@@ -310,16 +322,8 @@ func (x *Index) readCache(f *os.File, h cacheHeader, offset int64) (owner []byte
 	}
 	owner = make([]byte, h.Owner)
 	live, labels := make([]uint64, (h.Next+63)/64), make([]uint32, h.Next)
-	err = eachPiece(x.spans(h, x.fit.Load(), live, labels, owner), offset, func(p piece, buf, ad []byte) error {
-		sealed := buf[:len(p.bytes)+sealBytes]
-		if _, err := f.ReadAt(sealed, p.offset); err != nil {
-			return corrupt("the cache file ends early: %w", err)
-		}
-		if _, err := x.vectors.aead.Open(p.bytes[:0], nil, sealed, pieceAD(ad, h, p)); err != nil {
-			return corrupt("piece %d of the cache file does not open", p.number)
-		}
-		return nil
-	})
+	spans := x.spans(h, x.fit.Load(), live, labels, owner)
+	rest, err := x.readSpans(f, h, spans, 0, offset)
 	if err != nil {
 		return nil, err
 	}
@@ -332,7 +336,34 @@ func (x *Index) readCache(f *os.File, h cacheHeader, offset int64) (owner []byte
 			}
 		}
 	}
-	return owner, x.revive(h, live, labels)
+	if err := x.revive(h, live, labels); err != nil || x.extra == nil {
+		return owner, err
+	}
+	x.extra(h.Extra, func(dst [][]byte) (err error) {
+		rest, err = x.readSpans(f, h, dst, rest.number, rest.offset)
+		return err
+	})
+	return owner, nil
+}
+
+// readSpans fills spans, whose first piece has this number and offset, and returns those of what follows.
+func (x *Index) readSpans(f *os.File, h cacheHeader, spans [][]byte, number uint64, offset int64) (rest piece, err error) {
+	all := pieces(spans, number, offset)
+	rest = piece{number: number, offset: offset}
+	if len(all) > 0 {
+		last := all[len(all)-1]
+		rest = piece{number: last.number + 1, offset: last.offset + int64(len(last.bytes)+sealBytes)}
+	}
+	return rest, eachPiece(all, func(p piece, buf, ad []byte) error {
+		sealed := buf[:len(p.bytes)+sealBytes]
+		if _, err := f.ReadAt(sealed, p.offset); err != nil {
+			return corrupt("the cache file ends early: %w", err)
+		}
+		if _, err := x.vectors.aead.Open(p.bytes[:0], nil, sealed, pieceAD(ad, h, p)); err != nil {
+			return corrupt("piece %d of the cache file does not open", p.number)
+		}
+		return nil
+	})
 }
 
 func (x *Index) loadFit(h cacheHeader) (err error) {

@@ -40,6 +40,9 @@ type Config struct {
 	Workers int
 	// Graph, if not nil, is told of all rows.
 	Graph Graph
+	// Extra, if not nil, is called by Open, once rows are as they were, with the sizes of what SaveWith had besides, none if
+	// there was nothing, and with what reads the next of it into slices of these sizes. Damage there is no error of Open's.
+	Extra func(sizes []int, read func(dst [][]byte) error)
 }
 
 // Graph is a structure over an index's rows that follows their changes. Both methods are called by those who change rows,
@@ -75,6 +78,7 @@ type Index struct {
 	workers int
 	fitAt   int // rows from which directions are fitted
 	graph   Graph
+	extra   func(sizes []int, read func(dst [][]byte) error)
 
 	life     sync.RWMutex // held for reading by every call; taken before all else
 	closed   bool         // protected by life
@@ -159,7 +163,7 @@ func newIndex(c Config) (*Index, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	x := &Index{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir, workers: c.Workers, graph: c.Graph, fitAt: cmp.Or(c.FitAt, fitRows)}
+	x := &Index{dim: c.Dim, stride: strideOf(c.Dim), dir: c.Dir, workers: c.Workers, graph: c.Graph, extra: c.Extra, fitAt: cmp.Or(c.FitAt, fitRows)}
 	if c.FitAt < 0 || c.Dim < 2*stepDim {
 		x.fitAt = math.MaxInt
 	}

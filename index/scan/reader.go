@@ -3,7 +3,6 @@ package scan
 import (
 	"context"
 	"slices"
-	"unsafe"
 
 	"mien/index"
 	"mien/simd"
@@ -194,7 +193,7 @@ func (r *Reader) inRuns(rows []uint32, f func(of *fit, from, to int)) {
 // multiply sets dst to the products of q × step with the rows that inRuns has found.
 func (r *Reader) multiply(dst []float32, q []int8, step float32) {
 	r.products = slices.Grow(r.products[:0], len(dst))[:len(dst)]
-	dotInt8At(r.products, q, r.at)
+	simd.DotInt8At(r.products, q, r.at)
 	for i, product := range r.products {
 		dst[i] = step * r.steps[i] * float32(product)
 	}
@@ -206,10 +205,4 @@ func (r *Reader) form(f *fit) *form {
 		r.p.sketch.prepare(r.p.q[:r.x.dim], r.x.rotation)
 	}
 	return r.p.form(f)
-}
-
-func dotInt8At(dst []int32, q []int8, rows []*int8) {
-	for i, row := range rows {
-		simd.DotInt8Rows(dst[i:i+1], q, unsafe.Slice(row, len(q)), len(q))
-	}
 }

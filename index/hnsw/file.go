@@ -1,0 +1,228 @@
+package hnsw
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"mien/index"
+	"mien/index/scan"
+)
+
+// savedGraph is the first part of what is saved of a graph; then come, for each block, links, parents, uppers and twins of the
+// rows that were ever given out, then the chunks of the lists above level 0.
+type savedGraph struct {
+	Format int // 1
+	M      int
+	Rows   uint32
+	Entry  uint64
+	Units  uint32 // lists above level 0 ever given out
+	Free   [maxLevel + 1][]uint32
+}
+
+const graphFormat = 1
+
+// Save is scan.Index.Save with the graph in the same file, so that there is no graph beside rows of another time. Linking
+// stops meanwhile; rows that wait are saved as such.
+func (x *Index) Save(sequence uint64, owner []byte) error {
+	x.stop()
+	defer x.begin()
+	l := x.spare.Get().(*linker)
+	defer x.spare.Put(l)
+	for x.sweepOnce(l) {
+	}
+	if x.broken.Load() || !x.Coded() || x.Status().Dead > 0 {
+		return x.Index.Save(sequence, owner) // without the graph, which is linked anew
+	}
+	x.g.growing.Lock()
+	defer x.g.growing.Unlock()
+	s := savedGraph{Format: graphFormat, M: x.g.m, Rows: x.Next(), Entry: x.g.entry.Load(), Units: x.g.upper.next, Free: x.g.upper.free}
+	head, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return x.SaveWith(sequence, owner, append([][]byte{head}, x.g.spans(s.Rows)...))
+}
+
+// begin lets the background go on after stop.
+func (x *Index) begin() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stopped = false
+	x.startLocked()
+	x.startSweepLocked()
+}
+
+// spans is the memory that is saved, for rows below next.
+func (g *graph) spans(next uint32) (spans [][]byte) {
+	for i, b := range *g.blocks.Load() {
+		if n := min(blockRows, int(next)-i*blockRows); n > 0 {
+			spans = append(spans, bytesOf(b.links[:n*2*g.m]), bytesOf(b.parents[:n]), bytesOf(b.uppers[:n]), b.twinBytes())
+		}
+	}
+	for _, c := range *g.upper.chunks.Load() {
+		spans = append(spans, bytesOf(c))
+	}
+	return spans
+}
+
+func (b *block) twinBytes() []byte { return b.region.Bytes[len(b.region.Bytes)-blockRows/8:] }
+
+func bytesOf(s []atomic.Uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s))
+}
+
+// Open is scan.Open with the graph that was saved. One that is damaged, of another M, or missing is linked anew in the
+// background, while the scan answers.
+func Open(c Config) (x *Index, sequence uint64, owner []byte, err error) {
+	x, err = newIndex(c)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	var damage error
+	opened := x.config.Config
+	opened.Extra = func(sizes []int, read func([][]byte) error) { damage = x.load(sizes, read) }
+	if x.Index, sequence, owner, err = scan.Open(opened); err != nil {
+		x.g.free()
+		return nil, 0, nil, err
+	}
+	if damage == nil && x.g.entry.Load() != 0 && len(*x.g.blocks.Load()) > 0 && x.savedRows != x.Next() {
+		damage = fmt.Errorf("%w: the graph is of %d rows, the index of %d", index.ErrCorrupt, x.savedRows, x.Next())
+	}
+	if damage != nil {
+		x.g.free()
+		x.g = newGraph(x.config.M)
+	}
+	x.damage = damage
+	return x, sequence, owner, x.resume()
+}
+
+// load reads the graph, which is not in use yet. Errors: ErrCorrupt.
+func (x *Index) load(sizes []int, read func([][]byte) error) error {
+	if len(sizes) == 0 {
+		return nil // the index was saved without one
+	}
+	head, s := make([]byte, sizes[0]), savedGraph{}
+	if err := read([][]byte{head}); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(head, &s); err != nil || s.Format != graphFormat {
+		return fmt.Errorf("%w: the graph has format %d, this program reads %d (%w)", index.ErrCorrupt, s.Format, graphFormat, err)
+	}
+	if s.M != x.g.m {
+		return fmt.Errorf("%w: the graph was made with M %d, not %d", index.ErrCorrupt, s.M, x.g.m)
+	}
+	g := x.g
+	chunks := make([][]atomic.Uint32, (s.Units+unitsPerChunk-1)/unitsPerChunk)
+	for i := range chunks {
+		chunks[i] = make([]atomic.Uint32, unitsPerChunk*g.m)
+	}
+	g.upper.chunks.Store(&chunks)
+	g.upper.next, g.upper.free = s.Units, s.Free
+	if err := g.reserve(s.Rows); err != nil {
+		return err
+	}
+	spans := g.spans(s.Rows)
+	if !slices.EqualFunc(spans, sizes[1:], func(span []byte, size int) bool { return len(span) == size }) {
+		return fmt.Errorf("%w: the graph's parts are not of their sizes", index.ErrCorrupt)
+	}
+	if err := read(spans); err != nil {
+		return err
+	}
+	x.savedRows = s.Rows
+	g.entry.Store(s.Entry)
+	return g.verify(s.Rows)
+}
+
+// resume has the rows that are not linked wait for it.
+func (x *Index) resume() error {
+	if err := x.g.reserve(x.Next()); err != nil {
+		x.fail(err)
+		return nil
+	}
+	defer x.begin()
+	return x.Each(func(row, _ uint32) {
+		x.g.know(row)
+		if x.g.isLinked(row) {
+			x.linked.Add(1)
+			return
+		}
+		x.queue = append(x.queue, row)
+		x.waiting.Add(1)
+	})
+}
+
+// verify checks that the graph is what package hnsw promises (doc.go), for rows below next. REQUIRES: nothing changes
+// meanwhile. Errors: ErrCorrupt.
+func (g *graph) verify(next uint32) (err error) {
+	bad := func(row uint32, format string, args ...any) {
+		if err == nil {
+			err = fmt.Errorf("%w: the graph's row %d %s", index.ErrCorrupt, row, fmt.Sprintf(format, args...))
+		}
+	}
+	roots := 0
+	var links []uint32
+	for i, b := range *g.blocks.Load() {
+		for j := range b.parents {
+			row := uint32(i*blockRows + j)
+			upper := b.uppers[j].Load()
+			if level := upper >> 28; level > maxLevel || level > 0 && upper&(1<<28-1)+level > g.upper.next {
+				bad(row, "has %d levels from %d", level, upper&(1<<28-1))
+				return err
+			}
+			if b.parents[j].Load() == 0 {
+				continue
+			}
+			if p := g.parent(row); p >= next || !g.isLinked(p) {
+				bad(row, "has the parent %d, which is not linked", p)
+			} else if p == row {
+				roots++
+			}
+			for level := range int(upper>>28) + 1 {
+				links = g.neighbours(links[:0], row, level)
+				for k, n := range links {
+					if n >= next || n == row || !g.isLinked(n) || g.level(n) < level || slices.Contains(links[:k], n) {
+						bad(row, "has a link to %d at level %d", n, level)
+						return err
+					}
+				}
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return g.verifyTree(next, roots)
+}
+
+// verifyTree checks that every linked row is the root's descendant, and that parents and children have links to each
+// other: so from every row there is a way to every row.
+func (g *graph) verifyTree(next uint32, roots int) error {
+	row, level, ok := g.top()
+	if ok && (row >= next || !g.isLinked(row) || g.level(row) != level) || roots > 1 || ok != (roots == 1) {
+		return fmt.Errorf("%w: the graph has %d roots, and row %d of level %d for an entry", index.ErrCorrupt, roots, row, level)
+	}
+	const unknown, onTheWay, rooted = 0, 1, 2
+	state := make([]uint8, len(*g.blocks.Load())*blockRows)
+	var way, links []uint32
+	var err error
+	g.eachLinked(func(row uint32) {
+		for way = way[:0]; state[row] == unknown; row = g.parent(row) {
+			state[row], way = onTheWay, append(way, row)
+		}
+		if state[row] == onTheWay && g.parent(row) != row {
+			err = fmt.Errorf("%w: the graph's row %d is its own ancestor", index.ErrCorrupt, row)
+		}
+		for _, row := range way {
+			state[row] = rooted
+			p := g.parent(row)
+			links = g.neighbours(g.neighbours(links[:0], row, 0), p, 0)
+			if p != row && (!slices.Contains(links, row) || !slices.Contains(links, p)) {
+				err = fmt.Errorf("%w: the graph's row %d and its parent %d are not linked", index.ErrCorrupt, row, p)
+			}
+		}
+	})
+	return err
+}
