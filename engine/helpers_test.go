@@ -29,6 +29,14 @@ func scaled(n int) int {
 	return n
 }
 
+// shorter is n, or less with -short.
+func shorter(n, less int) int {
+	if testing.Short() {
+		return less
+	}
+	return n
+}
+
 func newRand(t testing.TB) *rand.Rand {
 	s := *seed
 	if s == 0 {

@@ -186,7 +186,7 @@ func (g *gallery) status() *IndexStatus {
 	if x == nil {
 		return nil
 	}
-	s := &IndexStatus{Serving: indexScan, Why: "the gallery was made with index scan", Recall: g.recall.bounded()}
+	s := &IndexStatus{Serving: indexScan, Why: "the gallery was made with index " + g.record.Index, Recall: g.recall.bounded()}
 	if x, ok := x.(graphed); ok {
 		graph := x.Status()
 		s.Serving, s.Why = serving(x, graph)

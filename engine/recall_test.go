@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -219,19 +220,70 @@ func mustFind(t testing.TB, e *Engine) *gallery {
 	return g
 }
 
-// TestRecallOfGraph: a graph that is asked to look at next to nothing misses, and the gallery's status says so.
-func TestRecallOfGraph(t *testing.T) {
-	const people = largeGallery + 200
+// openGraph opens an engine in memory with a gallery that has a graph of some people.
+func openGraph(t *testing.T, people int) (*Engine, *gallery, *rand.Rand) {
+	t.Helper()
 	c := testConfig(vfs.NewMem())
 	c.Spaces, c.RecallSample = []Space{spaceC}, 1
 	e := open(t, c)
-	_, _, err := e.CreateGallery(t.Context(), "t", "g", GallerySpec{Index: indexHNSW})
-	must(err)
+	if _, _, err := e.CreateGallery(t.Context(), "t", "g", GallerySpec{Index: indexHNSW}); err != nil {
+		t.Fatal(err)
+	}
 	g, rng := mustFind(t, e), newRand(t)
 	for i := range people {
 		g.put(fmt.Sprint(i), 1, 1, [][]float32{noise(rng)})
 	}
-	must(g.currentIndex().(*hnsw.Index).Wait(t.Context()))
+	if err := g.currentIndex().(*hnsw.Index).Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return e, g, rng
+}
+
+// TestGraphUnderChange: who is enrolled is found by the next search, linked or not, and who is deleted by none.
+func TestGraphUnderChange(t *testing.T) {
+	e, _, rng := openGraph(t, largeGallery+200)
+	missed, rounds := 0, scaled(shorter(400, 100))
+	ask := func(v Template) []Candidate {
+		r, err := e.Identify(t.Context(), "t", "g", v, IdentifyOptions{TopK: 3, Policy: Policy{Cosine: new(0.9)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Candidates
+	}
+	for i := range rounds {
+		id, old, now := fmt.Sprint("p", i%7), randomUnit(rng, spaceC), randomUnit(rng, spaceC)
+		for _, v := range []Template{old, now} {
+			if _, _, err := e.PutPerson(t.Context(), "t", "g", id, PersonSpec{Templates: []Template{v}}); err != nil {
+				t.Fatal(err)
+			}
+			found := ask(v)
+			if len(found) == 0 {
+				missed++
+			} else if len(found) > 1 || found[0].Person != id || found[0].Cosine != 1 {
+				t.Fatalf("%+v, want %s", found, id)
+			}
+		}
+		if found := ask(old); len(found) > 0 {
+			t.Fatalf("a template that was replaced finds %+v", found)
+		}
+		if i%2 == 0 {
+			if err := e.DeletePerson(t.Context(), "t", "g", id); err != nil {
+				t.Fatal(err)
+			}
+			if found := ask(now); len(found) > 0 {
+				t.Fatalf("who was deleted is found: %+v", found)
+			}
+		}
+	}
+	if missed > 1+rounds/100 {
+		t.Errorf("%d of %d were not found", missed, 2*rounds)
+	}
+}
+
+// TestRecallOfGraph: a graph that is asked to look at next to nothing misses, and the gallery's status says so.
+func TestRecallOfGraph(t *testing.T) {
+	const people = largeGallery + 200
+	e, g, rng := openGraph(t, people)
 	var r Recall
 	for i := 0; r.Missed == 0; i++ {
 		if i == 5000 {
