@@ -16,23 +16,48 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mien/index/hnsw"
 )
 
 // crowdOnDisk is a gallery with files, whose people the test changes, as it should be.
 type crowdOnDisk struct {
 	t      testing.TB
+	kind   string // of its index
 	rng    *rand.Rand
 	config Config
 	e      *Engine
 	people map[string][]Template
 	gone   []Template // that somebody had
+
+	asked, missed int // searches by a graph, which may miss
 }
 
-// newCrowd enrols manyTemplates people, saves the index and opens it again.
+// eachKind runs a test with an index of each kind whose saved form differs; with -short of one: linking takes its time,
+// and TestGraphIsSaved does that too.
+func eachKind(t *testing.T, test func(t *testing.T, kind string)) {
+	for _, kind := range []string{indexScan, indexHNSW} {
+		if kind == indexScan || !testing.Short() {
+			t.Run(kind, func(t *testing.T) { test(t, kind) })
+		}
+	}
+}
+
+// newCrowd is newCrowdOf a scan.
 func newCrowd(t testing.TB) *crowdOnDisk {
 	t.Helper()
-	c := &crowdOnDisk{t: t, rng: newRand(t), config: diskConfig(t), people: map[string][]Template{}}
-	e, all := openMany(t, c.config)
+	return newCrowdOf(t, indexScan)
+}
+
+// newCrowdOf enrols manyTemplates people, saves the index and opens it again.
+func newCrowdOf(t testing.TB, kind string) *crowdOnDisk {
+	t.Helper()
+	c := &crowdOnDisk{t: t, kind: kind, rng: newRand(t), config: diskConfig(t), people: map[string][]Template{}}
+	e := open(t, c.config)
+	if _, _, err := e.CreateGallery(context.Background(), "t", "g", GallerySpec{Index: kind}); err != nil {
+		t.Fatal(err)
+	}
+	all := enrolMany(t, e, "g", manyTemplates)
 	for i := range all {
 		c.people[fmt.Sprint(i)] = all[i : i+1 : i+1]
 	}
@@ -138,6 +163,9 @@ func (c *crowdOnDisk) check(nth int) {
 			}
 		}
 	}
+	if c.missed > 2+c.asked/100 {
+		c.t.Errorf("the graph missed %d of %d", c.missed, c.asked)
+	}
 	mustCheck(c.t, c.e) // after the searches, which repair what is damaged
 	if g, err := c.e.Gallery(context.Background(), "t", "g"); err != nil || g.People != len(c.people) {
 		c.t.Fatalf("%+v, %v; want %d people", g, err, len(c.people))
@@ -148,6 +176,12 @@ func (c *crowdOnDisk) check(nth int) {
 func (c *crowdOnDisk) ask(id string, v Template, exact bool) error {
 	ctx := context.Background()
 	r, err := c.e.Identify(ctx, "t", "g", v, IdentifyOptions{Policy: Policy{Cosine: new(0.95)}, Exact: exact})
+	if c.kind == indexHNSW && !exact {
+		if c.asked++; err == nil && id != "" && len(r.Candidates) == 0 {
+			c.missed++
+			return nil
+		}
+	}
 	if id == "" {
 		if err != nil || len(r.Candidates) != 0 {
 			return fmt.Errorf("a template that is gone finds %+v, %w", r.Candidates, err)
@@ -199,8 +233,12 @@ func (c *crowdOnDisk) change() (templates int) {
 }
 
 // TestRestart: what was saved is used, nothing is read but what changed, and a restart without changes writes nothing.
-func TestRestart(t *testing.T) {
-	c := newCrowd(t)
+func TestRestart(t *testing.T) { eachKind(t, testRestart) }
+
+func testRestart(t *testing.T, kind string) {
+	c := newCrowdOf(t, kind)
+	c.linked()
+	c.restart(0)
 	c.check(17)
 	path := indexFile(t, c.config, 1, "cache")
 	before, err := os.ReadFile(path)
@@ -218,8 +256,10 @@ func TestRestart(t *testing.T) {
 
 // TestCrashAfterSave: the process ends without Close after changes: who was written is read, the others are not, and all
 // answers are right; and again, from the same file, after more changes.
-func TestCrashAfterSave(t *testing.T) {
-	c := newCrowd(t)
+func TestCrashAfterSave(t *testing.T) { eachKind(t, testCrashAfterSave) }
+
+func testCrashAfterSave(t *testing.T, kind string) {
+	c := newCrowdOf(t, kind)
 	n := c.change()
 	c.crash(n)
 	c.check(1)
@@ -229,6 +269,104 @@ func TestCrashAfterSave(t *testing.T) {
 	c.check(1)
 	c.restart(0)
 	c.check(1)
+}
+
+// linked waits for the graph, if there is one.
+func (c *crowdOnDisk) linked() {
+	c.t.Helper()
+	if x, ok := mustFind(c.t, c.e).currentIndex().(*hnsw.Index); ok {
+		if err := x.Wait(context.Background()); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// graph is the status of the graph, as it is now.
+func (c *crowdOnDisk) graph() GraphStatus {
+	c.t.Helper()
+	g, err := c.e.Gallery(context.Background(), "t", "g")
+	if err != nil || g.IndexStatus.Graph == nil {
+		c.t.Fatalf("%+v, %v", g.IndexStatus, err)
+	}
+	return *g.IndexStatus.Graph
+}
+
+// TestGraphIsSaved: links that were made since the gallery last changed are saved, and used by the next start, which
+// links what it reads, and nothing else.
+func TestGraphIsSaved(t *testing.T) {
+	c := newCrowdOf(t, indexHNSW)
+	c.linked()
+	if g := c.graph(); g.Linked != manyTemplates || g.Waiting != 0 {
+		t.Fatalf("%+v", g)
+	}
+	c.restart(0)
+	if g := c.graph(); g.Linked != manyTemplates || g.Waiting != 0 {
+		t.Errorf("after a restart: %+v", g)
+	}
+	for i := range 10 {
+		c.put(fmt.Sprint("new", i), 1)
+	}
+	c.crash(10)
+	if g := c.graph(); g.Linked < manyTemplates || g.Linked+g.Waiting != manyTemplates+10 {
+		t.Errorf("after a crash: %+v", g)
+	}
+	c.check(7)
+}
+
+// TestSavedGraphDamaged: of an index whose graph is damaged, which comes last in its file, all the rest is used, and the
+// graph is made anew.
+func TestSavedGraphDamaged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is linked twice")
+	}
+	c := newCrowdOf(t, indexHNSW)
+	c.linked()
+	must(c.e.Close())
+	path := indexFile(t, c.config, 1, "cache")
+	b, err := os.ReadFile(path)
+	must(err)
+	b[len(b)-1000] ^= 1
+	must(os.WriteFile(path, b, 0o600))
+	c.reopen(0)
+	c.check(17)
+	c.linked()
+	if g := c.graph(); g.Linked != manyTemplates || g.Waiting != 0 {
+		t.Errorf("%+v", g)
+	}
+	c.check(7)
+	c.restart(0)
+	if g := c.graph(); g.Linked != manyTemplates || g.Waiting != 0 {
+		t.Errorf("after a restart: %+v", g)
+	}
+}
+
+// TestScanBecomesGraph: what a scan has saved serves a gallery with a graph, as of a store that an earlier program wrote
+// with kind auto, and what one with a graph has saved serves a scan.
+func TestScanBecomesGraph(t *testing.T) {
+	c := newCrowd(t)
+	for _, kind := range []string{indexHNSW, indexScan, indexHNSW}[:shorter(3, 1)] {
+		c.kind = kind
+		setKind(t, c, kind)
+		c.restart(0)
+		c.linked()
+		if s := mustFind(t, c.e).status(); s.Serving != kind {
+			t.Errorf("%+v", s)
+		}
+		c.put("1", 2)
+		c.check(7)
+	}
+}
+
+// setKind changes what the gallery's record says, which no call can.
+func setKind(t *testing.T, c *crowdOnDisk, kind string) {
+	t.Helper()
+	must(c.e.store.update(t.Context(), false, func(tx *tx) error {
+		r, _, err := tx.gallery("t", "g")
+		r.Index = kind
+		tx.set(galleryKey("t", "g"), tx.store.sealRecord(galleryPlace("t", "g"), r))
+		tx.remember = func() {}
+		return err
+	}))
 }
 
 // TestRebuiltIsSaved: an index that Open had to make is there after a crash.
@@ -313,8 +451,10 @@ func TestSavedIndexDamaged(t *testing.T) {
 }
 
 // TestOldCacheFile: a cache file from before many changes and restarts is put back beside the vectors of now.
-func TestOldCacheFile(t *testing.T) {
-	c := newCrowd(t)
+func TestOldCacheFile(t *testing.T) { eachKind(t, testOldCacheFile) }
+
+func testOldCacheFile(t *testing.T, kind string) {
+	c := newCrowdOf(t, kind)
 	old, err := os.ReadFile(indexFile(t, c.config, 1, "cache"))
 	must(err)
 	n := c.change()
@@ -463,13 +603,15 @@ func TestNoRoomToSave(t *testing.T) {
 }
 
 // TestRestartsAndCrashes: random changes, restarts, crashes, and cache files put back from before, in any order.
-func TestRestartsAndCrashes(t *testing.T) {
+func TestRestartsAndCrashes(t *testing.T) { eachKind(t, testRestartsAndCrashes) }
+
+func testRestartsAndCrashes(t *testing.T, kind string) {
 	turns := 12
 	if testing.Short() {
 		turns = 4
 	}
 	for range scaled(2) {
-		c := newCrowd(t)
+		c := newCrowdOf(t, kind)
 		path := func() string { return indexFile(t, c.config, 1, "cache") }
 		var kept [][]byte
 		for range turns {

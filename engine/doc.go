@@ -120,6 +120,13 @@
 // key or format; damage) or does not add up. Then the index is made anew, and one line is logged. It has a new id, with
 // which its vectors are sealed: the rows of an index of before do not open beside it, which is damage (I3).
 //
+// A graph is saved with the codes, as of the same moment, and C1 to C5 hold with it, because its links name rows only. The
+// rows that Open removes (those of people who changed or are gone) it removes by Replace, before anybody searches, and so
+// from the graph; the rows it reads wait to be linked, as at any other time. A graph that is damaged, or missing, as
+// from an index that was saved as a scan, is linked anew in the background while the scan answers. Linking is the dear part
+// of such an index: minutes for a million rows. So Close saves an index whose graph has grown since, though
+// its gallery may not have changed; killed before, the process leaves its links to be made again by the next.
+//
 // C3 needs a store and an index of one history. Saved by Close, an index notices a store that was put back from before
 // (C5). After a crash, slots of the vectors file may be of a later moment than both the store that is put back and the
 // cache file: such slots don't open, as the cache file has a part of each one's tag (index/scan), and that is damage (I3). What an

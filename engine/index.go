@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -44,10 +43,12 @@ func makeIndex(kind string, c scan.Config) (searcher, error) {
 	return scan.New(c)
 }
 
-// openIndex opens an index of a kind as it was saved; see scan.Open. A graph is not saved yet.
+// openIndex opens an index of a kind as it was saved; see scan.Open. What another kind saved it opens too: a graph that
+// is not asked for is not read, and one that is missing is linked anew.
 func openIndex(kind string, c scan.Config) (x searcher, sequence uint64, owner []byte, err error) {
-	if kind == indexHNSW {
-		return nil, 0, nil, fs.ErrNotExist
+	switch kind {
+	case indexHNSW:
+		return opened(hnsw.Open(hnsw.Config{Config: c}))
 	}
 	return opened(scan.Open(c))
 }
