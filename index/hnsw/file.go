@@ -27,23 +27,26 @@ const graphFormat = 1
 // Save is scan.Index.Save with the graph in the same file, so that there is no graph beside rows of another time. Linking
 // stops meanwhile; rows that wait are saved as such.
 func (x *Index) Save(sequence uint64, owner []byte) error {
+	x.pausing.Lock()
+	defer x.pausing.Unlock()
 	x.stop()
 	defer x.begin()
 	l := x.spare.Get().(*linker)
 	defer x.spare.Put(l)
 	for x.sweepOnce(l) {
 	}
-	if x.broken.Load() || !x.Coded() || x.Status().Dead > 0 {
+	if !x.auto.wants() || x.broken.Load() || !x.Coded() || x.Status().Dead > 0 {
 		return x.Index.Save(sequence, owner) // without the graph, which is linked anew
 	}
-	x.g.growing.Lock()
-	defer x.g.growing.Unlock()
-	s := savedGraph{Format: graphFormat, M: x.g.m, Rows: x.Next(), Entry: x.g.entry.Load(), Units: x.g.upper.next, Free: x.g.upper.free}
+	x.using.RLock() // it is not dropped meanwhile
+	defer x.using.RUnlock()
+	g := x.graph.Load()
+	s := savedGraph{Format: graphFormat, M: g.m, Rows: x.Next(), Entry: g.entry.Load(), Units: g.upper.next, Free: g.upper.free}
 	head, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return x.SaveWith(sequence, owner, append([][]byte{head}, x.g.spans(s.Rows)...))
+	return x.SaveWith(sequence, owner, append([][]byte{head}, g.spans(s.Rows)...))
 }
 
 // begin lets the background go on after stop.
@@ -85,15 +88,14 @@ func Open(c Config) (x *Index, sequence uint64, owner []byte, err error) {
 	opened := x.config.Config
 	opened.Extra = func(sizes []int, read func([][]byte) error) { damage = x.load(sizes, read) }
 	if x.Index, sequence, owner, err = scan.Open(opened); err != nil {
-		x.g.free()
+		x.dropGraph()
 		return nil, 0, nil, err
 	}
-	if damage == nil && x.g.entry.Load() != 0 && len(*x.g.blocks.Load()) > 0 && x.savedRows != x.Next() {
+	if g := x.graph.Load(); damage == nil && g.entry.Load() != 0 && x.savedRows != x.Next() {
 		damage = fmt.Errorf("%w: the graph is of %d rows, the index of %d", index.ErrCorrupt, x.savedRows, x.Next())
 	}
 	if damage != nil {
-		x.g.free()
-		x.g = newGraph(x.config.M)
+		x.dropGraph()
 	}
 	x.damage = damage
 	return x, sequence, owner, x.resume()
@@ -111,10 +113,10 @@ func (x *Index) load(sizes []int, read func([][]byte) error) error {
 	if err := json.Unmarshal(head, &s); err != nil || s.Format != graphFormat {
 		return fmt.Errorf("%w: the graph has format %d, this program reads %d (%w)", index.ErrCorrupt, s.Format, graphFormat, err)
 	}
-	if s.M != x.g.m {
-		return fmt.Errorf("%w: the graph was made with M %d, not %d", index.ErrCorrupt, s.M, x.g.m)
+	if s.M != x.config.M {
+		return fmt.Errorf("%w: the graph was made with M %d, not %d", index.ErrCorrupt, s.M, x.config.M)
 	}
-	g := x.g
+	g := x.graph.Load()
 	chunks := make([][]atomic.Uint32, (s.Units+unitsPerChunk-1)/unitsPerChunk)
 	for i := range chunks {
 		chunks[i] = make([]atomic.Uint32, unitsPerChunk*g.m)
@@ -138,19 +140,23 @@ func (x *Index) load(sizes []int, read func([][]byte) error) error {
 
 // resume has the rows that are not linked wait for it.
 func (x *Index) resume() error {
-	if err := x.g.reserve(x.Next()); err != nil {
-		x.fail(err)
+	g := x.graph.Load()
+	if g.entry.Load() != 0 {
+		x.auto.adopt()
+	}
+	if !x.auto.wants() {
 		return nil
 	}
 	defer x.begin()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	return x.Each(func(row, _ uint32) {
-		x.g.know(row)
-		if x.g.isLinked(row) {
+		if b := g.block(row); b != nil && b.parents[row%blockRows].Load() != 0 {
+			g.know(row)
 			x.linked.Add(1)
 			return
 		}
-		x.queue = append(x.queue, row)
-		x.waiting.Add(1)
+		x.enqueueLocked(row)
 	})
 }
 

@@ -98,6 +98,7 @@ func (g *graph) free() {
 }
 
 func (g *graph) memoryBytes(rows uint32) int64 {
+	rows = min(rows, uint32(len(*g.blocks.Load())*blockRows))
 	return int64(rows)*int64(bytesPerRow(g.m)) + int64(len(*g.upper.chunks.Load())*unitsPerChunk*g.m*4)
 }
 

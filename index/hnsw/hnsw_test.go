@@ -131,14 +131,14 @@ func (w *world) check() {
 	w.t.Helper()
 	w.wait()
 	s := w.x.Status()
-	if err := w.x.g.verify(w.x.Next()); err != nil {
+	if err := w.x.graph.Load().verify(w.x.Next()); err != nil {
 		w.t.Fatal(err)
 	}
 	if w.x.Coded() && (s.Linked != w.x.Rows() || s.Waiting != 0 || s.Dead != 0) {
 		w.t.Fatalf("%d rows, %+v", w.x.Rows(), s)
 	}
 	if err := w.x.Each(func(row, label uint32) {
-		if w.x.Coded() && !w.x.g.isLinked(row) {
+		if w.x.Coded() && !w.x.graph.Load().isLinked(row) {
 			w.t.Fatalf("row %d is not linked", row)
 		}
 	}); err != nil {
@@ -151,13 +151,13 @@ func (w *world) check() {
 
 // reachable counts the rows that a walk over all links comes to from the entry, at level 0.
 func (w *world) reachable() int {
-	at, _, ok := w.x.g.top()
+	at, _, ok := w.x.graph.Load().top()
 	if !ok {
 		return 0
 	}
 	seen, way := map[uint32]bool{at: true}, []uint32{at}
 	for len(way) > 0 {
-		links := w.x.g.neighbours(nil, way[len(way)-1], 0)
+		links := w.x.graph.Load().neighbours(nil, way[len(way)-1], 0)
 		way = way[:len(way)-1]
 		for _, n := range links {
 			if !seen[n] {

@@ -43,6 +43,10 @@ type Config struct {
 	M, EfConstruction int
 	// EF is Options.EF of searches that have none.
 	EF int
+	// Auto lets the index find out whether the graph serves its rows better than the scan, and have one only if so
+	// (doc.go, "Auto"): once it holds AutoAt rows, 0 for 500,000, and at each doubling.
+	Auto   bool
+	AutoAt int
 }
 
 func (c Config) withDefaults() Config {
@@ -65,7 +69,9 @@ func (c Config) validate() error {
 type Index struct {
 	*scan.Index
 	config Config
-	g      *graph
+	graph  atomic.Pointer[graph]
+	using  sync.RWMutex // held for reading while a search goes over the graph; it is freed under the lock
+	auto   auto
 	// Of Open: what was wrong with the saved graph, and of how many rows it was.
 	damage    error
 	savedRows uint32
@@ -85,12 +91,16 @@ type Index struct {
 	linked     atomic.Int64 // linked rows, dead ones included
 	rescued    atomic.Int64
 	searching  atomic.Int64
-	broken     atomic.Bool   // failed is set: the scan answers for good
-	hurry      chan struct{} // a sweep is wanted now
-	linking    sync.RWMutex  // held for reading while a row is linked
-	background sync.WaitGroup
-	walkers    sync.Pool // *walker
-	spare      sync.Pool // *linker
+	broken     atomic.Bool     // failed is set: the scan answers for good
+	hurry      chan struct{}   // a sweep is wanted now
+	linking    sync.RWMutex    // held for reading while a row is linked
+	background sync.WaitGroup  // linkers and sweeps
+	trials     sync.WaitGroup  // of Config.Auto
+	ctx        context.Context // ends with Close, for trials
+	cancel     context.CancelFunc
+	pausing    sync.Mutex // held from stop to begin
+	walkers    sync.Pool  // *walker
+	spare      sync.Pool  // *linker
 	byGraph    atomic.Int64
 	byScan     atomic.Int64
 }
@@ -122,7 +132,10 @@ func newIndex(c Config) (*Index, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	x := &Index{hurry: make(chan struct{}, 1), g: newGraph(c.M)}
+	x := &Index{hurry: make(chan struct{}, 1)}
+	x.ctx, x.cancel = context.WithCancel(context.Background())
+	x.graph.Store(newGraph(c.M))
+	x.auto.init(c)
 	c.Graph = x
 	x.config = c
 	x.walkers.New = func() any { return new(walker) }
@@ -132,11 +145,19 @@ func newIndex(c Config) (*Index, error) {
 
 // Close frees all memory after the calls in progress have ended. Later calls return ErrClosed.
 func (x *Index) Close() error {
+	x.cancel()
+	x.trials.Wait()
 	x.stop()
 	err := x.Index.Close()
-	x.g.free()
-	x.g = newGraph(x.config.M)
+	x.dropGraph()
 	return err
+}
+
+// dropGraph puts an empty graph in the place of the one there is.
+func (x *Index) dropGraph() {
+	x.using.Lock()
+	defer x.using.Unlock()
+	x.graph.Swap(newGraph(x.config.M)).free()
 }
 
 // stop ends the background's work.
@@ -153,41 +174,50 @@ func (x *Index) Born(rows []uint32) {
 	if len(rows) == 0 {
 		return
 	}
-	if err := x.g.reserve(slices.Max(rows) + 1); err != nil {
-		x.fail(err)
-		return
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if !x.auto.wants() {
+		x.tryLocked(x.Rows() + len(rows))
+		return
+	}
+	x.enqueueLocked(rows...)
+	x.startLocked()
+}
+
+func (x *Index) enqueueLocked(rows ...uint32) {
+	g := x.graph.Load()
+	if err := g.reserve(slices.Max(rows) + 1); err != nil {
+		x.failLocked(err)
+		return
+	}
 	for _, row := range rows {
-		if x.g.know(row) {
+		if g.know(row) {
 			x.queue = append(x.queue, row)
 			x.waiting.Add(1)
 		}
 	}
-	x.startLocked()
 }
 
 // Died implements scan.Graph.
-func (x *Index) Died(rows []uint32) {
+func (x *Index) Died(rows []uint32) (kept bool) {
 	if len(rows) == 0 {
-		return
+		return false
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.failed != nil {
-		x.background.Go(func() { _ = x.Release(rows) })
-		return
+	if !x.auto.wants() || x.failed != nil {
+		return false
 	}
-	epoch := x.Epoch()
+	g, epoch := x.graph.Load(), x.Epoch()
 	for _, row := range rows {
-		x.g.mark(row, true)
+		g.mark(row, true)
 		x.dead = append(x.dead, corpse{row, epoch})
 	}
 	x.startSweepLocked()
 	if x.mustSweepLocked() {
 		x.sweepNow()
 	}
+	return true
 }
 
 func (x *Index) startSweepLocked() {
@@ -208,10 +238,8 @@ func (x *Index) sweepNow() {
 	}
 }
 
-// fail gives the graph up: there is no memory for it.
-func (x *Index) fail(err error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+// failLocked gives the graph up: there is no memory for it.
+func (x *Index) failLocked(err error) {
 	x.failed = cmp.Or(x.failed, err)
 	x.broken.Store(true)
 }
@@ -229,7 +257,7 @@ func (x *Index) startLocked() {
 func (x *Index) linkAll() {
 	l := x.spare.Get().(*linker)
 	defer x.spare.Put(l)
-	l.g = x.g
+	l.g = x.graph.Load()
 	for x.linkNext(l) {
 		if x.searching.Load() > 0 {
 			runtime.Gosched()
@@ -245,7 +273,7 @@ func (x *Index) linkNext(l *linker) (more bool) {
 	if !ok {
 		return false
 	}
-	done := x.g.isDead(row)
+	done := l.g.isDead(row)
 	if !done {
 		var err error
 		if l.r, err = x.Look(); err != nil {
@@ -368,7 +396,7 @@ func (x *Index) sweepOnce(l *linker) bool {
 	if err != nil {
 		return false // closed
 	}
-	l.g, l.r = x.g, r
+	l.g, l.r = x.graph.Load(), r
 	x.rescued.Add(int64(l.sweep(dead, &x.linked)))
 	r.Close()
 	return x.Release(dead) == nil
@@ -398,7 +426,7 @@ func (x *Index) forget(dead []uint32) {
 	defer x.mu.Unlock()
 	x.queue = slices.Delete(x.queue, 0, x.head)
 	x.head = 0
-	if !slices.ContainsFunc(x.queue, x.g.isDead) {
+	if !slices.ContainsFunc(x.queue, x.graph.Load().isDead) {
 		return
 	}
 	gone := make(map[uint32]bool, len(dead))
@@ -441,14 +469,23 @@ func (x *Index) search(ctx context.Context, r *scan.Reader, dst []index.Hit) ([]
 
 // searchGraph is not ok where the scan must answer.
 func (x *Index) searchGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) (hits []index.Hit, ok bool, err error) {
+	if !x.auto.serves() {
+		return dst, false, nil
+	}
+	return x.walkGraph(ctx, r, dst)
+}
+
+func (x *Index) walkGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) (hits []index.Hit, ok bool, err error) {
 	w := x.walkers.Get().(*walker)
 	defer x.walkers.Put(w)
-	o := r.Options()
+	x.using.RLock()
+	defer x.using.RUnlock()
+	o, g := r.Options(), x.graph.Load()
 	if x.broken.Load() || !x.Coded() || !x.unlinked(w) || !x.passesMost(o.Filter) {
 		return dst, false, nil
 	}
 	r.Take(w.rows) // before the graph is entered: what is linked meanwhile is in one or the other
-	at, _, ok := w.descend(x.g, r, 0)
+	at, _, ok := w.descend(g, r, 0)
 	if !ok {
 		return dst, false, nil
 	}
@@ -458,7 +495,7 @@ func (x *Index) searchGraph(ctx context.Context, r *scan.Reader, dst []index.Hit
 		radius, most = o.Threshold-radiusMargin, radiusRows
 	}
 	for ef := max(cmp.Or(o.EF, x.config.EF), o.K); ef <= index.MaxEF; ef *= 2 {
-		w.run(x.g, r, 0, w.from[:], ef, radius, most)
+		w.run(g, r, 0, w.from[:], ef, radius, most)
 		if w.counted > most {
 			return dst, false, nil
 		}
@@ -507,7 +544,9 @@ func (x *Index) Check(ctx context.Context, q []float32, o index.Options) (found,
 }
 
 // MemoryBytes is scan.Index.MemoryBytes and the graph's.
-func (x *Index) MemoryBytes() int64 { return x.Index.MemoryBytes() + x.g.memoryBytes(x.Next()) }
+func (x *Index) MemoryBytes() int64 {
+	return x.Index.MemoryBytes() + x.graph.Load().memoryBytes(x.Next())
+}
 
 // Status is how the graph is doing.
 type Status struct {
@@ -518,11 +557,17 @@ type Status struct {
 	ByGraph int64 // searches that the graph answered, and
 	ByScan  int64 // that the scan did
 	Err     error // there was no memory for the graph: the scan answers
+
+	Serving string // "hnsw" or "scan": what answers, but for searches that the graph can't
+	Why     string // a sentence on that
 }
 
 // Status may be called at any time.
 func (x *Index) Status() Status {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return Status{int(x.linked.Load()), int(x.waiting.Load()), len(x.dead), x.rescued.Load(), x.byGraph.Load(), x.byScan.Load(), x.failed}
+	s := Status{Linked: int(x.linked.Load()), Waiting: int(x.waiting.Load()), Dead: len(x.dead), Rescued: x.rescued.Load(),
+		ByGraph: x.byGraph.Load(), ByScan: x.byScan.Load(), Err: x.failed}
+	s.Serving, s.Why = x.servingLocked()
+	return s
 }

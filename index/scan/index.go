@@ -17,8 +17,8 @@ import (
 const (
 	// MaxDim bounds the dimension of an index.
 	MaxDim = simd.MaxRotationDim
-	// minCodedDim is the least dimension for which codes are made: below, rows are compared exactly.
-	minCodedDim = 64
+	// MinCodedDim is the least dimension for which codes are made: below, rows are compared exactly.
+	MinCodedDim = 64
 
 	rotationSeed = 0x6d69656e // of the sketch; in the format of cache files
 )
@@ -50,8 +50,9 @@ type Config struct {
 type Graph interface {
 	// Born tells of rows that have their codes and are about to appear.
 	Born(rows []uint32)
-	// Died tells of rows that have disappeared. They are neither wiped nor given out again before Release.
-	Died(rows []uint32)
+	// Died tells of rows that have disappeared. If it keeps them, they are neither wiped nor given out again before Release.
+	// It must call nothing of the index's that changes or searches.
+	Died(rows []uint32) (kept bool)
 }
 
 func (c Config) validate() error {
@@ -137,7 +138,7 @@ func sharedOf(dim int) (*shared, error) {
 		return s.(*shared), nil
 	}
 	s := new(shared)
-	if dim >= minCodedDim {
+	if dim >= MinCodedDim {
 		var err error
 		if s.rotation, err = simd.NewRotation(dim, rotationSeed); err != nil {
 			return nil, err

@@ -34,7 +34,7 @@ func (x *Index) beginFit() bool {
 
 // refit finds principal directions and encodes every segment anew, if that pays.
 func (x *Index) refit() {
-	sample := x.sample(min(fitSample, x.Rows()))
+	sample := x.Sample(min(fitSample, x.Rows()))
 	if len(sample) < minSample/2*x.dim {
 		return
 	}
@@ -51,8 +51,8 @@ func (x *Index) refit() {
 	}
 }
 
-// sample reads up to n live rows at random, float32[n × dim].
-func (x *Index) sample(n int) []float32 {
+// Sample reads up to n live rows at random, float32[n × dim]. REQUIRES: the index is not closed meanwhile.
+func (x *Index) Sample(n int) []float32 {
 	rng, seen := rand.New(rand.NewPCG(rotationSeed, uint64(x.dim))), make(map[uint32]bool, n)
 	out := make([]float32, 0, n*x.dim)
 	buf, scratch := make([]float32, x.stride), make([]byte, x.vectors.scratchBytes())

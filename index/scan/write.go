@@ -307,7 +307,6 @@ func (x *Index) encodeCodes(w *writeScratch, c *codes, local []uint32, vectors [
 func (x *Index) publish(rows, old []uint32) {
 	if x.graph != nil {
 		x.graph.Born(rows)
-		defer x.graph.Died(old)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -320,11 +319,11 @@ func (x *Index) publish(rows, old []uint32) {
 	for _, row := range old {
 		x.lifeOf(row).died.Store(epoch)
 	}
-	if x.graph == nil {
-		x.buryLocked(old, epoch)
-	}
 	x.live.Add(int64(len(rows) - len(old)))
 	x.epoch.Store(epoch)
+	if x.graph == nil || !x.graph.Died(old) {
+		x.buryLocked(old, epoch)
+	}
 }
 
 // buryLocked has removed rows wiped and given out again once no search of before epoch is left.
@@ -335,7 +334,13 @@ func (x *Index) buryLocked(rows []uint32, epoch uint64) {
 	x.limboed.Add(int64(len(rows)))
 }
 
-// Release lets go of rows that Config.Graph was told have died. Each is released once. Errors: ErrClosed.
+// Fence waits for the changes in progress: rows that Config.Graph was told of as born have appeared, or will not.
+func (x *Index) Fence() {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+}
+
+// Release lets go of rows that Config.Graph has kept. Each is released once. Errors: ErrClosed.
 func (x *Index) Release(rows []uint32) error {
 	if err := x.enter(); err != nil {
 		return err
