@@ -54,7 +54,7 @@ type Policy struct {
 // GallerySpec is what a client states of a gallery.
 type GallerySpec struct {
 	Space  string // "" is the engine's default space, Config.Spaces[0]
-	Index  string // "scan", "hnsw" or "auto", which is one or the other; "" is "auto"
+	Index  string // "scan", "hnsw" or "auto", by which the index finds out whether a graph is worth it; "" is "auto"
 	Policy Policy // default of this gallery's searches and verifications
 }
 

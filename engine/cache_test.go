@@ -43,10 +43,10 @@ func eachKind(t *testing.T, test func(t *testing.T, kind string)) {
 	}
 }
 
-// newCrowd is newCrowdOf a scan.
+// newCrowd is newCrowdOf the default kind.
 func newCrowd(t testing.TB) *crowdOnDisk {
 	t.Helper()
-	return newCrowdOf(t, indexScan)
+	return newCrowdOf(t, indexAuto)
 }
 
 // newCrowdOf enrols manyTemplates people, saves the index and opens it again.
@@ -343,7 +343,7 @@ func TestSavedGraphDamaged(t *testing.T) {
 // TestScanBecomesGraph: what a scan has saved serves a gallery with a graph, as of a store that an earlier program wrote
 // with kind auto, and what one with a graph has saved serves a scan.
 func TestScanBecomesGraph(t *testing.T) {
-	c := newCrowd(t)
+	c := newCrowdOf(t, indexScan)
 	for _, kind := range []string{indexHNSW, indexScan, indexHNSW}[:shorter(3, 1)] {
 		c.kind = kind
 		setKind(t, c, kind)

@@ -79,9 +79,10 @@
 //
 // # Graphs
 //
-// An index of kind hnsw or auto is a scan with a graph over its rows. A link is the number of a row, and nothing else:
-// whose a row is, whether it is there, and its codes and vector, it is the scan that says. So a graph that lacks a link
-// makes searches find less, and none finds what is not there, or somebody in another's place.
+// An index of kind hnsw is a scan with a graph over its rows, and one of kind auto has a graph once it has found out that
+// it is worth it (hnsw.Config.Auto). A link is the number of a row, and nothing else: whose a row is, whether it is there,
+// and its codes and vector, it is the scan that says. So a graph that lacks a link makes searches find less, and none finds
+// what is not there, or somebody in another's place.
 //
 // W3 holds as it does for the scan. Replace changes the scan's rows at one moment. A new row waits from before that
 // moment to be linked, which goroutines of the index do in their time: a search compares its probe with the rows that wait one

@@ -34,11 +34,8 @@ type searcher interface {
 // makeIndex makes an empty index of a kind. One that this program does not know, of a later one's gallery, is a cache
 // as every index is: the scan takes its place.
 func makeIndex(kind string, c scan.Config) (searcher, error) {
-	switch kind {
-	case indexHNSW:
-		return hnsw.New(hnsw.Config{Config: c})
-	case indexAuto:
-		return scan.New(c)
+	if kind == indexHNSW || kind == indexAuto {
+		return hnsw.New(hnsw.Config{Config: c, Auto: kind == indexAuto})
 	}
 	return scan.New(c)
 }
@@ -46,9 +43,8 @@ func makeIndex(kind string, c scan.Config) (searcher, error) {
 // openIndex opens an index of a kind as it was saved; see scan.Open. What another kind saved it opens too: a graph that
 // is not asked for is not read, and one that is missing is linked anew.
 func openIndex(kind string, c scan.Config) (x searcher, sequence uint64, owner []byte, err error) {
-	switch kind {
-	case indexHNSW:
-		return opened(hnsw.Open(hnsw.Config{Config: c}))
+	if kind == indexHNSW || kind == indexAuto {
+		return opened(hnsw.Open(hnsw.Config{Config: c, Auto: kind == indexAuto}))
 	}
 	return opened(scan.Open(c))
 }

@@ -44,9 +44,9 @@ type Recall struct {
 
 // IndexStatus says how a gallery's searches are answered, and how well.
 type IndexStatus struct {
-	Serving string       `json:"serving"` // what answers searches now: "scan" or "hnsw"
-	Why     string       `json:"why"`     // a sentence
-	Graph   *GraphStatus `json:"graph,omitempty"`
+	Serving string       `json:"serving"`         // what answers searches now: "scan" or "hnsw"
+	Why     string       `json:"why"`             // a sentence
+	Graph   *GraphStatus `json:"graph,omitempty"` // nil where the gallery was made with index scan
 	// Recall has, by what served then, the searches that were checked. It is empty until one was.
 	Recall map[string]Recall `json:"recall"`
 }
@@ -189,32 +189,18 @@ func (g *gallery) status() *IndexStatus {
 	s := &IndexStatus{Serving: indexScan, Why: "the gallery was made with index " + g.record.Index, Recall: g.recall.bounded()}
 	if x, ok := x.(graphed); ok {
 		graph := x.Status()
-		s.Serving, s.Why = serving(x, graph)
+		s.Serving, s.Why = graph.Serving, graph.Why
 		s.Graph = &GraphStatus{Linked: graph.Linked, Waiting: graph.Waiting, Rescued: graph.Rescued, ByGraph: graph.ByGraph, ByScan: graph.ByScan}
 	}
 	return s
 }
 
-// graphed is an index with a graph.
-type graphed interface {
-	Status() hnsw.Status
-	Coded() bool
-}
+// graphed is an index that may have a graph.
+type graphed interface{ Status() hnsw.Status }
 
 func servingOf(x searcher) string {
 	if x, ok := x.(graphed); ok {
-		kind, _ := serving(x, x.Status())
-		return kind
+		return x.Status().Serving
 	}
 	return indexScan
-}
-
-func serving(x graphed, s hnsw.Status) (kind, why string) {
-	switch {
-	case s.Err != nil:
-		return indexScan, "there was no memory for a graph"
-	case !x.Coded():
-		return indexScan, "a graph is for more than 1,024 templates, of 64 numbers at least"
-	}
-	return indexHNSW, "the gallery was made with index hnsw"
 }

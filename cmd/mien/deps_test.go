@@ -14,7 +14,7 @@ import (
 // import nothing of ours.
 var mayImport = map[string][]string{
 	"mien/index/scan":   {"mien/index", "mien/simd"},
-	"mien/index/hnsw":   {"mien/index", "mien/index/scan"},
+	"mien/index/hnsw":   {"mien/index", "mien/index/scan", "mien/simd"},
 	"mien/extract":      {"mien/simd", "mien/extract/pack"},
 	"mien/engine":       {"mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/http":         {"mien/engine", "mien/extract"},
