@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mien/index"
+	"mien/index/hnsw"
 	"mien/index/scan"
 )
 
@@ -111,6 +112,9 @@ func (e *Engine) openSaved(g *gallery) *savedIndex {
 	if err != nil {
 		e.distrust(g, errors.Join(err, x.Close()))
 		return nil
+	}
+	if graph, ok := x.(*hnsw.Index); ok && graph.Status().Damage != nil {
+		e.log.Warn("a saved graph can't be used: it is linked anew", "gallery", g.record.Number, "error", graph.Status().Damage)
 	}
 	return &savedIndex{x, o}
 }

@@ -95,7 +95,7 @@ func (x *Index) try() {
 	defer x.mu.Unlock()
 	x.auto.trying = false
 	if err != nil {
-		verdict = "a trial of a graph failed: " + err.Error()
+		verdict = "a trial of a graph failed"
 	}
 	if !x.auto.serves() {
 		verdict += fmt.Sprintf("; the next trial is at %d templates", x.auto.at)
@@ -107,7 +107,9 @@ func (x *Index) try() {
 func (x *Index) whole(ctx context.Context) (verdict string, ok bool, err error) {
 	x.enable()
 	if err = x.Wait(ctx); err == nil {
-		verdict, ok, err = x.compare(ctx, x, x.mated(x.Sample(2*trialProbes)), 1)
+		sample := x.Sample(2 * trialProbes)
+		defer clear(sample)
+		verdict, ok, err = x.compare(ctx, x, x.mated(sample), 1)
 	}
 	if ctx.Err() == nil && (err != nil || !ok) {
 		x.disable()
@@ -126,6 +128,7 @@ func (x *Index) pilot(ctx context.Context) (verdict string, ok bool, err error) 
 	}
 	defer p.Close()
 	sample := x.Sample(trialRows)
+	defer clear(sample)
 	labels := make([]uint32, len(sample)/x.Dim())
 	for i := range labels {
 		labels[i] = uint32(i)
@@ -165,6 +168,11 @@ func (x *Index) mated(sample []float32) (probes [][]float32) {
 // compare searches for the best of probes in g's graph and by its scan, and takes the time of the graph, and of the scan of
 // all that x holds.
 func (x *Index) compare(ctx context.Context, g *Index, probes [][]float32, growth float64) (verdict string, ok bool, err error) {
+	defer func() {
+		for _, q := range probes {
+			clear(q)
+		}
+	}()
 	missed := 0
 	o := index.Options{K: 1, Threshold: -1}
 	var graph, scans []time.Duration

@@ -20,6 +20,7 @@ type savedGraph struct {
 	Entry  uint64
 	Units  uint32 // lists above level 0 ever given out
 	Free   [maxLevel + 1][]uint32
+	Why    string // it serves: Status.Why
 }
 
 const graphFormat = 1
@@ -35,13 +36,13 @@ func (x *Index) Save(sequence uint64, owner []byte) error {
 	defer x.spare.Put(l)
 	for x.sweepOnce(l) {
 	}
-	if !x.auto.wants() || x.broken.Load() || !x.Coded() || x.Status().Dead > 0 {
+	if !x.auto.serves() || x.broken.Load() || !x.Coded() || x.Status().Dead > 0 {
 		return x.Index.Save(sequence, owner) // without the graph, which is linked anew
 	}
 	x.using.RLock() // it is not dropped meanwhile
 	defer x.using.RUnlock()
 	g := x.graph.Load()
-	s := savedGraph{Format: graphFormat, M: g.m, Rows: x.Next(), Entry: g.entry.Load(), Units: g.upper.next, Free: g.upper.free}
+	s := savedGraph{Format: graphFormat, M: g.m, Rows: x.Next(), Entry: g.entry.Load(), Units: g.upper.next, Free: g.upper.free, Why: x.Status().Why}
 	head, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func (x *Index) load(sizes []int, read func([][]byte) error) error {
 	if err := read(spans); err != nil {
 		return err
 	}
-	x.savedRows = s.Rows
+	x.savedRows, x.auto.why = s.Rows, s.Why
 	g.entry.Store(s.Entry)
 	return g.verify(s.Rows)
 }

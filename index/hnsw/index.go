@@ -557,6 +557,7 @@ type Status struct {
 	ByGraph int64 // searches that the graph answered, and
 	ByScan  int64 // that the scan did
 	Err     error // there was no memory for the graph: the scan answers
+	Damage  error // why Open did not use a graph that was saved
 
 	Serving string // "hnsw" or "scan": what answers, but for searches that the graph can't
 	Why     string // a sentence on that
@@ -567,7 +568,7 @@ func (x *Index) Status() Status {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := Status{Linked: int(x.linked.Load()), Waiting: int(x.waiting.Load()), Dead: len(x.dead), Rescued: x.rescued.Load(),
-		ByGraph: x.byGraph.Load(), ByScan: x.byScan.Load(), Err: x.failed}
+		ByGraph: x.byGraph.Load(), ByScan: x.byScan.Load(), Err: x.failed, Damage: x.damage}
 	s.Serving, s.Why = x.servingLocked()
 	return s
 }
