@@ -2,8 +2,10 @@ package hnsw_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,41 +34,65 @@ var gallery = sync.OnceValue(func() *bench.Gallery {
 	return g
 })
 
-func build(b *testing.B, c hnsw.Config, rows int) *hnsw.Index {
+// built is an index of -rows, made once for all benchmarks, which change it.
+var built struct {
+	config hnsw.Config
+	x      *hnsw.Index
+	next   int // person that was not added yet
+}
+
+// TestMain removes what the benchmarks made.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.x != nil {
+		if err := errors.Join(built.x.Close(), os.RemoveAll(built.config.Dir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func build(b *testing.B) *hnsw.Index {
 	b.Helper()
-	x, err := hnsw.New(c)
+	if built.x != nil {
+		return built.x
+	}
+	dir, err := os.MkdirTemp("", "mien-hnsw-")
 	if err != nil {
 		b.Fatal(err)
 	}
-	add(b, x, 0, rows)
-	if err := x.Wait(context.Background()); err != nil {
+	built.config = hnsw.Config{Config: scan.Config{Dim: dim, Dir: dir, Key: make([]byte, 32)}}
+	if built.x, err = hnsw.New(built.config); err != nil {
 		b.Fatal(err)
 	}
-	return x
+	add(b, *benchRows)
+	if err := built.x.Wait(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	return built.x
 }
 
-// add appends photo 0 of people.
-func add(b *testing.B, x *hnsw.Index, first, n int) {
+// add appends photo 0 of n people.
+func add(b *testing.B, n int) {
 	b.Helper()
-	for from := first; from < first+n; from += 4096 {
-		k := min(4096, first+n-from)
+	for end := built.next + n; built.next < end; {
+		from := built.next
+		k := min(4096, end-from)
+		built.next += k
 		labels := make([]uint32, k)
 		for i := range labels {
 			labels[i] = uint32(from + i)
 		}
-		if err := x.Append(labels, gallery().Append(nil, uint64(from), 0, k), make([]uint32, k)); err != nil {
+		if err := built.x.Append(labels, gallery().Append(nil, uint64(from), 0, k), make([]uint32, k)); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-func config(b *testing.B) hnsw.Config {
-	return hnsw.Config{Config: scan.Config{Dim: dim, Dir: b.TempDir(), Key: make([]byte, 32)}}
-}
-
 func BenchmarkSearch(b *testing.B) {
-	x := build(b, config(b), *benchRows)
-	defer x.Close()
+	x := build(b)
 	probes := gallery().Append(nil, 0, 1, min(1000, *benchRows))
 	for _, ef := range []int{16, 64, 256, 1024} {
 		b.Run(fmt.Sprintf("rows=%d/ef=%d", *benchRows, ef), func(b *testing.B) {
@@ -84,10 +110,8 @@ func BenchmarkSearch(b *testing.B) {
 
 // BenchmarkLink adds rows to a graph until they are linked; ns/op is a row's, of all cores.
 func BenchmarkLink(b *testing.B) {
-	x := build(b, config(b), *benchRows/2)
-	defer x.Close()
-	b.ResetTimer()
-	add(b, x, *benchRows/2, b.N)
+	x := build(b)
+	add(b, b.N)
 	if err := x.Wait(context.Background()); err != nil {
 		b.Fatal(err)
 	}
@@ -96,9 +120,7 @@ func BenchmarkLink(b *testing.B) {
 
 // BenchmarkRemove removes rows until they are out of the graph; ns/op is a row's.
 func BenchmarkRemove(b *testing.B) {
-	c := config(b)
-	x := build(b, c, *benchRows)
-	defer x.Close()
+	x := build(b)
 	rows := make([]uint32, 0, *benchRows)
 	if err := x.Each(func(row, _ uint32) { rows = append(rows, row) }); err != nil {
 		b.Fatal(err)
@@ -118,9 +140,8 @@ func BenchmarkRemove(b *testing.B) {
 
 // BenchmarkOpen reads an index and its graph from its file.
 func BenchmarkOpen(b *testing.B) {
-	c := config(b)
-	x := build(b, c, *benchRows)
-	start := time.Now()
+	x := build(b)
+	linked, start := x.Status().Linked, time.Now()
 	if err := x.Save(1, nil); err != nil {
 		b.Fatal(err)
 	}
@@ -130,27 +151,24 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		var err error
-		if x, _, _, err = hnsw.Open(c); err != nil {
+		if x, _, _, err = hnsw.Open(built.config); err != nil {
 			b.Fatal(err)
 		}
-		if s := x.Status(); s.Linked != *benchRows {
+		if s := x.Status(); s.Linked != linked {
 			b.Fatalf("%+v", s)
 		}
+		built.x = x
 	}
 	b.ReportMetric(saved.Seconds(), "s/save")
-	if err := x.Close(); err != nil {
-		b.Fatal(err)
-	}
+	b.ReportMetric(float64(linked), "rows")
 }
 
 // BenchmarkSearchWhileInserting has eight clients search, at rest and while another adds rows as fast as they are linked; it
 // reports the 99th percentiles of the searches' times.
 func BenchmarkSearchWhileInserting(b *testing.B) {
 	const clients = 8
-	x := build(b, config(b), *benchRows)
-	defer x.Close()
+	x := build(b)
 	probes := gallery().Append(nil, 0, 1, 1000)
-	next := *benchRows
 	run := func(d time.Duration, insert bool) (p99 time.Duration, searches int) {
 		var stop atomic.Bool
 		var all sync.WaitGroup
@@ -175,8 +193,7 @@ func BenchmarkSearchWhileInserting(b *testing.B) {
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}
-			add(b, x, next, 64)
-			next += 64
+			add(b, 64)
 			for x.Status().Waiting > 64 {
 				time.Sleep(time.Millisecond)
 			}
@@ -190,12 +207,12 @@ func BenchmarkSearchWhileInserting(b *testing.B) {
 	for b.Loop() {
 		run(time.Second, false)
 		rest, n := run(5*time.Second, false)
-		before := next
+		before := built.next
 		busy, m := run(5*time.Second, true)
 		b.ReportMetric(rest.Seconds()*1e3, "ms-p99-rest")
 		b.ReportMetric(busy.Seconds()*1e3, "ms-p99-inserting")
 		b.ReportMetric(float64(busy)/float64(rest), "p99-ratio")
-		b.ReportMetric(float64(next-before)/5, "inserts/s")
+		b.ReportMetric(float64(built.next-before)/5, "inserts/s")
 		b.ReportMetric(float64(n)/5, "searches/s-rest")
 		b.ReportMetric(float64(m)/5, "searches/s-inserting")
 	}
