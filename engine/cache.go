@@ -259,6 +259,7 @@ func (e *Engine) saveIndex(g *gallery) {
 	if !g.mu.unsaved && links == g.mu.savedLinks {
 		return
 	}
+	g.mu.changed = 0
 	begin, owner := time.Now(), g.ownersLocked().append(nil)
 	err := e.roomToSave(int64(len(owner)) + g.mu.index.MemoryBytes())
 	if err == nil {
@@ -278,6 +279,48 @@ func linkedOf(x searcher) int {
 		return x.Status().Linked
 	}
 	return 0
+}
+
+// defaultIdleSave is for how long a gallery must have rested for its index to be saved while the engine runs.
+const defaultIdleSave = 10 * time.Second
+
+// saveIdle saves indexes of galleries that have come to rest, so that a crash costs the work since then, and not all since
+// the start. Writers wait meanwhile, searches don't.
+func (e *Engine) saveIdle() {
+	for {
+		if pause(e.stopped, e.idleSave/2); e.stopped.Err() != nil {
+			return
+		}
+		for _, g := range e.allGalleries() {
+			if g.rests(e.idleSave) {
+				_ = e.store.whileQuiet(e.stopped, func() error { // an error says that the store is closed, or halted
+					if now, _ := e.gallery(g.tenant, g.name); now == g {
+						e.saveIndex(g)
+					}
+					return nil
+				})
+			}
+		}
+	}
+}
+
+// rests reports whether nothing has changed for so long after much has: an eighth of the templates, or of the graph's
+// links.
+func (g *gallery) rests(since time.Duration) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.mu.index == nil || g.mu.templates <= largeGallery || time.Since(g.mu.changedAt) < since {
+		return false
+	}
+	links := 0
+	if x, ok := g.mu.index.(graphed); ok {
+		if s := x.Status(); s.Waiting > 0 {
+			return false
+		} else if s.Serving == indexHNSW {
+			links = s.Linked - g.mu.savedLinks
+		}
+	}
+	return 8*max(g.mu.changed, links) > g.mu.templates
 }
 
 // roomToSave refuses to fill the disk with a cache: the store would not be opened again.

@@ -52,7 +52,15 @@ func newCrowd(t testing.TB) *crowdOnDisk {
 // newCrowdOf enrols manyTemplates people, saves the index and opens it again.
 func newCrowdOf(t testing.TB, kind string) *crowdOnDisk {
 	t.Helper()
-	c := &crowdOnDisk{t: t, kind: kind, rng: newRand(t), config: diskConfig(t), people: map[string][]Template{}}
+	c := enrolCrowd(t, kind, diskConfig(t))
+	c.restart(0)
+	return c
+}
+
+// enrolCrowd enrols manyTemplates people.
+func enrolCrowd(t testing.TB, kind string, config Config) *crowdOnDisk {
+	t.Helper()
+	c := &crowdOnDisk{t: t, kind: kind, rng: newRand(t), config: config, people: map[string][]Template{}}
 	e := open(t, c.config)
 	if _, _, err := e.CreateGallery(context.Background(), "t", "g", GallerySpec{Index: kind}); err != nil {
 		t.Fatal(err)
@@ -62,7 +70,6 @@ func newCrowdOf(t testing.TB, kind string) *crowdOnDisk {
 		c.people[fmt.Sprint(i)] = all[i : i+1 : i+1]
 	}
 	c.e = e
-	c.restart(0)
 	return c
 }
 
@@ -367,6 +374,33 @@ func setKind(t *testing.T, c *crowdOnDisk, kind string) {
 		tx.remember = func() {}
 		return err
 	}))
+}
+
+// TestSavedAtRest: a gallery that has come to rest is saved without Close, and so is its graph once it is linked; a crash then costs
+// nothing but what came after.
+func TestSavedAtRest(t *testing.T) {
+	config := diskConfig(t)
+	config.idleSave = 20 * time.Millisecond
+	c := enrolCrowd(t, indexHNSW, config)
+	g, err := c.e.gallery("t", "g")
+	must(err)
+	saved := func() bool {
+		g.mu.RLock()
+		defer g.mu.RUnlock()
+		return g.mu.savedLinks == manyTemplates
+	}
+	for begin := time.Now(); !saved(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatal("it is not saved")
+		}
+	}
+	c.put("after", 3)
+	c.delete("7")
+	c.crash(3)
+	if g, err = c.e.gallery("t", "g"); err != nil || linkedOf(g.currentIndex()) < manyTemplates-1 {
+		t.Errorf("%v: %d are linked after the crash", err, linkedOf(g.currentIndex()))
+	}
+	c.check(17)
 }
 
 // TestRebuiltIsSaved: an index that Open had to make is there after a crash.

@@ -55,7 +55,8 @@ type Config struct {
 	// Now is the clock of the records; nil is time.Now.
 	Now func() time.Time
 
-	diskCheckEvery time.Duration                                      // default 1 s; shorter in tests
+	diskCheckEvery time.Duration // default 1 s; shorter in tests
+	idleSave       time.Duration
 	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
 
@@ -63,6 +64,7 @@ func (c Config) withDefaults() Config {
 	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 256<<20)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
 	c.RecallSample = cmp.Or(c.RecallSample, defaultRecallSample)
+	c.idleSave = cmp.Or(c.idleSave, defaultIdleSave)
 	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
 	if c.makeIndex == nil {
 		c.makeIndex = makeIndex

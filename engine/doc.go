@@ -93,8 +93,10 @@
 // # Saved indexes
 //
 // The index of a gallery of more than 1,024 templates is saved (cache.go) by Close, after the last write, if the gallery
-// changed, and by an Open that had to read more than an eighth of its templates, before anybody writes. It is not
-// saved in between: that would stop writers, for 0.3 s with 200,000 templates of dim 512 and in proportion with more.
+// changed, and by an Open that had to read more than an eighth of its templates, before anybody writes; and while the engine runs
+// when the gallery has rested for ten seconds after an eighth of its templates, or of its graph's links, have changed
+// (saveIdle): writers wait meanwhile, for 0.3 s with 200,000 templates of dim 512 and in proportion with more, and
+// searches don't. A gallery that never rests is saved by Close only.
 // What is saved is beside the vectors, in the file "cache", sealed by the same key: the codes, and for each label the
 // person and the version, which is the sequence number of the write that made the person's record (owners). There is
 // no log of changes. Open reads the records of all people, keeps the rows of those whose version is still the saved one,

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"mien/index/scan"
 )
@@ -35,7 +36,8 @@ type Engine struct {
 
 	stopped  context.Context // ends when Close begins
 	stop     context.CancelFunc
-	checking sync.WaitGroup // checkSamples
+	checking sync.WaitGroup // checkSamples, saveIdle
+	idleSave time.Duration
 	repairs  sync.WaitGroup // begun by calls, and by checkSamples
 	retiring sync.WaitGroup // begun while mu.closed is false, or by repairs
 
@@ -69,7 +71,7 @@ func Open(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex,
-		recallSample: c.RecallSample, samples: make(chan sample)}
+		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample)}
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
@@ -97,6 +99,9 @@ func (e *Engine) start() error {
 	e.started = true
 	if e.recallSample > 0 {
 		e.checking.Go(e.checkSamples)
+	}
+	if e.indexDir != "" {
+		e.checking.Go(e.saveIdle)
 	}
 	return nil
 }

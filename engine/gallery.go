@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Kinds of index a gallery may ask for.
@@ -34,10 +35,12 @@ type gallery struct {
 		spare      []uint32 // labels that nobody had when the index was saved that Open used, nor since
 		templates  int
 		index      searcher
-		behind     error   // why the index lacks a change; then nothing is read from it until it is made anew
-		repair     *repair // that is under way, or nil
-		unsaved    bool    // something changed since the index was saved
-		savedLinks int     // rows that were linked in the graph that was saved
+		behind     error     // why the index lacks a change; then nothing is read from it until it is made anew
+		repair     *repair   // that is under way, or nil
+		unsaved    bool      // something changed since the index was saved
+		savedLinks int       // rows that were linked in the graph that was saved
+		changed    int       // rows that came and went since it was saved, or tried to be
+		changedAt  time.Time // the last of them
 	}
 }
 
@@ -367,6 +370,8 @@ func (g *gallery) memberLocked(id string) *member {
 // can't take it, having no memory for one, who reads the index next has it made anew (repair.go).
 func (g *gallery) replaceLocked(old []uint32, label uint32, vectors [][]float32) (rows []uint32) {
 	g.mu.unsaved = true
+	g.mu.changed += len(old) + len(vectors)
+	g.mu.changedAt = time.Now()
 	if g.mu.index == nil || g.mu.behind != nil || len(old)+len(vectors) == 0 {
 		return nil
 	}

@@ -109,6 +109,12 @@ func (e *Engine) retire(x searcher, folder string) {
 	})
 }
 
+func (e *Engine) allGalleries() []*gallery {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Collect(maps.Values(e.mu.galleries))
+}
+
 // removeStrayIndexes removes the folders of galleries that are no more (I2): the process may have ended before it
 // could.
 func (e *Engine) removeStrayIndexes() error {
@@ -144,8 +150,8 @@ func (e *Engine) shut() error {
 	whole := e.started && err == nil
 	e.mu.Lock() // a halted store may yet change memory
 	e.mu.closed = true
-	galleries := slices.Collect(maps.Values(e.mu.galleries))
 	e.mu.Unlock()
+	galleries := e.allGalleries()
 	e.retiring.Wait()
 	for _, g := range galleries {
 		if x := g.currentIndex(); x != nil {
