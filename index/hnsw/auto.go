@@ -2,6 +2,7 @@ package hnsw
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -24,7 +25,11 @@ const (
 	trialCosine            = 0.6
 	trialMisses            = 0
 	trialGrowth            = 2
+	trialRetry             = 20 * time.Millisecond
 )
+
+// errBusy says that for too many probes the graph could not answer at all.
+var errBusy = errors.New("hnsw: too much waits to be linked")
 
 // auto is what Config.Auto has found out. The graph is off, or linked without being used, or used.
 type auto struct {
@@ -52,6 +57,16 @@ func (a *auto) init(c Config) {
 func (a *auto) adopt() {
 	a.linking.Store(true)
 	a.serving.Store(true)
+}
+
+// verdict is what a trial said of the graph that serves.
+func (x *Index) verdict() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.auto.on {
+		return x.auto.why
+	}
+	return ""
 }
 
 func (a *auto) wants() bool { return a.linking.Load() }
@@ -106,10 +121,17 @@ func (x *Index) try() {
 // whole links all rows, and has the graph used if it is worth it.
 func (x *Index) whole(ctx context.Context) (verdict string, ok bool, err error) {
 	x.enable()
-	if err = x.Wait(ctx); err == nil {
-		sample := x.Sample(2 * trialProbes)
-		defer clear(sample)
-		verdict, ok, err = x.compare(ctx, x, x.mated(sample), 1)
+	for err = errBusy; errors.Is(err, errBusy); {
+		select {
+		case <-ctx.Done():
+			return "", false, ctx.Err()
+		case <-time.After(trialRetry):
+		}
+		if x.waiting.Load() <= maxWaiting { // else the scan answers as yet
+			sample := x.Sample(2 * trialProbes)
+			verdict, ok, err = x.compare(ctx, x, x.mated(sample), 1)
+			clear(sample)
+		}
 	}
 	if ctx.Err() == nil && (err != nil || !ok) {
 		x.disable()
@@ -182,7 +204,13 @@ func (x *Index) compare(ctx context.Context, g *Index, probes [][]float32, growt
 			return "", false, err
 		}
 		start := time.Now()
-		found, _, err := g.walkGraph(ctx, r, nil)
+		found, ok, err := g.walkGraph(ctx, r, nil)
+		if err == nil && !ok {
+			if r.Close(); len(graph) < i/2 {
+				return "", false, errBusy
+			}
+			continue
+		}
 		graph = append(graph, time.Since(start))
 		var due []index.Hit
 		if err == nil {
@@ -203,9 +231,12 @@ func (x *Index) compare(ctx context.Context, g *Index, probes [][]float32, growt
 			scans = append(scans, time.Since(start))
 		}
 	}
+	if 2*len(graph) < len(probes) {
+		return "", false, errBusy
+	}
 	a, b := time.Duration(growth*float64(median(graph))), median(scans)
 	verdict = fmt.Sprintf("of %d probes made of its own templates at cosine %v a graph missed the best one of %d, and took %v to the scan's %v",
-		len(probes), trialCosine, missed, a.Round(time.Microsecond), b.Round(time.Microsecond))
+		len(graph), trialCosine, missed, a.Round(time.Microsecond), b.Round(time.Microsecond))
 	return verdict, len(probes) > 0 && missed <= trialMisses && float64(a) < x.auto.share*float64(b), nil
 }
 
@@ -226,7 +257,9 @@ func (x *Index) enable() {
 	_ = x.Each(func(row, _ uint32) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		x.enqueueLocked(row)
+		if x.Live(row) { // if it dies from now on, Died has it
+			x.enqueueLocked(row)
+		}
 	})
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -246,7 +279,7 @@ func (x *Index) disable() {
 	for _, c := range x.dead {
 		dead = append(dead, c.row)
 	}
-	x.dead, x.queue, x.head = nil, nil, 0
+	x.dead, x.queue, x.missed, x.head = nil, nil, nil, 0
 	x.waiting.Store(0)
 	x.linked.Store(0)
 	x.mu.Unlock()

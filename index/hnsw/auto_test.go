@@ -1,7 +1,12 @@
 package hnsw
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,9 +59,9 @@ func TestAuto(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.Dir = t.TempDir()
-			c.EF = 20
-			if name != "none" {
-				c.EF = 0
+			c.EF, c.M, c.EfConstruction = 0, 0, 0
+			if name == "none" {
+				c.EF, c.M, c.EfConstruction = 1, 4, 4
 			}
 			w := newWorld(t, rng, c, 0)
 			defer func() { w.close() }()
@@ -95,4 +100,90 @@ func TestAuto(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEnableAndDisable turns the graph on and off while people change.
+func TestEnableAndDisable(t *testing.T) {
+	rng := newRand(t)
+	c := config(t, modelDim)
+	c.Auto, c.M, c.EfConstruction = true, 8, 40
+	w := newWorld(t, rng, c, 1500)
+	defer w.close()
+	var stop atomic.Bool
+	var changing sync.WaitGroup
+	probe := unit(rng, modelDim)
+	changing.Go(func() {
+		for !stop.Load() {
+			w.put(uint32(w.rng.IntN(1000)+1), unit(w.rng, modelDim))
+		}
+	})
+	for range scaled(40) {
+		w.x.enable()
+		for w.x.Status().Linked < 500 {
+			time.Sleep(time.Millisecond)
+		}
+		w.x.auto.serving.Store(true)
+		if _, err := w.x.SearchInto(context.Background(), nil, probe, index.Options{K: 3, Threshold: -1}); err != nil {
+			t.Fatal(err)
+		}
+		w.x.auto.serving.Store(false)
+		w.x.disable()
+		if s := w.x.Status(); s.Linked != 0 || s.Waiting != 0 || s.Dead != 0 {
+			t.Fatalf("%+v", s)
+		}
+	}
+	w.x.enable()
+	stop.Store(true)
+	changing.Wait()
+	w.x.auto.serving.Store(true)
+	w.check()
+	w.finds(w.some())
+}
+
+// TestCloseDuringEverything closes an index while it is saved, searched, changed and tried.
+func TestCloseDuringEverything(t *testing.T) {
+	for range scaled(40) {
+		c := config(t, modelDim)
+		c.Auto, c.AutoAt, c.M, c.EfConstruction = true, 1200, 4, 20
+		w := newWorld(t, newRand(t), c, 1190)
+		var all sync.WaitGroup
+		for _, f := range []func() error{
+			func() error { return w.x.Save(1, nil) },
+			func() error { return w.x.Wait(context.Background()) },
+			func() error {
+				_, err := w.x.SearchInto(context.Background(), nil, unit(rand.New(rand.NewPCG(1, 1)), modelDim), index.Options{K: 3, Threshold: -1})
+				return err
+			},
+			func() error {
+				rng := rand.New(rand.NewPCG(2, 2))
+				rows, err := w.x.Replace(nil, 5000, [][]float32{unit(rng, modelDim)})
+				for i := 0; i < 1000 && err == nil; i++ {
+					rows, err = w.x.Replace(rows, 5000, [][]float32{unit(rng, modelDim), unit(rng, modelDim)})
+				}
+				return err
+			},
+		} {
+			all.Go(func() {
+				var err error
+				for err == nil {
+					err = f()
+					if w.x.isClosing() {
+						return
+					}
+				}
+				if !errors.Is(err, index.ErrClosed) {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Duration(w.rng.IntN(10)) * time.Millisecond)
+		w.close()
+		all.Wait()
+	}
+}
+
+func (x *Index) isClosing() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.closing
 }

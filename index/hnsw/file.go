@@ -36,13 +36,13 @@ func (x *Index) Save(sequence uint64, owner []byte) error {
 	defer x.spare.Put(l)
 	for x.sweepOnce(l) {
 	}
-	if !x.auto.serves() || x.broken.Load() || !x.Coded() || x.Status().Dead > 0 {
+	if !x.auto.serves() || x.broken.Load() || !x.Coded() {
 		return x.Index.Save(sequence, owner) // without the graph, which is linked anew
 	}
 	x.using.RLock() // it is not dropped meanwhile
 	defer x.using.RUnlock()
 	g := x.graph.Load()
-	s := savedGraph{Format: graphFormat, M: g.m, Rows: x.Next(), Entry: g.entry.Load(), Units: g.upper.next, Free: g.upper.free, Why: x.Status().Why}
+	s := savedGraph{Format: graphFormat, M: g.m, Rows: x.Next(), Entry: g.entry.Load(), Units: g.upper.next, Free: g.upper.free, Why: x.verdict()}
 	head, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -54,9 +54,10 @@ func (x *Index) Save(sequence uint64, owner []byte) error {
 func (x *Index) begin() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.stopped = false
+	x.stopped = x.closing
 	x.startLocked()
 	x.startSweepLocked()
+	x.tellLocked()
 }
 
 // spans is the memory that is saved, for rows below next.
@@ -111,8 +112,11 @@ func (x *Index) load(sizes []int, read func([][]byte) error) error {
 	if err := read([][]byte{head}); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(head, &s); err != nil || s.Format != graphFormat {
-		return fmt.Errorf("%w: the graph has format %d, this program reads %d (%w)", index.ErrCorrupt, s.Format, graphFormat, err)
+	if err := json.Unmarshal(head, &s); err != nil {
+		return fmt.Errorf("%w: the graph's header: %w", index.ErrCorrupt, err)
+	}
+	if s.Format != graphFormat {
+		return fmt.Errorf("%w: the graph has format %d, this program reads %d", index.ErrCorrupt, s.Format, graphFormat)
 	}
 	if s.M != x.config.M {
 		return fmt.Errorf("%w: the graph was made with M %d, not %d", index.ErrCorrupt, s.M, x.config.M)
@@ -134,30 +138,54 @@ func (x *Index) load(sizes []int, read func([][]byte) error) error {
 	if err := read(spans); err != nil {
 		return err
 	}
-	x.savedRows, x.auto.why = s.Rows, s.Why
 	g.entry.Store(s.Entry)
-	return g.verify(s.Rows)
+	if err := g.verify(s.Rows); err != nil {
+		return err
+	}
+	x.savedRows, x.auto.why = s.Rows, s.Why
+	return nil
 }
 
-// resume has the rows that are not linked wait for it.
+// resume has the rows that are not linked wait for it, and takes those out that were removed while the graph was saved.
 func (x *Index) resume() error {
 	g := x.graph.Load()
 	if g.entry.Load() != 0 {
 		x.auto.adopt()
 	}
 	if !x.auto.wants() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.tryLocked(x.Rows())
 		return nil
 	}
 	defer x.begin()
+	if err := x.queueUnlinked(g); err != nil {
+		return err
+	}
+	var dead []uint32
+	g.eachLinked(func(row uint32) {
+		if x.linked.Add(1); !x.Live(row) {
+			g.bury(row)
+			dead = append(dead, row)
+		}
+	})
+	if len(dead) == 0 {
+		return nil
+	}
+	l := x.spare.Get().(*linker)
+	defer x.spare.Put(l)
+	return x.sweepGraph(l, dead)
+}
+
+func (x *Index) queueUnlinked(g *graph) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.Each(func(row, _ uint32) {
-		if b := g.block(row); b != nil && b.parents[row%blockRows].Load() != 0 {
-			g.know(row)
-			x.linked.Add(1)
+		if b := g.block(row); b == nil || b.parents[row%blockRows].Load() == 0 {
+			x.enqueueLocked(row)
 			return
 		}
-		x.enqueueLocked(row)
+		g.know(row)
 	})
 }
 

@@ -39,6 +39,7 @@ type block struct {
 	uppers  []atomic.Uint32 // where the lists above level 0 are: level in the high 4 bits, a unit of upper; 0 has none
 	dead    []atomic.Uint64 // bits of rows that have died and are still linked
 	known   []atomic.Uint64 // bits of rows that wait or are linked
+	leaving []atomic.Uint64 // bits of dead rows that a sweep is taking out
 	twins   []atomic.Uint64 // bits of rows that had almost their like in the graph when they were linked
 }
 
@@ -51,11 +52,11 @@ func newGraph(m int) *graph {
 }
 
 // bytesPerRow is a block's share.
-func bytesPerRow(m int) int { return 4*(2*m+2) + 1 } // 3 bits
+func bytesPerRow(m int) int { return 4*(2*m+2) + 1 } // 4 bits
 
 func newBlock(m int, huge bool) (*block, error) {
 	bits, words := blockRows/8, blockRows*4
-	r, err := index.NewRegion(words*2*m+2*words+3*bits, huge)
+	r, err := index.NewRegion(words*2*m+2*words+4*bits, huge)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +68,7 @@ func newBlock(m int, huge bool) (*block, error) {
 		uppers:  index.SliceOf[atomic.Uint32](take(words)),
 		dead:    index.SliceOf[atomic.Uint64](take(bits)),
 		known:   index.SliceOf[atomic.Uint64](take(bits)),
+		leaving: index.SliceOf[atomic.Uint64](take(bits)),
 		twins:   index.SliceOf[atomic.Uint64](take(bits)),
 	}, nil
 }
@@ -117,25 +119,29 @@ func (g *graph) setParent(row, p uint32) { g.block(row).parents[row%blockRows].S
 
 func (g *graph) isLinked(row uint32) bool { return g.parent(row) != nobody }
 
-func (g *graph) isDead(row uint32) bool {
-	return g.block(row).dead[row%blockRows/64].Load()>>(row%64)&1 != 0
+func has(bits []atomic.Uint64, row uint32) bool {
+	return bits[row%blockRows/64].Load()>>(row%64)&1 != 0
 }
+
+func set(bits []atomic.Uint64, row uint32, to bool) {
+	if word, bit := &bits[row%blockRows/64], uint64(1)<<(row%64); to {
+		word.Or(bit)
+	} else {
+		word.And(^bit)
+	}
+}
+
+func (g *graph) isDead(row uint32) bool { return has(g.block(row).dead, row) }
+
+func (g *graph) isLeaving(row uint32) bool { return has(g.block(row).leaving, row) }
 
 // lives reports whether a row is linked and will be when the linker that asks is done. In this order: a row that a sweep
 // takes out is marked dead until it is no longer linked, and was before the linker began.
 func (g *graph) lives(row uint32) bool { return !g.isDead(row) && g.isLinked(row) }
 
-func (g *graph) isTwin(row uint32) bool {
-	return g.block(row).twins[row%blockRows/64].Load()>>(row%64)&1 != 0
-}
+func (g *graph) isTwin(row uint32) bool { return has(g.block(row).twins, row) }
 
-func (g *graph) setTwin(row uint32, twin bool) {
-	if bits, bit := &g.block(row).twins[row%blockRows/64], uint64(1)<<(row%64); twin {
-		bits.Or(bit)
-	} else {
-		bits.And(^bit)
-	}
-}
+func (g *graph) setTwin(row uint32, twin bool) { set(g.block(row).twins, row, twin) }
 
 func (g *graph) level(row uint32) int { return int(g.block(row).uppers[row%blockRows].Load() >> 28) }
 
@@ -233,13 +239,16 @@ func (a *arena) unit(n uint32) []atomic.Uint32 {
 	return (*a.chunks.Load())[n/unitsPerChunk][at : at+a.m]
 }
 
-// take gives out n units, without links, and returns what block.uppers holds; 0 for none.
+// take gives out n units, without links, and returns what block.uppers holds; 0 for none, and when there are no more.
 func (a *arena) take(n int) uint32 {
 	if n == 0 {
 		return 0
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.next >= 1<<28-2*unitsPerChunk {
+		return 0
+	}
 	var first uint32
 	if free := a.free[n]; len(free) > 0 {
 		first, a.free[n] = free[len(free)-1], free[:len(free)-1]

@@ -383,6 +383,93 @@ func TestConcurrent(t *testing.T) {
 	w.check()
 }
 
+// TestReplaceIsAtomic replaces people by the same vectors again and again: a search sees either row, so it always finds
+// them.
+func TestReplaceIsAtomic(t *testing.T) {
+	c := config(t, modelDim)
+	c.M, c.EfConstruction = 8, 60
+	w := newWorld(t, newRand(t), c, 1500)
+	defer w.close()
+	w.wait()
+	const moving = 40
+	vectors := make([][]float32, moving)
+	for i := range vectors {
+		vectors[i] = w.people[uint32(i+1)].vectors[0]
+	}
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := 0; !stop.Load(); i++ {
+			label := uint32(i%moving + 1)
+			w.put(label, w.people[label].vectors...)
+		}
+	})
+	var searching sync.WaitGroup
+	for range 3 {
+		rng := rand.New(rand.NewPCG(w.rng.Uint64(), 0))
+		searching.Go(func() {
+			for range scaled(8000) {
+				k := rng.IntN(moving)
+				hits, err := w.x.SearchInto(context.Background(), nil, vectors[k], index.Options{K: 1, Threshold: -1, EF: 600})
+				if err != nil || len(hits) != 1 || hits[0].Label != uint32(k+1) {
+					t.Errorf("who is replaced is not found: %v, %v", hits, err)
+					return
+				}
+			}
+		})
+	}
+	searching.Wait()
+	stop.Store(true)
+	all.Wait()
+	w.check()
+	if s := w.x.Status(); s.ByGraph == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestSaveDuringSearch saves while a search sees rows that have died: the graph is saved all the same, without them.
+func TestSaveDuringSearch(t *testing.T) {
+	w := newWorld(t, newRand(t), config(t, modelDim), 1500)
+	defer func() { w.close() }()
+	w.wait()
+	r, err := w.x.Read(unit(w.rng, modelDim), index.Options{K: 1, Threshold: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		w.remove(w.some())
+	}
+	if err := w.x.Save(7, []byte("owner")); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	w.close()
+	w.open()
+	if s := w.x.Status(); s.Linked != 1400 || s.Waiting != 0 || s.Damage != nil {
+		t.Errorf("%+v", s)
+	}
+	w.check()
+	w.finds(w.some())
+}
+
+// TestThousandsOfCopies: neither does linking them take more time the more there are, nor searching among them.
+func TestThousandsOfCopies(t *testing.T) {
+	w := newWorld(t, newRand(t), config(t, modelDim), 1100)
+	defer w.close()
+	v := unit(w.rng, modelDim)
+	n := scaled(8000)
+	for range n {
+		w.add(photo(w.rng, v, 0.9999))
+	}
+	w.check()
+	if hits := w.search(v, index.Options{K: n, Threshold: 0.99}); len(hits) != n {
+		t.Errorf("%d of %d", len(hits), n)
+	}
+	for label := range uint32(50) {
+		w.finds(label + 1)
+	}
+}
+
 // TestUpserts replaces one person ten thousand times.
 func TestUpserts(t *testing.T) {
 	w := newWorld(t, newRand(t), config(t, modelDim), 1200)

@@ -80,14 +80,16 @@ type Index struct {
 	queue    []uint32   // rows to be linked, from head on
 	head     int
 	flying   []uint32 // rows that are being linked
+	missed   []uint32 // rows that died before they were linked: a search from before that still compares them
 	dead     []corpse // rows that have died and are not swept, oldest first
 	linkers  int
 	sweeping bool
-	stopped  bool          // nothing is begun any more
+	stopped  bool          // nothing is begun for now,
+	closing  bool          // nor ever again
 	quiet    chan struct{} // closed when nothing is left to do; nil if nobody waits for that
 	failed   error         // no memory for the graph
 
-	waiting    atomic.Int64 // rows in queue and flying
+	waiting    atomic.Int64 // rows in queue, flying and missed
 	linked     atomic.Int64 // linked rows, dead ones included
 	rescued    atomic.Int64
 	searching  atomic.Int64
@@ -145,11 +147,19 @@ func newIndex(c Config) (*Index, error) {
 
 // Close frees all memory after the calls in progress have ended. Later calls return ErrClosed.
 func (x *Index) Close() error {
+	x.mu.Lock()
+	x.closing, x.stopped = true, true
+	x.mu.Unlock()
 	x.cancel()
 	x.trials.Wait()
+	x.pausing.Lock()
+	defer x.pausing.Unlock()
 	x.stop()
 	err := x.Index.Close()
 	x.dropGraph()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.tellLocked()
 	return err
 }
 
@@ -209,8 +219,12 @@ func (x *Index) Died(rows []uint32) (kept bool) {
 		return false
 	}
 	g, epoch := x.graph.Load(), x.Epoch()
+	if err := g.reserve(slices.Max(rows) + 1); err != nil {
+		x.failLocked(err)
+		return false
+	}
 	for _, row := range rows {
-		g.mark(row, true)
+		g.bury(row)
 		x.dead = append(x.dead, corpse{row, epoch})
 	}
 	x.startSweepLocked()
@@ -273,19 +287,24 @@ func (x *Index) linkNext(l *linker) (more bool) {
 	if !ok {
 		return false
 	}
-	done := l.g.isDead(row)
-	if !done {
-		var err error
-		if l.r, err = x.Look(); err != nil {
-			done = true // closed
-		} else {
-			if done = l.link(row); done {
-				x.linked.Add(1)
-			}
-			l.r.Close()
-		}
+	if l.g.isDead(row) {
+		x.landed(row, &x.missed)
+		return true
 	}
-	x.landed(row, done)
+	var err error
+	if l.r, err = x.Look(); err != nil {
+		x.landed(row, &x.missed) // closed
+		return true
+	}
+	defer l.r.Close()
+	if !l.link(row) {
+		x.landed(row, &x.queue)
+		x.sweepNow() // there are dead rows only
+		time.Sleep(sweepRetry)
+		return true
+	}
+	x.linked.Add(1)
+	x.landed(row, nil)
 	return true
 }
 
@@ -306,34 +325,38 @@ func (x *Index) take() (row uint32, ok bool) {
 	return row, true
 }
 
-// landed notes that a row is linked; if it is not, it waits again, for a sweep.
-func (x *Index) landed(row uint32, done bool) {
+// landed notes that a row is linked, or where it goes.
+func (x *Index) landed(row uint32, to *[]uint32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	i := slices.Index(x.flying, row)
 	x.flying = slices.Delete(x.flying, i, i+1)
-	if !done {
-		x.queue = append(x.queue, row)
-		x.sweepNow()
+	if to != nil {
+		*to = append(*to, row)
 		return
 	}
 	x.waiting.Add(-1)
 	x.tellLocked()
 }
 
-// tellLocked tells those who wait for it that nothing is left to do.
+// tellLocked tells those who wait for it that nothing is left to do, or will be done.
 func (x *Index) tellLocked() {
-	if x.quiet != nil && x.waiting.Load() == 0 && len(x.dead) == 0 && !x.sweeping {
+	if x.quiet != nil && (x.closing || x.quietLocked()) {
 		close(x.quiet)
 		x.quiet = nil
 	}
+}
+
+// quietLocked reports whether there is nothing to do.
+func (x *Index) quietLocked() bool {
+	return !x.Coded() || x.failed != nil || !x.auto.wants() || x.waiting.Load() == 0 && len(x.dead) == 0 && !x.sweeping
 }
 
 // Wait returns when every row is linked and every dead one is out of the graph, at once if there are no codes to
 // link by. Errors: ctx's.
 func (x *Index) Wait(ctx context.Context) error {
 	x.mu.Lock()
-	if !x.Coded() || x.failed != nil || x.waiting.Load() == 0 && len(x.dead) == 0 && !x.sweeping {
+	if x.closing || x.quietLocked() {
 		x.mu.Unlock()
 		return ctx.Err()
 	}
@@ -390,23 +413,26 @@ func (x *Index) sweepOnce(l *linker) bool {
 	if len(dead) == 0 {
 		return false
 	}
-	x.barrier()
-	x.forget(dead)
+	x.barrier(dead)
+	return x.sweepGraph(l, dead) == nil && x.Release(dead) == nil
+}
+
+func (x *Index) sweepGraph(l *linker, dead []uint32) error {
 	r, err := x.Look()
 	if err != nil {
-		return false // closed
+		return err // closed
 	}
+	defer r.Close()
 	l.g, l.r = x.graph.Load(), r
 	x.rescued.Add(int64(l.sweep(dead, &x.linked)))
-	r.Close()
-	return x.Release(dead) == nil
+	return nil
 }
 
 // unseen takes those off the list of the dead.
 func (x *Index) unseen() (rows []uint32) {
-	oldest := x.Oldest()
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	oldest := x.Oldest() // of now: who searches later sees none of the list
 	for len(x.dead) > 0 && x.dead[0].epoch <= oldest {
 		rows = append(rows, x.dead[0].row)
 		x.dead = x.dead[1:]
@@ -414,28 +440,26 @@ func (x *Index) unseen() (rows []uint32) {
 	return rows
 }
 
-// barrier waits for linkers that began before: they may not have seen that a row is dead.
-func (x *Index) barrier() {
+// barrier waits for linkers that began before, which may not have seen that a row is dead, and takes dead rows from those
+// that wait.
+func (x *Index) barrier(dead []uint32) {
 	x.linking.Lock()
 	defer x.linking.Unlock()
-}
-
-// forget takes dead rows off the queue.
-func (x *Index) forget(dead []uint32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.queue = slices.Delete(x.queue, 0, x.head)
 	x.head = 0
-	if !slices.ContainsFunc(x.queue, x.graph.Load().isDead) {
+	if len(x.missed) == 0 && !slices.ContainsFunc(x.queue, x.graph.Load().isDead) {
 		return
 	}
 	gone := make(map[uint32]bool, len(dead))
 	for _, row := range dead {
 		gone[row] = true
 	}
-	n := len(x.queue)
-	x.queue = slices.DeleteFunc(x.queue, func(row uint32) bool { return gone[row] })
-	x.waiting.Add(int64(len(x.queue) - n))
+	isGone := func(row uint32) bool { return gone[row] }
+	n := len(x.queue) + len(x.missed)
+	x.queue, x.missed = slices.DeleteFunc(x.queue, isGone), slices.DeleteFunc(x.missed, isGone)
+	x.waiting.Add(int64(len(x.queue) + len(x.missed) - n))
 }
 
 // SearchInto is scan.Index.SearchInto by the graph. A row that belongs into the answer may be missed more often than
@@ -495,9 +519,8 @@ func (x *Index) walkGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) 
 		radius, most = o.Threshold-radiusMargin, radiusRows
 	}
 	for ef := max(cmp.Or(o.EF, x.config.EF), o.K); ef <= index.MaxEF; ef *= 2 {
-		w.run(g, r, 0, w.from[:], ef, radius, most)
-		if w.counted > most {
-			return dst, false, nil
+		if !w.run(g, r, 0, w.from[:], ef, radius, most) || ctx.Err() != nil {
+			return dst, false, ctx.Err()
 		}
 		w.rows = w.walk.rows(w.rows[:0])
 		r.Take(w.rows)
@@ -513,15 +536,15 @@ func (x *Index) walkGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) 
 // unlinked puts the rows that are not linked into w.rows; false if they are too many, or there is no graph.
 func (x *Index) unlinked(w *walker) bool {
 	w.rows = w.rows[:0]
-	if x.waiting.Load() == 0 {
-		return true
+	if n := x.waiting.Load(); n == 0 || n > maxWaiting {
+		return n == 0
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.waiting.Load() > maxWaiting {
 		return false
 	}
-	w.rows = append(append(w.rows, x.flying...), x.queue[x.head:]...)
+	w.rows = append(append(append(w.rows, x.missed...), x.flying...), x.queue[x.head:]...)
 	return true
 }
 

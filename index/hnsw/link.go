@@ -56,6 +56,7 @@ func (l *linker) link(row uint32) (done bool) {
 	for lv := min(level, top); lv >= 0; lv-- {
 		l.run(g, l, lv, l.start, l.efc, noRadius, math.MaxInt)
 		l.cands = answersOf(l.cands[:0], l.pool)
+		l.cands = slices.DeleteFunc(l.cands, func(n near) bool { return g.level(n.row) < lv }) // born again lower down
 		l.levels[lv] = append(l.levels[lv][:0], l.choose(l.cands, g.m, nil)...)
 		if len(l.cands) > 0 {
 			l.start = append(l.start[:0], l.cands[0].row)
@@ -95,7 +96,7 @@ func (l *linker) publish(row uint32, level, top int) bool {
 			}
 		}
 	}
-	g.raise(row, level)
+	g.raise(row, g.level(row))
 	return true
 }
 

@@ -6,18 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// sweep takes dead rows out of the graph: no link leads to them afterwards. REQUIRES: they are marked dead, no linker is
+// sweep takes dead rows out of the graph: no link leads to them afterwards. Rows that died since stay, with their links and
+// those to them: a search may be going on that sees them. REQUIRES: the rows are marked dead, no search sees them, no linker is
 // at work that began before that, and no other sweep is. It returns how many rows had no neighbour left to be reached
 // from, and were given one by a search, and counts down linked.
 func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
 	g := l.g
+	for _, row := range dead {
+		set(g.block(row).leaving, row, true)
+	}
 	orphans := l.orphans[:0]
 	g.eachLinked(func(row uint32) {
-		if !g.isDead(row) {
+		if !g.isLeaving(row) {
 			for level := range g.level(row) + 1 {
 				l.mend(row, level, false)
 			}
-			if p := g.parent(row); p == row || g.isDead(p) {
+			if p := g.parent(row); p == row || g.isLeaving(p) {
 				orphans = append(orphans, row)
 			}
 		}
@@ -35,7 +39,7 @@ func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
 			g.unlink(row)
 			linked.Add(-1)
 		}
-		g.mark(row, false)
+		g.forget(row)
 	}
 	return rescued
 }
@@ -55,21 +59,21 @@ func (g *graph) eachLinked(f func(row uint32)) {
 // its turn at last: until then a search that begins with it must get away.
 func (l *linker) mend(row uint32, level int, last bool) {
 	g := l.g
-	if !slices.ContainsFunc(g.neighbours(l.links[:0], row, level), g.isDead) {
-		return
-	}
 	mu := g.lock(row)
 	defer mu.Unlock()
-	l.links, l.reserve = g.neighbours(l.links[:0], row, level), l.reserve[:0]
+	l.links = g.neighbours(l.links[:0], row, level)
+	if !slices.ContainsFunc(l.links, g.isLeaving) {
+		return
+	}
 	have := len(l.links)
+	l.around = l.around[:0]
 	for _, n := range l.links {
-		if !g.isDead(n) {
-			l.reserve = append(l.reserve, n)
-		} else if g.level(n) >= level {
-			l.reserve = g.neighbours(l.reserve, n, level)
+		if g.isLeaving(n) {
+			l.around = g.neighbours(l.around, n, level)
 		}
 	}
-	l.reserve = slices.DeleteFunc(l.reserve, func(n uint32) bool { return n == row || !g.lives(n) || g.level(n) < level })
+	l.around = slices.DeleteFunc(l.around, func(n uint32) bool { return n == row || !g.lives(n) || g.level(n) < level })
+	l.reserve = append(append(l.reserve[:0], slices.DeleteFunc(l.links, g.isLeaving)...), l.around...)
 	slices.Sort(l.reserve)
 	l.reserve = slices.Compact(l.reserve)
 	l.cands = l.rank(l.cands[:0], row, l.reserve)
@@ -84,17 +88,17 @@ func (l *linker) mend(row uint32, level int, last bool) {
 	g.setList(row, level, l.choose(l.cands, min(have, len(g.list(row, level))), tree))
 }
 
-// moveEntry makes the highest living row the entry if that has died; none if there is no living row.
+// moveEntry makes the highest row that stays the entry if that is leaving; none if nothing stays.
 func (g *graph) moveEntry() {
 	g.growing.Lock()
 	defer g.growing.Unlock()
 	row, _, ok := g.top()
-	if !ok || !g.isDead(row) {
+	if !ok || !g.isLeaving(row) {
 		return
 	}
 	best, highest := uint32(nobody), -1
 	g.eachLinked(func(row uint32) {
-		if level := g.level(row); level > highest && !g.isDead(row) {
+		if level := g.level(row); level > highest && !g.isLeaving(row) {
 			best, highest = row, level
 		}
 	})
@@ -105,8 +109,8 @@ func (g *graph) moveEntry() {
 	g.entry.Store(entryOf(best, highest))
 }
 
-// house finds parents for living rows whose parent has died: among the neighbours, one whose ancestors don't lead back to
-// the row. One of them is the root, the first if it has died.
+// house finds parents for rows that stay and whose parent leaves: among the neighbours, one whose ancestors don't lead back to
+// the row. One of them is the root, the first if that leaves.
 func (l *linker) house(orphans []uint32) (rescued int) {
 	g := l.g
 	root := max(0, slices.IndexFunc(orphans, func(row uint32) bool { return g.parent(row) == row }))
@@ -138,23 +142,23 @@ func (l *linker) houseNear(row uint32) bool {
 	return false
 }
 
-// rescue gives row, whose neighbours are all its descendants or full, a parent by a search. Where all others have died by
-// now, it becomes a root of its own until the next sweep.
+// rescue gives row, whose neighbours are all its descendants or full, a parent by a search, else any descendant of the root's:
+// a tree has leaves.
 func (l *linker) rescue(row uint32) {
 	g := l.g
 	l.row = row
 	l.run(g, l, 0, []uint32{l.root}, l.efc, noRadius, math.MaxInt)
 	l.around = append(l.walk.rows(l.around[:0]), l.root)
 	if !l.firstOf(&l.around, func(p uint32) bool { return g.ancestor(p) != row && l.attachOrphan(row, p) }) {
-		g.setParent(row, row)
+		panic("BUG: hnsw: a tree has no leaf")
 	}
 }
 
-// ancestor is the highest of row that can be reached without going over a dead one.
+// ancestor is the highest of row that can be reached without going over one that leaves.
 func (g *graph) ancestor(row uint32) uint32 {
 	for {
 		p := g.parent(row)
-		if p == row || p == nobody || g.isDead(p) {
+		if p == row || p == nobody || g.isLeaving(p) {
 			return row
 		}
 		row = p
@@ -164,7 +168,7 @@ func (g *graph) ancestor(row uint32) uint32 {
 // attachOrphan makes p the parent of a row that is linked already. REQUIRES: p is no descendant of row.
 func (l *linker) attachOrphan(row, p uint32) bool {
 	g := l.g
-	if !g.lives(p) {
+	if g.isLeaving(p) || !g.isLinked(p) {
 		return false
 	}
 	mu := g.lock(p)
@@ -188,15 +192,15 @@ func (g *graph) unlink(row uint32) {
 	g.upper.give(g.block(row).uppers[row%blockRows].Swap(0))
 }
 
-// mark sets whether a row is dead; one that no longer is, is not known either.
-func (g *graph) mark(row uint32, dead bool) {
-	b, bit := g.block(row), uint64(1)<<(row%64)
-	if dead {
-		b.dead[row%blockRows/64].Or(bit)
-		return
-	}
-	b.known[row%blockRows/64].And(^bit)
-	b.dead[row%blockRows/64].And(^bit)
+// bury marks a row dead.
+func (g *graph) bury(row uint32) { set(g.block(row).dead, row, true) }
+
+// forget makes a row as if it had never been.
+func (g *graph) forget(row uint32) {
+	b := g.block(row)
+	set(b.known, row, false)
+	set(b.leaving, row, false)
+	set(b.dead, row, false)
 }
 
 // know notes that a row waits to be linked, or is; false if that is known.

@@ -14,6 +14,10 @@ type near struct {
 	expanded bool // its neighbours have been looked at
 }
 
+// idleRows bounds what a walk goes through in vain: near thousands of copies of one photo, of rows that were just removed,
+// or of rows that a filter takes out, the scan is faster.
+const idleRows = 512
+
 // terrain is what a walk goes over.
 type terrain interface {
 	Estimate(scores []float32, rows []uint32)
@@ -25,6 +29,7 @@ type terrain interface {
 type walk struct {
 	pool    []near // best first
 	counted int    // those of pool that count
+	idle    int    // rows that came into the pool without counting
 	seen    rowSet
 	fresh   []uint32
 	scores  []float32
@@ -34,17 +39,20 @@ type walk struct {
 
 // run goes over a level from the rows in from, keeping the ef best that count, and all of radius or more, in w.pool. Rows
 // that don't answer are gone through like the others, and so are twins, which don't count: a thousand times the same photo
-// would fill a list of ef, and nothing else be seen. It stops when no row in sight is as good as the ef-th best, or
-// when more than most reach the radius.
-func (w *walk) run(g *graph, t terrain, level int, from []uint32, ef int, radius float32, most int) {
-	w.pool, w.counted = w.pool[:0], 0
+// would fill a list of ef, and nothing else be seen. It stops when no row in sight is as good as the ef-th best; or before, and then it is not whole, when
+// more than most count, or more than idleRows and twice ef don't.
+func (w *walk) run(g *graph, t terrain, level int, from []uint32, ef int, radius float32, most int) (whole bool) {
+	w.pool, w.counted, w.idle = w.pool[:0], 0, 0
 	w.seen.reset()
 	w.fresh = w.fresh[:0]
 	for _, row := range from {
 		w.see(row)
 	}
 	next := w.take(g, t, ef, radius)
-	for next < len(w.pool) && w.counted <= most {
+	for next < len(w.pool) {
+		if w.counted > most || w.idle > idleRows+2*ef {
+			return false
+		}
 		if w.pool[next].expanded {
 			next++
 			continue
@@ -61,6 +69,7 @@ func (w *walk) run(g *graph, t terrain, level int, from []uint32, ef int, radius
 		}
 		next = min(next, w.take(g, t, ef, radius))
 	}
+	return true
 }
 
 func (w *walk) see(row uint32) {
@@ -82,6 +91,8 @@ func (w *walk) take(g *graph, t terrain, ef int, radius float32) (first int) {
 		n.answers = w.all || t.Answers(row)
 		if n.counts = w.all || n.answers && !g.isTwin(row); n.counts {
 			w.counted++
+		} else {
+			w.idle++
 		}
 		first = min(first, w.insert(n))
 		w.trim(ef, radius)

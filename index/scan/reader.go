@@ -68,6 +68,9 @@ func (x *Index) Coded() bool { return x.rotation != nil && len(*x.segments.Load(
 // Next is a row number beyond all that were given out.
 func (x *Index) Next() uint32 { return x.next.Load() }
 
+// Live reports whether the row is there now.
+func (x *Index) Live(row uint32) bool { return x.isLive(row) }
+
 // Epoch is the number of changes so far.
 func (x *Index) Epoch() uint64 { return x.epoch.Load() }
 
