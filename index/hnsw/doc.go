@@ -18,7 +18,8 @@
 //	G3  No search waits for a writer. Links are read without locks.
 //	G4  The scan answers with Options.Exact, where a filter passes less than a quarter of the rows, while more rows wait than
 //	    G1 says, where more than 4,096 rows reach the threshold of a search for all, where the rows in sight have too
-//	    few labels, and if there is no memory for the graph. The first 1,024 rows of an index are compared exactly, and
+//	    few labels, where a walk comes by more than 512 and twice ef rows that don't count (twins, the dead, those that a
+//	    filter takes out), and if there is no memory for the graph. The first 1,024 rows of an index are compared exactly, and
 //	    vectors of fewer than 64 numbers, so small galleries have no graph.
 //
 // What it misses depends on the gallery: README has the figures, Index.Check and `mien bench` make them, and
@@ -52,13 +53,14 @@
 //
 // # Removal
 //
-// A row that died stays in the graph, as a way for others, until a sweep: after a second, or when 64 rows and a thousandth of all
-// have died. By then no search is left that could see it. A sweep goes over all lists once (0.1 s for a
-// million rows), puts the dead row's neighbours, by the same heuristic, in its place, finds parents for its children, and
+// A row that died stays in the graph, as a way for others and for searches that still see it, until a sweep: after a second, or when
+// 64 rows and a thousandth of all have died. A sweep takes out those that no search sees any more; rows that have died since keep their links, and
+// the links to them. It goes over all lists once (0.1 s for a million rows), puts the dead row's neighbours, by the same heuristic, in its place, finds parents for its children, and
 // lets the scan wipe the row and give it out again. Its order:
 //
 //	R1  The row is marked dead when the scan has it dead. Linkers that began before are waited for; later ones neither
-//	    link to it nor choose it for a parent.
+//	    link to it nor choose it for a parent. One that died before it was linked is not linked, and compared one by one
+//	    with those that wait until no search sees it.
 //	R2  Its own links stay until it is born again: a search may be about to begin with it, and must get away.
 //	R3  It is let go of when nothing leads to it. A search that still holds its number sees by the epochs that it is not
 //	    its row, whoever has it by then.
@@ -71,9 +73,10 @@
 // while a graph that lags is harmless here (G1). A list of row numbers means something only beside the table of rows, which is a cache.
 // And what is in Pebble must be right, where a cache may be dropped: one that is damaged, of another format or M, or
 // missing, is linked anew in the background while the scan answers. The price: after a crash, rows that were changed since the last Save
-// are linked again, at some 3,000 a second and core, and after a crash without any Save all of them.
+// are linked again, at some 2,000 a second and core. Package engine saves galleries that have come to rest, so that is
+// not often all of them.
 //
-// Open reads a graph as it was; rows that were saved while they waited wait again. Format 1: the header in JSON (savedGraph), then for
+// Open reads a graph as it was; rows that were saved while they waited wait again, and those that had died are swept. Format 1: the header in JSON (savedGraph), then for
 // each block links, parents, uppers and twins, then the lists above level 0. Integers are little-endian.
 //
 // # Auto
@@ -82,6 +85,6 @@
 // doubling, 20,000 of the gallery's rows are linked in memory, and searched with 1,000 probes made of the gallery's own
 // rows, at cosine 0.6 from their mates towards others. The graph is linked for the whole gallery only if it missed none of what the scan
 // finds, and would take less than half of the time; and used only if that holds for the whole. Status.Why says what
-// was found. Identities of the default model's space are spread over a hundred directions, which a graph hardly
+// was found. Open begins with a trial where a graph was not saved, or can't be used. Identities of the default model's space are spread over a hundred directions, which a graph hardly
 // follows: there the scan stays.
 package hnsw

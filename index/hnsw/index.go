@@ -51,7 +51,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.M, c.EfConstruction, c.EF = cmp.Or(c.M, DefaultM), cmp.Or(c.EfConstruction, DefaultEfConstruction), cmp.Or(c.EF, DefaultEF)
-	if c.Workers <= 0 {
+	if c.Workers == 0 {
 		c.Workers = runtime.GOMAXPROCS(0)
 	}
 	return c
@@ -256,6 +256,7 @@ func (x *Index) sweepNow() {
 func (x *Index) failLocked(err error) {
 	x.failed = cmp.Or(x.failed, err)
 	x.broken.Store(true)
+	x.tellLocked()
 }
 
 // startLocked starts linkers for what waits: one for each worker, but only one while there are searches.
