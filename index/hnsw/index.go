@@ -274,9 +274,6 @@ func (x *Index) linkAll() {
 	defer x.spare.Put(l)
 	l.g = x.graph.Load()
 	for x.linkNext(l) {
-		if x.searching.Load() > 0 {
-			runtime.Gosched()
-		}
 	}
 }
 
