@@ -249,28 +249,41 @@ func (x *savedIndex) rowsOf(g *gallery) (rows [][]uint32, stale []uint32, err er
 // without. Errors are logged: then what was saved before stays, and is as good as it was (C1 to C4). REQUIRES: nobody
 // changes the gallery, and no write is under way.
 func (e *Engine) saveIndex(g *gallery) {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	folder := e.indexFolder(g)
-	if folder == "" || g.mu.index == nil || g.mu.behind != nil || g.mu.templates <= largeGallery {
+	x, owner, links := g.toSave()
+	if folder := e.indexFolder(g); folder == "" || x == nil {
 		return
 	}
-	links := linkedOf(g.mu.index)
-	if !g.mu.unsaved && links == g.mu.savedLinks {
-		return
-	}
-	g.mu.changed = 0
-	begin, owner := time.Now(), g.ownersLocked().append(nil)
-	err := e.roomToSave(int64(len(owner)) + g.mu.index.MemoryBytes())
+	begin := time.Now()
+	err := e.roomToSave(int64(len(owner)) + x.MemoryBytes())
 	if err == nil {
-		err = g.mu.index.Save(e.store.seq, owner)
+		err = x.Save(e.store.seq, owner)
 	}
 	if err != nil {
 		e.log.Warn("a search index is not saved: the next start takes longer", "gallery", g.record.Number, "error", err)
 		return
 	}
+	g.saved(links)
+	e.log.Info("search index saved", "gallery", g.record.Number, "templates", x.Rows(), "ms", time.Since(begin).Milliseconds())
+}
+
+// toSave is what must be saved of a gallery, x nil if nothing must; who changed since is counted from now on.
+func (g *gallery) toSave() (x searcher, owner []byte, links int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.index == nil || g.mu.behind != nil || g.mu.templates <= largeGallery {
+		return nil, nil, 0
+	}
+	if links = linkedOf(g.mu.index); !g.mu.unsaved && links == g.mu.savedLinks {
+		return nil, nil, 0
+	}
+	g.mu.changed = 0
+	return g.mu.index, g.ownersLocked().append(nil), links
+}
+
+func (g *gallery) saved(links int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.mu.unsaved, g.mu.savedLinks = false, links
-	e.log.Info("search index saved", "gallery", g.record.Number, "templates", g.mu.templates, "ms", time.Since(begin).Milliseconds())
 }
 
 // linkedOf is how many rows are linked in an index's graph; it only grows if there is no other change.

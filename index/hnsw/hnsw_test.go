@@ -408,7 +408,7 @@ func TestReplaceIsAtomic(t *testing.T) {
 	for range 3 {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), 0))
 		searching.Go(func() {
-			for range scaled(8000) {
+			for range scaled(4000) {
 				k := rng.IntN(moving)
 				hits, err := w.x.SearchInto(context.Background(), nil, vectors[k], index.Options{K: 1, Threshold: -1, EF: 600})
 				if err != nil || len(hits) != 1 || hits[0].Label != uint32(k+1) {
@@ -457,7 +457,7 @@ func TestThousandsOfCopies(t *testing.T) {
 	w := newWorld(t, newRand(t), config(t, modelDim), 1100)
 	defer w.close()
 	v := unit(w.rng, modelDim)
-	n := scaled(8000)
+	n := scaled(6000)
 	for range n {
 		w.add(photo(w.rng, v, 0.9999))
 	}
