@@ -380,7 +380,7 @@ func setKind(t *testing.T, c *crowdOnDisk, kind string) {
 // nothing but what came after.
 func TestSavedAtRest(t *testing.T) {
 	config := diskConfig(t)
-	config.idleSave = 20 * time.Millisecond
+	config.idleSave = time.Second // longer than any pause of the enrolment: what is left after a save must not be too little for another
 	c := enrolCrowd(t, indexHNSW, config)
 	g, err := c.e.gallery("t", "g")
 	must(err)
