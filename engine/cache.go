@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"mien/index"
-	"mien/index/hnsw"
 	"mien/index/scan"
 )
 
@@ -113,8 +112,8 @@ func (e *Engine) openSaved(g *gallery) *savedIndex {
 		e.distrust(g, errors.Join(err, x.Close()))
 		return nil
 	}
-	if graph, ok := x.(*hnsw.Index); ok && graph.Status().Damage != nil {
-		e.log.Warn("a saved graph can't be used: it is linked anew", "gallery", g.record.Number, "error", graph.Status().Damage)
+	if damage := graphOf(x).Damage; damage != nil {
+		e.log.Warn("a saved graph can't be used", "gallery", g.record.Number, "error", damage)
 	}
 	return &savedIndex{x, o}
 }
@@ -249,8 +248,11 @@ func (x *savedIndex) rowsOf(g *gallery) (rows [][]uint32, stale []uint32, err er
 // without. Errors are logged: then what was saved before stays, and is as good as it was (C1 to C4). REQUIRES: nobody
 // changes the gallery, and no write is under way.
 func (e *Engine) saveIndex(g *gallery) {
+	if e.indexFolder(g) == "" {
+		return
+	}
 	x, owner, links := g.toSave()
-	if folder := e.indexFolder(g); folder == "" || x == nil {
+	if x == nil {
 		return
 	}
 	begin := time.Now()
@@ -258,41 +260,39 @@ func (e *Engine) saveIndex(g *gallery) {
 	if err == nil {
 		err = x.Save(e.store.seq, owner)
 	}
+	g.saved(links, err == nil)
 	if err != nil {
 		e.log.Warn("a search index is not saved: the next start takes longer", "gallery", g.record.Number, "error", err)
 		return
 	}
-	g.saved(links)
 	e.log.Info("search index saved", "gallery", g.record.Number, "templates", x.Rows(), "ms", time.Since(begin).Milliseconds())
 }
 
-// toSave is what must be saved of a gallery, x nil if nothing must; who changed since is counted from now on.
+// toSave is what must be saved of a gallery, x nil if nothing must. Searches go on meanwhile.
 func (g *gallery) toSave() (x searcher, owner []byte, links int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu.RLock()
+	defer g.mu.RUnlock()
 	if g.mu.index == nil || g.mu.behind != nil || g.mu.templates <= largeGallery {
 		return nil, nil, 0
 	}
 	if links = linkedOf(g.mu.index); !g.mu.unsaved && links == g.mu.savedLinks {
 		return nil, nil, 0
 	}
-	g.mu.changed = 0
 	return g.mu.index, g.ownersLocked().append(nil), links
 }
 
-func (g *gallery) saved(links int) {
+// saved notes that the index was saved with so many links, or that this was tried.
+func (g *gallery) saved(links int, whole bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mu.unsaved, g.mu.savedLinks = false, links
+	g.mu.changed = 0
+	if whole {
+		g.mu.unsaved, g.mu.savedLinks = false, links
+	}
 }
 
 // linkedOf is how many rows are linked in an index's graph; it only grows if there is no other change.
-func linkedOf(x searcher) int {
-	if x, ok := x.(graphed); ok {
-		return x.Status().Linked
-	}
-	return 0
-}
+func linkedOf(x searcher) int { return graphOf(x).Linked }
 
 // defaultIdleSave is for how long a gallery must have rested for its index to be saved while the engine runs.
 const defaultIdleSave = 10 * time.Second
@@ -325,13 +325,12 @@ func (g *gallery) rests(since time.Duration) bool {
 	if g.mu.index == nil || g.mu.templates <= largeGallery || time.Since(g.mu.changedAt) < since {
 		return false
 	}
-	links := 0
-	if x, ok := g.mu.index.(graphed); ok {
-		if s := x.Status(); s.Waiting > 0 {
-			return false
-		} else if s.Serving == indexHNSW {
-			links = s.Linked - g.mu.savedLinks
-		}
+	links, graph := 0, graphOf(g.mu.index)
+	if graph.Waiting > 0 {
+		return false
+	}
+	if graph.Serving == indexHNSW {
+		links = graph.Linked - g.mu.savedLinks
 	}
 	return 8*max(g.mu.changed, links) > g.mu.templates
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -187,8 +188,7 @@ func (g *gallery) status() *IndexStatus {
 		return nil
 	}
 	s := &IndexStatus{Serving: indexScan, Why: "the gallery was made with index " + g.record.Index, Recall: g.recall.bounded()}
-	if x, ok := x.(graphed); ok {
-		graph := x.Status()
+	if graph := graphOf(x); graph.Serving != "" {
 		s.Serving, s.Why = graph.Serving, graph.Why
 		s.Graph = &GraphStatus{Linked: graph.Linked, Waiting: graph.Waiting, Rescued: graph.Rescued, ByGraph: graph.ByGraph, ByScan: graph.ByScan}
 	}
@@ -198,9 +198,12 @@ func (g *gallery) status() *IndexStatus {
 // graphed is an index that may have a graph.
 type graphed interface{ Status() hnsw.Status }
 
-func servingOf(x searcher) string {
+// graphOf is how an index's graph does, the zero Status where it can have none.
+func graphOf(x searcher) hnsw.Status {
 	if x, ok := x.(graphed); ok {
-		return x.Status().Serving
+		return x.Status()
 	}
-	return indexScan
+	return hnsw.Status{}
 }
+
+func servingOf(x searcher) string { return cmp.Or(graphOf(x).Serving, indexScan) }
