@@ -151,5 +151,11 @@ func (t *Top) offerAll(label uint32, score float32) {
 
 // CompareHits orders by score, best first, then by label.
 func CompareHits(a, b Hit) int {
-	return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Label, b.Label))
+	switch {
+	case a.Score > b.Score:
+		return -1
+	case a.Score < b.Score:
+		return 1
+	}
+	return cmp.Compare(a.Label, b.Label)
 }

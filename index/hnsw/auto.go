@@ -44,9 +44,6 @@ type auto struct {
 
 func (a *auto) init(c Config) {
 	a.on, a.at, a.share = c.Auto, c.AutoAt, 0.5
-	if a.at == 0 {
-		a.at = DefaultAutoAt
-	}
 	a.why = fmt.Sprintf("there are fewer than %d templates, which a scan compares in a millisecond or so", a.at)
 	if !a.on {
 		a.adopt()

@@ -181,7 +181,7 @@ func (x *Index) queueUnlinked(g *graph) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.Each(func(row, _ uint32) {
-		if b := g.block(row); b == nil || b.parents[row%blockRows].Load() == 0 {
+		if g.block(row) == nil || !g.isLinked(row) {
 			x.enqueueLocked(row)
 			return
 		}

@@ -145,6 +145,14 @@ func (g *graph) setTwin(row uint32, twin bool) { set(g.block(row).twins, row, tw
 
 func (g *graph) level(row uint32) int { return int(g.block(row).uppers[row%blockRows].Load() >> 28) }
 
+// setLevel gives a row lists above level 0, without links, in the place of those it has; it returns the level it got, 0 if there
+// are no more. REQUIRES: as setList.
+func (g *graph) setLevel(row uint32, level int) (got int) {
+	upper := g.upper.take(level)
+	g.upper.give(g.block(row).uppers[row%blockRows].Swap(upper))
+	return int(upper >> 28)
+}
+
 // list is the slots of a row's links at a level; none above the row's own, which may have been unlinked.
 func (g *graph) list(row uint32, level int) []atomic.Uint32 {
 	b, i := g.block(row), int(row%blockRows)
@@ -246,23 +254,21 @@ func (a *arena) take(n int) uint32 {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.next >= 1<<28-2*unitsPerChunk {
-		return 0
-	}
 	var first uint32
 	if free := a.free[n]; len(free) > 0 {
 		first, a.free[n] = free[len(free)-1], free[:len(free)-1]
+	} else if a.next >= 1<<28-2*unitsPerChunk {
+		return 0
 	} else {
 		if room := unitsPerChunk - a.next%unitsPerChunk; room < uint32(n) {
 			a.next += room
 		}
 		first = a.next
 		a.next += uint32(n)
-	}
-	chunks := slices.Clone(*a.chunks.Load())
-	for len(chunks) <= int(a.next-1)/unitsPerChunk {
-		chunks = append(chunks, make([]atomic.Uint32, unitsPerChunk*a.m))
-		a.chunks.Store(&chunks)
+		if chunks := *a.chunks.Load(); len(chunks) <= int(a.next-1)/unitsPerChunk {
+			longer := append(slices.Clip(chunks), make([]atomic.Uint32, unitsPerChunk*a.m))
+			a.chunks.Store(&longer)
+		}
 	}
 	for i := range n {
 		u := a.unit(first + uint32(i))

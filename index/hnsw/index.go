@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -51,6 +52,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.M, c.EfConstruction, c.EF = cmp.Or(c.M, DefaultM), cmp.Or(c.EfConstruction, DefaultEfConstruction), cmp.Or(c.EF, DefaultEF)
+	c.AutoAt = cmp.Or(c.AutoAt, DefaultAutoAt)
 	if c.Workers == 0 {
 		c.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -261,7 +263,7 @@ func (x *Index) failLocked(err error) {
 
 // startLocked starts linkers for what waits: one for each worker, but only one while there are searches.
 func (x *Index) startLocked() {
-	for x.Index != nil && x.Coded() && !x.stopped && x.failed == nil && x.linkers < min(x.config.Workers, len(x.queue)-x.head) &&
+	for x.Coded() && !x.stopped && x.failed == nil && x.linkers < min(x.config.Workers, len(x.queue)-x.head) &&
 		(x.linkers == 0 || x.searching.Load() == 0) {
 		x.linkers++
 		x.background.Go(x.linkAll)
@@ -422,7 +424,9 @@ func (x *Index) sweepGraph(l *linker, dead []uint32) error {
 	}
 	defer r.Close()
 	l.g, l.r = x.graph.Load(), r
-	x.rescued.Add(int64(l.sweep(dead, &x.linked)))
+	unlinked, rescued := l.sweep(dead)
+	x.linked.Add(int64(-unlinked))
+	x.rescued.Add(int64(rescued))
 	return nil
 }
 
@@ -512,7 +516,7 @@ func (x *Index) walkGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) 
 		return dst, false, nil
 	}
 	w.from[0] = at
-	radius, most := float32(noRadius), int(^uint(0)>>1)
+	radius, most := float32(noRadius), math.MaxInt
 	if o.K == 0 {
 		radius, most = o.Threshold-radiusMargin, radiusRows
 	}
@@ -553,15 +557,7 @@ func (x *Index) passesMost(f *index.Bitmap) bool {
 
 // Check is scan.Index.Check: the first answer is SearchInto's.
 func (x *Index) Check(ctx context.Context, q []float32, o index.Options) (found, exact []index.Hit, err error) {
-	r, err := x.Read(q, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer r.Close()
-	if found, err = x.search(ctx, r, nil); err == nil {
-		exact, err = r.Scan(ctx, nil, true)
-	}
-	return found, exact, err
+	return x.CheckBy(ctx, q, o, func(r *scan.Reader) ([]index.Hit, error) { return x.search(ctx, r, nil) })
 }
 
 // MemoryBytes is scan.Index.MemoryBytes and the graph's.

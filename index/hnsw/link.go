@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"mien/index"
 	"mien/index/scan"
 )
 
@@ -49,14 +50,14 @@ func (l *linker) link(row uint32) (done bool) {
 	level := g.randomLevel(l.rng)
 	at, top, ok := l.descend(g, l, level)
 	if !ok {
-		g.block(row).uppers[row%blockRows].Store(g.upper.take(level))
-		return g.plant(row, level) || l.abandon(row)
+		return g.plant(row, g.setLevel(row, level)) || l.abandon(row)
 	}
 	l.start = append(l.start[:0], at)
 	for lv := min(level, top); lv >= 0; lv-- {
 		l.run(g, l, lv, l.start, l.efc, noRadius, math.MaxInt)
-		l.cands = answersOf(l.cands[:0], l.pool)
-		l.cands = slices.DeleteFunc(l.cands, func(n near) bool { return g.level(n.row) < lv }) // born again lower down
+		l.cands = slices.DeleteFunc(append(l.cands[:0], l.pool...), func(n near) bool {
+			return !n.answers || g.level(n.row) < lv // born again lower down
+		})
 		l.levels[lv] = append(l.levels[lv][:0], l.choose(l.cands, g.m, nil)...)
 		if len(l.cands) > 0 {
 			l.start = append(l.start[:0], l.cands[0].row)
@@ -71,7 +72,7 @@ func (l *linker) link(row uint32) (done bool) {
 
 // abandon undoes what link did for a row that nobody knows yet.
 func (l *linker) abandon(row uint32) bool {
-	l.g.upper.give(l.g.block(row).uppers[row%blockRows].Swap(0))
+	l.g.setLevel(row, 0)
 	return false
 }
 
@@ -79,24 +80,20 @@ func (l *linker) abandon(row uint32) bool {
 // reached. It fails as link does.
 func (l *linker) publish(row uint32, level, top int) bool {
 	g := l.g
-	g.block(row).uppers[row%blockRows].Store(g.upper.take(level))
+	level = g.setLevel(row, level)
+	top = min(top, level)
 	for lv := 1; lv <= top; lv++ {
 		g.setList(row, lv, l.levels[lv])
 	}
 	if !l.adopt(row, l.levels[0]) {
 		return l.abandon(row)
 	}
-	for _, n := range l.levels[0] {
-		l.addLink(n, row, 0)
-	}
-	for lv := 1; lv <= top; lv++ {
+	for lv := range top + 1 {
 		for _, n := range l.levels[lv] {
-			if g.level(n) >= lv { // not unlinked meanwhile
-				l.addLink(n, row, lv)
-			}
+			l.addLink(n, row, lv)
 		}
 	}
-	g.raise(row, g.level(row))
+	g.raise(row, level)
 	return true
 }
 
@@ -140,15 +137,18 @@ func (l *linker) attach(row, p uint32, links []uint32) bool {
 	if p == row || !g.lives(p) {
 		return false
 	}
-	own := g.lock(row)
-	g.setList(row, 0, withLink(l.links[:0], links, p, 2*g.m))
-	own.Unlock()
-	mu := g.lock(p)
+	g.setList(row, 0, withLink(l.links[:0], links, p, 2*g.m)) // nobody knows row yet
+	return l.giveTo(row, p)
+}
+
+// giveTo makes p the parent of row, and links p to it, if p has room for a child.
+func (l *linker) giveTo(row, p uint32) bool {
+	mu := l.g.lock(p)
 	defer mu.Unlock()
-	if l.kept = l.kids(l.kept[:0], p); len(l.kept) >= g.m {
+	if l.kept = l.kids(l.kept[:0], p); len(l.kept) >= l.g.m {
 		return false
 	}
-	g.setParent(row, p)
+	l.g.setParent(row, p)
 	l.addLinkLocked(p, row, 0)
 	return true
 }
@@ -185,18 +185,18 @@ func (l *linker) addLinkLocked(n, row uint32, level int) {
 			l.links = append(l.links, have)
 		}
 	}
-	l.shorten(n, level, append(l.links, row))
+	l.links = append(l.links, row)
+	l.setBest(n, level, l.links, len(slots))
 }
 
-// shorten gives n the best of links that its list has room for. REQUIRES: n's lock is held.
-func (l *linker) shorten(n uint32, level int, links []uint32) {
-	l.links = links
+// setBest gives n the best of links, at most so many. REQUIRES: n's lock is held.
+func (l *linker) setBest(n uint32, level int, links []uint32, most int) {
 	l.cands = l.rank(l.cands[:0], n, links)
 	var tree func(uint32) bool
 	if level == 0 {
 		tree = func(k uint32) bool { return l.inTree(n, k) }
 	}
-	l.g.setList(n, level, l.choose(l.cands, len(l.g.list(n, level)), tree))
+	l.g.setList(n, level, l.choose(l.cands, most, tree))
 }
 
 // inTree reports whether a and b are parent and child: such links stay.
@@ -212,13 +212,7 @@ func (l *linker) rank(dst []near, n uint32, rows []uint32) []near {
 		dst = append(dst, near{score: l.scores[i], row: row})
 	}
 	slices.SortFunc(dst, func(a, b near) int {
-		switch {
-		case a.score > b.score:
-			return -1
-		case a.score < b.score:
-			return 1
-		}
-		return int(int64(a.row) - int64(b.row))
+		return index.CompareHits(index.Hit{Label: a.row, Score: a.score}, index.Hit{Label: b.row, Score: b.score})
 	})
 	return dst
 }
@@ -270,14 +264,4 @@ func (l *linker) isDiverse(c near) bool {
 		}
 	}
 	return true
-}
-
-// answersOf appends those of pool that answer.
-func answersOf(dst, pool []near) []near {
-	for _, n := range pool {
-		if n.answers {
-			dst = append(dst, n)
-		}
-	}
-	return dst
 }

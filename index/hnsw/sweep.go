@@ -3,14 +3,13 @@ package hnsw
 import (
 	"math"
 	"slices"
-	"sync/atomic"
 )
 
 // sweep takes dead rows out of the graph: no link leads to them afterwards. Rows that died since stay, with their links and
 // those to them: a search may be going on that sees them. REQUIRES: the rows are marked dead, no search sees them, no linker is
-// at work that began before that, and no other sweep is. It returns how many rows had no neighbour left to be reached
-// from, and were given one by a search, and counts down linked.
-func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
+// at work that began before that, and no other sweep is. It returns how many of them were linked, and how many others had no
+// neighbour left to be reached from and were given one by a search.
+func (l *linker) sweep(dead []uint32) (unlinked, rescued int) {
 	g := l.g
 	for _, row := range dead {
 		set(g.block(row).leaving, row, true)
@@ -37,11 +36,11 @@ func (l *linker) sweep(dead []uint32, linked *atomic.Int64) (rescued int) {
 	for _, row := range dead {
 		if g.isLinked(row) {
 			g.unlink(row)
-			linked.Add(-1)
+			unlinked++
 		}
 		g.forget(row)
 	}
-	return rescued
+	return unlinked, rescued
 }
 
 // eachLinked calls f for the linked rows.
@@ -76,16 +75,11 @@ func (l *linker) mend(row uint32, level int, last bool) {
 	l.reserve = append(append(l.reserve[:0], slices.DeleteFunc(l.links, g.isLeaving)...), l.around...)
 	slices.Sort(l.reserve)
 	l.reserve = slices.Compact(l.reserve)
-	l.cands = l.rank(l.cands[:0], row, l.reserve)
-	var tree func(uint32) bool
-	if level == 0 {
-		tree = func(k uint32) bool { return l.inTree(row, k) }
-	}
-	if len(l.cands) == 0 && level == 0 && !last {
+	if len(l.reserve) == 0 && level == 0 && !last {
 		l.bare = append(l.bare, row)
 		return
 	}
-	g.setList(row, level, l.choose(l.cands, min(have, len(g.list(row, level))), tree))
+	l.setBest(row, level, l.reserve, have)
 }
 
 // moveEntry makes the highest row that stays the entry if that is leaving; none if nothing stays.
@@ -171,25 +165,18 @@ func (l *linker) attachOrphan(row, p uint32) bool {
 	if g.isLeaving(p) || !g.isLinked(p) {
 		return false
 	}
-	mu := g.lock(p)
-	l.kept = l.kids(l.kept[:0], p)
-	room := len(l.kept) < g.m
-	if room {
-		g.setParent(row, p)
-		l.addLinkLocked(p, row, 0)
+	if !l.giveTo(row, p) {
+		return false
 	}
-	mu.Unlock()
-	if room {
-		l.addLink(row, p, 0)
-	}
-	return room
+	l.addLink(row, p, 0)
+	return true
 }
 
 // unlink takes a dead row out. Its own links stay until it is linked again: a search may be about to begin with it. REQUIRES:
 // nothing leads to it.
 func (g *graph) unlink(row uint32) {
 	g.setParent(row, nobody)
-	g.upper.give(g.block(row).uppers[row%blockRows].Swap(0))
+	g.setLevel(row, 0)
 }
 
 // bury marks a row dead.

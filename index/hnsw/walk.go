@@ -170,8 +170,7 @@ type rowSet struct {
 
 func (s *rowSet) reset() {
 	if s.epoch++; s.epoch == 0 || s.table == nil {
-		s.epoch, s.table = 1, slices.Grow([]uint64(nil), 4096)[:4096]
-		clear(s.table)
+		s.epoch, s.table = 1, make([]uint64, 4096)
 		s.shift = 64 - 12
 	}
 	s.used = 0
@@ -196,12 +195,12 @@ func (s *rowSet) add(row uint32) bool {
 }
 
 func (s *rowSet) grow() {
-	old, epoch := s.table, s.epoch
+	old := s.table
 	s.table = make([]uint64, 2*len(old))
 	s.shift--
 	s.used = 0
 	for _, key := range old {
-		if uint32(key>>32) == epoch {
+		if uint32(key>>32) == s.epoch {
 			s.add(uint32(key))
 		}
 	}

@@ -41,7 +41,7 @@ func (x *Index) Read(q []float32, o index.Options) (*Reader, error) {
 	return r, nil
 }
 
-// Look begins to look at rows without a probe: for Pairs and Alive. The caller closes it. Errors: ErrClosed.
+// Look begins to look at rows without a probe: for Pairs. The caller closes it. Errors: ErrClosed.
 func (x *Index) Look() (*Reader, error) {
 	if err := x.enter(); err != nil {
 		return nil, err
@@ -80,14 +80,9 @@ func (x *Index) Oldest() uint64 { return x.passes.oldest() }
 // Options are those of the search, with defaults.
 func (r *Reader) Options() index.Options { return r.p.o }
 
-// Alive reports whether the row is there at the reader's moment.
-func (r *Reader) Alive(row uint32) bool { return r.x.lifeOf(row).at(r.p.epoch) }
-
-// Answers reports whether the row may be in the search's answer: it is there, and the filter passes it.
-func (r *Reader) Answers(row uint32) bool { return r.p.passes(row) && r.Alive(row) }
-
-// Label is the row's. REQUIRES: Alive(row).
-func (r *Reader) Label(row uint32) uint32 { return r.x.labelOf(row).Load() }
+// Answers reports whether the row may be in the search's answer: it is there at the reader's moment, and the filter passes
+// it.
+func (r *Reader) Answers(row uint32) bool { return r.p.passes(row) && r.x.lifeOf(row).at(r.p.epoch) }
 
 // Estimate sets dst[i] to about the score of rows[i], by the int8 codes' head where the basis is fitted to the gallery, and else
 // by all of them. REQUIRES: Coded, and that the rows were given out.
@@ -114,7 +109,7 @@ func (r *Reader) Take(rows []uint32) {
 		for i, row := range rows[from:to] {
 			e := candidate{row: row, estimate: dst[from+i], err: m.rounding(r.steps[i])}
 			if e.estimate+e.err >= bound && r.Answers(row) {
-				e.label = r.Label(row)
+				e.label = r.x.labelOf(row).Load()
 				r.picked = append(r.picked, e)
 			}
 		}

@@ -103,12 +103,17 @@ func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o 
 // Check is a search that is made twice at one moment, the second time with Options.Exact: what the first one misses is
 // the index's doing and no change's. It costs what the second does. Errors: as SearchInto's.
 func (x *Index) Check(ctx context.Context, q []float32, o index.Options) (found, exact []index.Hit, err error) {
+	return x.CheckBy(ctx, q, o, func(r *Reader) ([]index.Hit, error) { return r.Scan(ctx, nil, o.Exact) })
+}
+
+// CheckBy is Check of another search.
+func (x *Index) CheckBy(ctx context.Context, q []float32, o index.Options, search func(*Reader) ([]index.Hit, error)) (found, exact []index.Hit, err error) {
 	r, err := x.Read(q, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer r.Close()
-	if found, err = r.Scan(ctx, nil, o.Exact); err == nil {
+	if found, err = search(r); err == nil {
 		exact, err = r.Scan(ctx, nil, true)
 	}
 	return found, exact, err
@@ -568,13 +573,7 @@ func (p *probe) rescore(ctx context.Context) error {
 }
 
 func compareCandidates(a, b candidate) int {
-	switch {
-	case a.estimate > b.estimate:
-		return -1
-	case a.estimate < b.estimate:
-		return 1
-	}
-	return int(int64(a.row) - int64(b.row))
+	return index.CompareHits(index.Hit{Label: a.row, Score: a.estimate}, index.Hit{Label: b.row, Score: b.estimate})
 }
 
 // vector is the padded float32 row, read into buf where it is not in memory.
