@@ -192,35 +192,22 @@ func (x *Index) compare(ctx context.Context, g *Index, probes [][]float32, growt
 			clear(q)
 		}
 	}()
-	missed := 0
-	o := index.Options{K: 1, Threshold: -1}
+	misses := 0
 	var graph, scans []time.Duration
 	for i, q := range probes {
-		r, err := g.Read(q, o)
+		took, missed, ok, err := g.tryProbe(ctx, q)
 		if err != nil {
 			return "", false, err
 		}
-		start := time.Now()
-		found, ok, err := g.walkGraph(ctx, r, nil)
-		if err == nil && !ok {
-			if r.Close(); len(graph) < i/2 {
-				return "", false, errBusy
-			}
-			continue
+		if ok {
+			graph = append(graph, took)
+		} else if len(graph) < i/2 {
+			return "", false, errBusy
 		}
-		graph = append(graph, time.Since(start))
-		var due []index.Hit
-		if err == nil {
-			due, err = r.Scan(ctx, nil, false)
+		if missed {
+			misses++
 		}
-		r.Close()
-		if err != nil {
-			return "", false, err
-		}
-		if len(due) > 0 && (len(found) == 0 || found[0].Score < due[0].Score) {
-			missed++
-		}
-		if i < 50 {
+		if i < 50 && ok {
 			start := time.Now()
 			if _, err := x.Index.SearchInto(ctx, nil, q, index.Options{K: 10, Threshold: -1}); err != nil {
 				return "", false, err
@@ -233,8 +220,26 @@ func (x *Index) compare(ctx context.Context, g *Index, probes [][]float32, growt
 	}
 	a, b := time.Duration(growth*float64(median(graph))), median(scans)
 	verdict = fmt.Sprintf("of %d probes made of its own templates at cosine %v a graph missed the best one of %d, and took %v to the scan's %v",
-		len(graph), trialCosine, missed, a.Round(time.Microsecond), b.Round(time.Microsecond))
-	return verdict, len(probes) > 0 && missed <= trialMisses && float64(a) < x.auto.share*float64(b), nil
+		len(graph), trialCosine, misses, a.Round(time.Microsecond), b.Round(time.Microsecond))
+	return verdict, len(probes) > 0 && misses <= trialMisses && float64(a) < x.auto.share*float64(b), nil
+}
+
+// tryProbe searches for the best of q in the graph, whether it serves or not, and by the scan; ok is false if the graph
+// could not answer.
+func (x *Index) tryProbe(ctx context.Context, q []float32) (took time.Duration, missed, ok bool, err error) {
+	r, err := x.Read(q, index.Options{K: 1, Threshold: -1})
+	if err != nil {
+		return 0, false, false, err
+	}
+	defer r.Close()
+	start := time.Now()
+	found, ok, err := x.walkGraph(ctx, r, nil)
+	took = time.Since(start)
+	if err != nil || !ok {
+		return took, false, false, err
+	}
+	due, err := r.Scan(ctx, nil, false)
+	return took, len(due) > 0 && (len(found) == 0 || found[0].Score < due[0].Score), true, err
 }
 
 func median(d []time.Duration) time.Duration {
