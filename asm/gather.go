@@ -28,10 +28,7 @@ func gathers() {
 
 // gather writes a kernel for rows of so many chunks of 64 elements, or of any number if it is 0.
 func gather(s isa, chunks int) {
-	name, what := map[int]string{64: "gatherInt8VNNI", 32: "gatherInt8AVX2"}[s.bytes], "chunks × 64 elements"
-	if chunks > 0 {
-		name, what = fmt.Sprintf("%sx%d", name, chunks), fmt.Sprintf("%d × 64 elements", chunks)
-	}
+	name, what := kernel("gatherInt8", s, chunks)
 	function(name, "func(dst *int32, q, rows *int8, list *uint32, n, listed, stride, chunks int)",
 		fmt.Sprintf("%s sets dst[i] to the product of q and row list[i] over %s; rows are stride apart.", name, what),
 		"listed ≥ n is the length of the list, whose rows beyond the n-th are prefetched. n ≥ 1, chunks ≥ 1.")
@@ -75,10 +72,7 @@ func gather(s isa, chunks int) {
 // Against the kernel for any number of chunks those of 3 and 8 take 0.77 to 0.99 and 0.86 to 1.07 of the time (1.07 for 64
 // rows of 512 bytes), in the second-level cache 0.9 to 1.
 func scatter(s isa, chunks int) {
-	name, what := map[int]string{64: "dotInt8AtVNNI", 32: "dotInt8AtAVX2"}[s.bytes], "chunks × 64 elements"
-	if chunks > 0 {
-		name, what = fmt.Sprintf("%sx%d", name, chunks), fmt.Sprintf("%d × 64 elements", chunks)
-	}
+	name, what := kernel("dotInt8At", s, chunks)
 	function(name, "func(dst *int32, q *int8, rows **int8, n, from, chunks int)",
 		fmt.Sprintf("%s sets dst[i] to the product of q and the row at rows[i] over %s, for i < n.", name, what),
 		"Rows are prefetched from number from on. n ≥ 1, from ≥ 0, chunks ≥ 1.")
@@ -92,6 +86,15 @@ func scatter(s isa, chunks int) {
 	g.rows("row", 1)
 	VZEROUPPER()
 	RET()
+}
+
+// kernel is a kernel's name, and over how much of a row it goes.
+func kernel(base string, s isa, chunks int) (name, what string) {
+	name = base + map[int]string{64: "VNNI", 32: "AVX2"}[s.bytes]
+	if chunks > 0 {
+		return fmt.Sprintf("%sx%d", name, chunks), fmt.Sprintf("%d × 64 elements", chunks)
+	}
+	return name, "chunks × 64 elements"
 }
 
 func newGather(s isa, chunks int) gatherInt8 {
