@@ -25,7 +25,8 @@ const (
 	trialCosine            = 0.6
 	trialMisses            = 0
 	trialGrowth            = 2
-	trialRetry             = 20 * time.Millisecond
+	// While too much waits to be linked, the whole is compared again after trialRetry, so many times at most.
+	trialRetry, trialAttempts = 20 * time.Millisecond, 100
 )
 
 // errBusy says that for too many probes the graph could not answer at all.
@@ -118,13 +119,15 @@ func (x *Index) try() {
 // whole links all rows, and has the graph used if it is worth it.
 func (x *Index) whole(ctx context.Context) (verdict string, ok bool, err error) {
 	x.enable()
-	for err = errBusy; errors.Is(err, errBusy); {
+	err = errBusy
+	for attempts := 0; errors.Is(err, errBusy) && attempts < trialAttempts; {
 		select {
 		case <-ctx.Done():
 			return "", false, ctx.Err()
 		case <-time.After(trialRetry):
 		}
 		if x.waiting.Load() <= maxWaiting { // else the scan answers as yet
+			attempts++
 			sample := x.Sample(2 * trialProbes)
 			verdict, ok, err = x.compare(ctx, x, x.mated(sample), 1)
 			clear(sample)
