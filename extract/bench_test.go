@@ -39,35 +39,34 @@ func BenchmarkStages(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := x.acquire(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer x.giveBack(w)
-	found, err := w.detect(m)
+	p, s := newPicture(m), &x.stages
+	found, err := s.detect(b.Context(), p)
 	if err != nil || len(found) != 1 {
 		b.Fatalf("%d faces, %v", len(found), err)
 	}
-	l, err := w.landmark(m, found[0])
+	l, err := s.landmark(b.Context(), p, found[0])
 	if err != nil {
 		b.Fatal(err)
 	}
-	crop, err := align(m, l)
+	crop, err := align(p, l)
 	if err != nil {
 		b.Fatal(err)
+	}
+	bare := func(s *stage) func() error {
+		return func() error { return s.do(b.Context(), 1, func(int, []float32) {}, func(int, [][]float32) {}) }
 	}
 	for _, stage := range []struct {
 		name string
 		do   func() error
 	}{
 		{"decode", func() error { _, err := decode(b.Context(), data, testMaxPixels); return err }},
-		{"detect", func() error { _, err := w.detect(m); return err }},
-		{"detect model alone", w.detector.do},
-		{"landmarks", func() error { _, err := w.landmark(m, found[0]); return err }},
-		{"landmarks model alone", w.landmarker.do},
-		{"align", func() error { _, err := align(m, l); return err }},
-		{"embed", func() error { _, err := w.embed(crop); return err }},
-		{"embed model alone", w.embedder.do},
+		{"detect", func() error { _, err := s.detect(b.Context(), p); return err }},
+		{"detect model alone", bare(s.detector)},
+		{"landmarks", func() error { _, err := s.landmark(b.Context(), p, found[0]); return err }},
+		{"landmarks model alone", bare(s.landmarker)},
+		{"align", func() error { _, err := align(p, l); return err }},
+		{"embed", func() error { _, err := s.embed(b.Context(), crop); return err }},
+		{"embed model alone", bare(s.embedder)},
 	} {
 		b.Run(stage.name, func(b *testing.B) {
 			for b.Loop() {

@@ -53,9 +53,9 @@ func (c Config) validate() error {
 type Extractor struct {
 	config   Config
 	manifest *pack.Manifest
-	models   []*model
-	idle     chan *worker // every worker that no call holds
-	load     atomic.Int64 // calls that hold or wait for a worker
+	stages   stages
+	idle     chan struct{} // a token for each worker that no call holds
+	load     atomic.Int64  // calls that hold or wait for a worker
 	stop     chan struct{}
 	stopOnce sync.Once
 	closeErr error
@@ -78,7 +78,7 @@ func New(c Config) (*Extractor, error) {
 	if err := acquireEnvironment(c.Library); err != nil {
 		return nil, err
 	}
-	x := &Extractor{config: c, manifest: manifest, idle: make(chan *worker, c.Workers), stop: make(chan struct{})}
+	x := &Extractor{config: c, manifest: manifest, idle: make(chan struct{}, c.Workers), stop: make(chan struct{})}
 	if err := x.start(); err != nil {
 		return nil, errors.Join(err, x.release())
 	}
@@ -101,8 +101,27 @@ var graphs = []graph{
 	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{templateDim}}}},
 }
 
+// stages are the models of a pack at work.
+type stages struct {
+	detector, landmarker, embedder *stage
+}
+
+// all lists the stages in the order of graphs.
+func (s *stages) all() []**stage { return []**stage{&s.detector, &s.landmarker, &s.embedder} }
+
+func (s *stages) close() error {
+	var errs []error
+	for _, one := range s.all() {
+		if *one != nil {
+			errs = append(errs, (*one).close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (x *Extractor) start() error {
-	for _, g := range graphs {
+	for i, one := range x.stages.all() {
+		g := graphs[i]
 		data, err := x.manifest.Read(x.config.Pack, g.role)
 		if err != nil {
 			return err
@@ -111,14 +130,12 @@ func (x *Extractor) start() error {
 		if err != nil {
 			return err
 		}
-		x.models = append(x.models, m)
-	}
-	for range x.config.Workers {
-		w, err := newWorker(x.models)
-		if err != nil {
+		if *one, err = newStage(m, x.config.Workers); err != nil {
 			return err
 		}
-		x.idle <- w
+	}
+	for range x.config.Workers {
+		x.idle <- struct{}{}
 	}
 	return nil
 }
@@ -128,12 +145,8 @@ func (x *Extractor) start() error {
 func (x *Extractor) Close() error {
 	x.stopOnce.Do(func() {
 		close(x.stop)
-		workers := make([]*worker, x.config.Workers)
-		for i := range workers { // every worker must come home first
-			workers[i] = <-x.idle
-		}
-		for _, w := range workers {
-			x.idle <- w
+		for range x.config.Workers { // every worker must come home first
+			<-x.idle
 		}
 		x.closeErr = x.release()
 	})
@@ -142,87 +155,75 @@ func (x *Extractor) Close() error {
 
 // release frees what start made, however far it came.
 func (x *Extractor) release() error {
-	var errs []error
-	for len(x.idle) > 0 {
-		errs = append(errs, (<-x.idle).close())
-	}
-	for _, m := range x.models {
-		errs = append(errs, m.close())
-	}
-	return errors.Join(append(errs, releaseEnvironment())...)
+	return errors.Join(x.stages.close(), releaseEnvironment())
 }
 
 // Extract finds the faces of the photo in data, which is not retained.
 //
-// It waits for a worker as long as ctx allows and checks ctx between stages and while it decodes, not within a model
+// It waits for a worker as long as ctx allows and checks ctx before every model run and while it decodes, not within a model
 // run (milliseconds). Errors: ErrNotImage, ErrTruncated, ErrTooManyPixels, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
 // and ctx's.
 func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face, error) {
-	w, err := x.acquire(ctx)
-	if err != nil {
+	if err := x.acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer x.giveBack(w)
+	defer x.giveBack()
 	m, err := decode(ctx, data, x.config.MaxPixels)
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	found, err := w.detect(m)
+	p := newPicture(m)
+	found, err := x.stages.detect(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	if o.Select == SelectAll {
-		return w.faces(ctx, m, found)
+		return x.stages.faces(ctx, p, found, o.Want)
 	}
 	chosen, err := x.choose(found, o.Select)
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	face, err := w.face(m, chosen)
+	face, err := x.stages.face(ctx, p, chosen, o.Want)
 	if err != nil {
 		return nil, err
 	}
 	return []Face{face}, nil
 }
 
-func (x *Extractor) acquire(ctx context.Context) (*worker, error) {
+// acquire takes a worker, which giveBack returns.
+func (x *Extractor) acquire(ctx context.Context) error {
 	if x.load.Add(1) > int64(x.config.Workers+x.config.Queue) {
 		x.load.Add(-1)
-		return nil, ErrBusy
+		return ErrBusy
 	}
-	w, err := x.wait(ctx)
+	err := x.wait(ctx)
 	if err != nil {
 		x.load.Add(-1)
 	}
-	return w, err
+	return err
 }
 
-func (x *Extractor) wait(ctx context.Context) (*worker, error) {
+func (x *Extractor) wait(ctx context.Context) error {
 	select { // first of all: a closed extractor or a dead request gets no worker even if one is idle
 	case <-x.stop:
-		return nil, ErrClosed
+		return ErrClosed
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	default:
 	}
 	select {
-	case w := <-x.idle:
-		return w, nil
+	case <-x.idle:
+		return nil
 	case <-x.stop:
-		return nil, ErrClosed
+		return ErrClosed
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
-func (x *Extractor) giveBack(w *worker) {
-	x.idle <- w
+func (x *Extractor) giveBack() {
+	x.idle <- struct{}{}
 	x.load.Add(-1)
 }
 
@@ -241,42 +242,11 @@ func (x *Extractor) choose(found []detection, s Select) (detection, error) {
 	return largest, nil
 }
 
-// worker is the memory of one photo at a time.
-type worker struct {
-	detector, landmarker, embedder *run
-	landmarkCropped                *Image
-}
-
-// newWorker makes the tensors for models, which come in the order of graphs.
-func newWorker(models []*model) (*worker, error) {
-	w := &worker{landmarkCropped: newImage(landmarkSize, landmarkSize)}
-	for i, r := range []**run{&w.detector, &w.landmarker, &w.embedder} {
-		var err error
-		if *r, err = models[i].newRun(); err != nil {
-			return nil, errors.Join(err, w.close())
-		}
-	}
-	return w, nil
-}
-
-func (w *worker) close() error {
-	var errs []error
-	for _, r := range []*run{w.detector, w.landmarker, w.embedder} {
-		if r != nil {
-			errs = append(errs, r.close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // faces completes detections, leaving out what turns out not to have the shape of a face.
-func (w *worker) faces(ctx context.Context, m *Image, found []detection) ([]Face, error) {
+func (s *stages) faces(ctx context.Context, p *picture, found []detection, want Want) ([]Face, error) {
 	out := make([]Face, 0, len(found))
 	for _, d := range found {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		f, err := w.face(m, d)
+		f, err := s.face(ctx, p, d, want)
 		if errors.Is(err, errDegenerate) {
 			continue
 		}
@@ -288,36 +258,37 @@ func (w *worker) faces(ctx context.Context, m *Image, found []detection) ([]Face
 	return out, nil
 }
 
-func (w *worker) face(m *Image, d detection) (Face, error) {
+func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (Face, error) {
 	f := Face{Box: Box{float32(d.x1), float32(d.y1), float32(d.x2), float32(d.y2)}, Score: d.score}
-	l, err := w.landmark(m, d)
+	l, err := s.landmark(ctx, p, d)
 	if err != nil {
 		return f, err
 	}
-	for i, p := range l {
-		f.Landmarks[i] = Point{float32(p[0]), float32(p[1])}
+	for i, q := range l {
+		f.Landmarks[i] = Point{float32(q[0]), float32(q[1])}
 	}
-	if f.Crop, err = align(m, l); err != nil {
+	if f.Crop, err = align(p, l); err != nil {
 		return f, err
 	}
-	f.Template, err = w.embed(f.Crop)
+	if want == 0 || want&WantTemplate != 0 {
+		f.Template, err = s.embed(ctx, f.Crop)
+	}
 	return f, err
 }
 
 // SelfTest runs every model once on an empty picture and reports what fails. It waits for a worker as Extract does.
 func (x *Extractor) SelfTest(ctx context.Context) error {
-	w, err := x.acquire(ctx)
-	if err != nil {
+	if err := x.acquire(ctx); err != nil {
 		return err
 	}
-	defer x.giveBack(w)
-	m := newImage(detectW, detectH)
-	if _, err := w.detect(m); err != nil {
+	defer x.giveBack()
+	p := newPicture(newImage(detectW, detectH))
+	if _, err := x.stages.detect(ctx, p); err != nil {
 		return err
 	}
-	if _, err := w.landmark(m, detection{x1: 100, y1: 60, x2: 200, y2: 200}); err != nil && !errors.Is(err, errDegenerate) {
+	if _, err := x.stages.landmark(ctx, p, detection{x1: 100, y1: 60, x2: 200, y2: 200}); err != nil && !errors.Is(err, errDegenerate) {
 		return err
 	}
-	_, err = w.embed(newImage(alignSize, alignSize))
+	_, err := x.stages.embed(ctx, newImage(alignSize, alignSize))
 	return err
 }

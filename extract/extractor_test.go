@@ -104,8 +104,7 @@ func TestBoundsAndClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := x.acquire(t.Context())
-	if err != nil {
+	if err := x.acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	photo := testFile(t, "faces/a_1.jpg")
@@ -141,10 +140,10 @@ func TestBoundsAndClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found, err := held.detect(m); err != nil || len(found) != 1 { // Close must not free what is in use
+	if found, err := x.stages.detect(t.Context(), newPicture(m)); err != nil || len(found) != 1 { // Close must not free what is in use
 		t.Errorf("a call that runs at Close: %d faces, %v", len(found), err)
 	}
-	x.giveBack(held)
+	x.giveBack()
 	closed.Wait()
 	if _, err := x.Extract(t.Context(), photo, Options{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v, want ErrClosed", err)

@@ -99,7 +99,7 @@ func (t *tensor) close() error {
 	return err
 }
 
-// model is one loaded graph. Its session is shared by all workers: Run is safe for concurrent use.
+// model is one loaded graph. Its session is shared by all runs: Run is safe for concurrent use.
 type model struct {
 	role    string
 	session *ort.DynamicAdvancedSession
@@ -177,11 +177,13 @@ func sessionOptions() (*ort.SessionOptions, error) {
 
 func (m *model) close() error { return m.session.Destroy() }
 
-// run is one worker's memory for one model: fill in.data, call do, read outs[i].data before the next call.
+// run is memory for one run of a model: fill in.data, call do, read results before the next call.
 type run struct {
-	model *model
-	in    *tensor
-	outs  []*tensor
+	model   *model
+	in      *tensor
+	outs    []*tensor
+	values  []ort.Value // of outs
+	results [][]float32 // data of outs
 }
 
 func (m *model) newRun() (*run, error) {
@@ -196,16 +198,13 @@ func (m *model) newRun() (*run, error) {
 			return nil, errors.Join(err, r.close())
 		}
 		r.outs = append(r.outs, t)
+		r.values, r.results = append(r.values, t.value), append(r.results, t.data)
 	}
 	return r, nil
 }
 
 func (r *run) do() error {
-	outs := make([]ort.Value, len(r.outs))
-	for i, t := range r.outs {
-		outs[i] = t.value
-	}
-	if err := r.model.session.Run([]ort.Value{r.in.value}, outs); err != nil {
+	if err := r.model.session.Run([]ort.Value{r.in.value}, r.values); err != nil {
 		return fmt.Errorf("extract: run %s model: %w", r.model.role, err)
 	}
 	return nil

@@ -1,6 +1,8 @@
 package extract
 
 import (
+	"cmp"
+	"context"
 	"math"
 	"slices"
 )
@@ -44,14 +46,15 @@ func overlap(a, b detection) float64 {
 // canvas is how a photo lies on the detector's input: scaled to w×h at (x, y).
 type canvas struct{ w, h, x, y int }
 
-func fit(m *Image) canvas {
-	s := min(detectW/float64(m.W), detectH/float64(m.H)) * detectMargin
-	w := max(int(math.RoundToEven(float64(m.W)*s)), 1)
-	h := max(int(math.RoundToEven(float64(m.H)*s)), 1)
-	return canvas{w, h, (detectW - w) / 2, (detectH - h) / 2}
+// fit lays a photo of w×h pixels on the canvas.
+func fit(w, h int) canvas {
+	s := min(detectW/float64(w), detectH/float64(h)) * detectMargin
+	cw := max(int(math.RoundToEven(float64(w)*s)), 1)
+	ch := max(int(math.RoundToEven(float64(h)*s)), 1)
+	return canvas{cw, ch, (detectW - cw) / 2, (detectH - ch) / 2}
 }
 
-// draw fills the detector's input, float32[3][240][320] RGB (v−127)/128, grey 127 around the photo.
+// draw fills the detector's input, float32[3][240][320] RGB (v−127)/128, grey 127 around the photo m.
 func (c canvas) draw(in []float32, m *Image) {
 	small := resize(m, c.w, c.h)
 	clear(in) // (127−127)/128
@@ -66,15 +69,10 @@ func (c canvas) draw(in []float32, m *Image) {
 	}
 }
 
-// detect finds the faces of m, best first.
-func (w *worker) detect(m *Image) ([]detection, error) {
-	c := fit(m)
-	c.draw(w.detector.in.data, m)
-	if err := w.detector.do(); err != nil {
-		return nil, err
-	}
-	scores, boxes := w.detector.outs[0].data, w.detector.outs[1].data
-	kx, ky := float64(m.W)/float64(c.w), float64(m.H)/float64(c.h)
+// detections reads the detector's outputs, float32[4420][2] scores and float32[4420][4] boxes in 0..1 of the canvas, for a
+// photo of w×h pixels.
+func (c canvas) detections(scores, boxes []float32, w, h int) []detection {
+	kx, ky := float64(w)/float64(c.w), float64(h)/float64(c.h)
 	var found []detection
 	for i := range anchors {
 		if !(scores[2*i+1] > detectScore) {
@@ -90,7 +88,16 @@ func (w *worker) detect(m *Image) ([]detection, error) {
 			found = append(found, d)
 		}
 	}
-	return suppress(found), nil
+	return suppress(found)
+}
+
+// detect finds the faces of p, best first.
+func (s *stages) detect(ctx context.Context, p *picture) (found []detection, err error) {
+	m, c := p.overview(), fit(p.W, p.H)
+	err = s.detector.do(ctx, 1,
+		func(_ int, in []float32) { c.draw(in, m) },
+		func(_ int, outs [][]float32) { found = c.detections(outs[0], outs[1], p.W, p.H) })
+	return found, err
 }
 
 // suppress keeps the best box of each face: greedy by score over IoU, then once more by containment.
@@ -148,10 +155,10 @@ func (l *landmarks) five() [5][2]float64 {
 
 // landmark places the 68 points: on a square of 0.9 box heights, shifted down by a tenth; once more on an
 // upright crop when the head is rolled.
-func (w *worker) landmark(m *Image, d detection) (*landmarks, error) {
-	s := .9 * d.height()
-	x, y := (d.x1+d.x2)/2-s/2, (d.y1+d.y2)/2+.1*s-s/2
-	l, err := w.landmarkCrop(m, squareCrop(x, y, s, landmarkSize))
+func (s *stages) landmark(ctx context.Context, p *picture, d detection) (*landmarks, error) {
+	side := .9 * d.height()
+	x, y := (d.x1+d.x2)/2-side/2, (d.y1+d.y2)/2+.1*side-side/2
+	l, err := s.landmarkCrop(ctx, p, squareCrop(x, y, side, landmarkSize))
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +169,7 @@ func (w *worker) landmark(m *Image, d detection) (*landmarks, error) {
 		l[i][1] += .5
 	}
 	if a := l.roll(); math.Abs(a) > rollLimit {
-		return w.landmarkCrop(m, l.uprightCrop(a))
+		return s.landmarkCrop(ctx, p, l.uprightCrop(a))
 	}
 	return l, nil
 }
@@ -184,23 +191,31 @@ func (l *landmarks) uprightCrop(a float64) affine {
 }
 
 // landmarkCrop runs the model on the crop a, grey/256, and maps its points back.
-func (w *worker) landmarkCrop(m *Image, a affine) (*landmarks, error) {
+func (s *stages) landmarkCrop(ctx context.Context, p *picture, a affine) (*landmarks, error) {
 	if !a.regular() {
 		return nil, errDegenerate
 	}
-	warp(w.landmarkCropped, m, a)
-	for i := range w.landmarker.in.data {
-		w.landmarker.in.data[i] = float32(grey(w.landmarkCropped.Pix[3*i:])) / 256
-	}
-	if err := w.landmarker.do(); err != nil {
-		return nil, err
-	}
-	out, back := w.landmarker.outs[0].data, a.inverse()
 	l := new(landmarks)
+	err := s.landmarker.do(ctx, 1,
+		func(_ int, in []float32) { drawGrey(in, p, a, landmarkSize, 256) },
+		func(_ int, outs [][]float32) { l.set(outs[0], a.inverse()) })
+	return l, err
+}
+
+// drawGrey fills in, float32[1][size][size], with the crop a of p in grey divided by scale.
+func drawGrey(in []float32, p *picture, a affine, size int, scale float32) {
+	crop := newImage(size, size)
+	p.warp(crop, a)
+	for i := range in {
+		in[i] = float32(grey(crop.Pix[3*i:])) / scale
+	}
+}
+
+// set reads the landmark model's output, (x, y) in 0..1 of the crop, and maps the points back to source pixels.
+func (l *landmarks) set(out []float32, back affine) {
 	for i := range l {
 		l[i][0], l[i][1] = back.apply(float64(out[2*i])*landmarkSize-.5, float64(out[2*i+1])*landmarkSize-.5)
 	}
-	return l, nil
 }
 
 // grey is BT.601 luma in 14-bit fixed point.
@@ -209,28 +224,32 @@ func grey(p []uint8) uint8 {
 }
 
 // align cuts the embedder's 112×112 crop.
-func align(m *Image, l *landmarks) (*Image, error) {
+func align(p *picture, l *landmarks) (*Image, error) {
 	five := l.five()
 	a := similarity(&five, &alignTarget)
 	if !a.regular() {
 		return nil, errDegenerate
 	}
 	crop := newImage(alignSize, alignSize)
-	warp(crop, m, a)
+	p.warp(crop, a)
 	return crop, nil
 }
 
 // embed returns the L2-normalised template of an aligned crop: BGR (v−127.5)/127.5.
-func (w *worker) embed(crop *Image) ([]float32, error) {
-	in, plane := w.embedder.in.data, alignSize*alignSize
+func (s *stages) embed(ctx context.Context, crop *Image) (t []float32, err error) {
+	var degenerate error
+	err = s.embedder.do(ctx, 1,
+		func(_ int, in []float32) { drawBGR(in, crop) },
+		func(_ int, outs [][]float32) { t, degenerate = normalised(outs[0]) })
+	return t, cmp.Or(err, degenerate)
+}
+
+func drawBGR(in []float32, crop *Image) {
+	plane := crop.W * crop.H
 	for i := range plane {
 		p := crop.Pix[3*i : 3*i+3]
 		in[i], in[plane+i], in[2*plane+i] = pixel(p[2]), pixel(p[1]), pixel(p[0])
 	}
-	if err := w.embedder.do(); err != nil {
-		return nil, err
-	}
-	return normalised(w.embedder.outs[0].data)
 }
 
 func pixel(v uint8) float32 { return (float32(v) - 127.5) / 127.5 }

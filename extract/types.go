@@ -26,7 +26,37 @@ type Face struct {
 	Score     float32   // detector's confidence in (0, 1]
 	Landmarks [68]Point // iBUG 68-point order
 	Crop      *Image    // aligned to the embedder's template, 112×112
-	Template  []float32 // float32[dim], ‖·‖₂ = 1
+	Template  []float32 // float32[dim], ‖·‖₂ = 1; nil unless asked for
+
+	// Of WantQuality; zero without it.
+	Pose     Pose
+	EyesOpen [2]float32 // probability that the eye to the left and to the right of the image is open
+	Quality  Quality
+
+	Liveness Liveness // of WantLiveness; zero without it
+}
+
+// Pose is how the head is turned, in degrees.
+type Pose struct {
+	Yaw   float32 `json:"yaw"`   // > 0: to the left side of the image
+	Pitch float32 `json:"pitch"` // > 0: up
+	Roll  float32 `json:"roll"`  // > 0: clockwise in the image
+}
+
+// Verdict is what passive liveness makes of a face.
+type Verdict string
+
+// The verdicts. They are a risk signal: doc.go says what they can't see.
+const (
+	Live      Verdict = "live"
+	Spoof     Verdict = "spoof"
+	Uncertain Verdict = "uncertain" // ask for more: another photo, or an active challenge
+)
+
+// Liveness is a score for the face being a person before the camera, not a picture of one.
+type Liveness struct {
+	Score   float32 // [0, 1]
+	Verdict Verdict
 }
 
 // Select says which faces of a photo are wanted.
@@ -38,9 +68,20 @@ const (
 	SelectLargest               // the one of the largest box: ErrNoFace
 )
 
+// Want says what is to be found out about each face.
+type Want uint8
+
+// What may be wanted. Boxes, scores, landmarks and crops always come.
+const (
+	WantTemplate Want = 1 << iota
+	WantQuality       // pose, eyes and quality: two more models
+	WantLiveness      // one more model, run on several crops
+)
+
 // Options of one extraction.
 type Options struct {
 	Select Select
+	Want   Want // 0 is WantTemplate
 }
 
 // Errors of an extraction. Each is wrapped in text that says what was found; typed errors carry fields.
