@@ -173,12 +173,16 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 		return nil, err
 	}
 	p := newPicture(m)
+	if o.Select == SelectAll {
+		found, err := x.stages.detectGroup(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		return x.stages.faces(ctx, p, found, o.Want)
+	}
 	found, err := x.stages.detect(ctx, p)
 	if err != nil {
 		return nil, err
-	}
-	if o.Select == SelectAll {
-		return x.stages.faces(ctx, p, found, o.Want)
 	}
 	chosen, err := x.choose(found, o.Select)
 	if err != nil {

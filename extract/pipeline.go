@@ -102,23 +102,20 @@ func (s *stages) detect(ctx context.Context, p *picture) (found []detection, err
 
 // suppress keeps the best box of each face: greedy by score over IoU, then once more by containment.
 func suppress(d []detection) []detection {
-	slices.SortStableFunc(d, func(a, b detection) int {
-		switch {
-		case a.score > b.score:
-			return -1
-		case a.score < b.score:
-			return 1
-		}
-		return 0
-	})
+	sortByScore(d)
 	d = keepApart(d, func(a, b detection) bool {
 		o := overlap(a, b)
 		return o/(a.area()+b.area()-o) <= detectIoU
 	})
-	return keepApart(d, func(a, b detection) bool {
-		return overlap(a, b)/min(a.area(), b.area()) <= detectInside
-	})
+	return keepApart(d, apart)
 }
+
+func sortByScore(d []detection) {
+	slices.SortStableFunc(d, func(a, b detection) int { return cmp.Compare(b.score, a.score) })
+}
+
+// apart says that neither box lies in the other so far that both are one face.
+func apart(a, b detection) bool { return overlap(a, b)/min(a.area(), b.area()) <= detectInside }
 
 // keepApart keeps each box that is apart from every better one kept before it.
 func keepApart(d []detection, apart func(a, b detection) bool) []detection {

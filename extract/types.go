@@ -63,7 +63,7 @@ type Liveness struct {
 type Select int
 
 const (
-	SelectAll     Select = iota // every face, best detection first; none is not an error
+	SelectAll     Select = iota // every face down to 25 pixels' height, at most MaxFaces, best detection first; none is not an error
 	SelectOne                   // exactly one: ErrNoFace, ErrSeveralFaces
 	SelectLargest               // the one of the largest box: ErrNoFace
 )
