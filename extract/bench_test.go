@@ -67,6 +67,9 @@ func BenchmarkStages(b *testing.B) {
 		{"align", func() error { _, err := align(p, l); return err }},
 		{"embed", func() error { _, err := s.embed(b.Context(), crop); return err }},
 		{"embed model alone", bare(s.embedder)},
+		{"pose", func() error { _, err := s.findPose(b.Context(), p, found[0]); return err }},
+		{"pose model alone", bare(s.pose)},
+		{"eyes", func() error { _, err := s.findEyesOpen(b.Context(), p, l); return err }},
 	} {
 		b.Run(stage.name, func(b *testing.B) {
 			for b.Loop() {

@@ -99,15 +99,19 @@ var graphs = []graph{
 	{pack.Detector, []int64{3, detectH, detectW}, []output{{"scores", []int64{anchors, 2}}, {"boxes", []int64{anchors, 4}}}},
 	{pack.Landmarks, []int64{1, landmarkSize, landmarkSize}, []output{{"output", []int64{136}}}},
 	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{templateDim}}}},
+	{pack.Pose, []int64{3, poseSize, poseSize}, []output{{"output", []int64{poseBins}}, {"617", []int64{poseBins}}, {"618", []int64{poseBins}}}},
+	{pack.Eyes, []int64{1, eyeSize, eyeSize}, []output{{"output", []int64{2}}}},
 }
 
 // stages are the models of a pack at work.
 type stages struct {
-	detector, landmarker, embedder *stage
+	detector, landmarker, embedder, pose, eyes *stage
 }
 
 // all lists the stages in the order of graphs.
-func (s *stages) all() []**stage { return []**stage{&s.detector, &s.landmarker, &s.embedder} }
+func (s *stages) all() []**stage {
+	return []**stage{&s.detector, &s.landmarker, &s.embedder, &s.pose, &s.eyes}
+}
 
 func (s *stages) close() error {
 	var errs []error
@@ -275,9 +279,23 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 		return f, err
 	}
 	if want == 0 || want&WantTemplate != 0 {
-		f.Template, err = s.embed(ctx, f.Crop)
+		if f.Template, err = s.embed(ctx, f.Crop); err != nil {
+			return f, err
+		}
+	}
+	if want&WantQuality != 0 {
+		err = s.judge(ctx, p, d, l, &f)
 	}
 	return f, err
+}
+
+// judge fills in what WantQuality asks for.
+func (s *stages) judge(ctx context.Context, p *picture, d detection, l *landmarks, f *Face) (err error) {
+	if f.Pose, err = s.findPose(ctx, p, d); err != nil {
+		return err
+	}
+	f.EyesOpen, err = s.findEyesOpen(ctx, p, l)
+	return err
 }
 
 // SelfTest runs every model once on an empty picture and reports what fails. It waits for a worker as Extract does.
@@ -286,13 +304,19 @@ func (x *Extractor) SelfTest(ctx context.Context) error {
 		return err
 	}
 	defer x.giveBack()
-	p := newPicture(newImage(detectW, detectH))
+	p, d := newPicture(newImage(detectW, detectH)), detection{x1: 100, y1: 60, x2: 200, y2: 200}
 	if _, err := x.stages.detect(ctx, p); err != nil {
 		return err
 	}
-	if _, err := x.stages.landmark(ctx, p, detection{x1: 100, y1: 60, x2: 200, y2: 200}); err != nil && !errors.Is(err, errDegenerate) {
+	if _, err := x.stages.landmark(ctx, p, d); err != nil && !errors.Is(err, errDegenerate) {
 		return err
 	}
-	_, err := x.stages.embed(ctx, newImage(alignSize, alignSize))
-	return err
+	if _, err := x.stages.embed(ctx, newImage(alignSize, alignSize)); err != nil {
+		return err
+	}
+	l := new(landmarks)
+	for i := range l {
+		l[i] = [2]float64{100 + float64(i), 130}
+	}
+	return x.stages.judge(ctx, p, d, l, new(Face))
 }

@@ -74,6 +74,8 @@ type goldenFace struct {
 	Score     float64
 	Landmarks [68][2]float64
 	Embedding []float32
+	Pose      [3]float64 // yaw, pitch, roll
+	EyesOpen  [2]float64 `json:"eyes_open"`
 }
 
 func golden(t testing.TB) map[string][]goldenFace {
@@ -92,16 +94,17 @@ func dot(a, b []float32) (s float64) {
 	return s
 }
 
-// The tolerances are those of the pack's specification: a pixel, a pixel, cosine 0.999.
+// The tolerances are those of the pack's specification: a pixel, a pixel, cosine 0.999, a degree, a probability of .05.
 func TestGolden(t *testing.T) {
 	for name, want := range golden(t) {
-		got := mustExtract(t, "golden/"+name+".png", Options{})
+		got := mustExtract(t, "golden/"+name+".png", Options{Want: WantTemplate | WantQuality})
 		if len(got) != len(want) {
 			t.Errorf("%s: %d faces, want %d", name, len(got), len(want))
 			continue
 		}
 		for i := range want {
 			compareGolden(t, name, got[i], want[i])
+			comparePose(t, name, got[i], want[i])
 		}
 	}
 }
@@ -126,6 +129,21 @@ func compareGolden(t *testing.T, name string, got Face, want goldenFace) {
 	}
 	if n := dot(got.Template, got.Template); !(math.Abs(n-1) <= 1e-5) {
 		t.Errorf("%s: template has ‖t‖² = %v", name, n)
+	}
+}
+
+func comparePose(t *testing.T, name string, got Face, want goldenFace) {
+	t.Helper()
+	var pose, eyes float64
+	for i, v := range [3]float32{got.Pose.Yaw, got.Pose.Pitch, got.Pose.Roll} {
+		pose = max(pose, math.Abs(float64(v)-want.Pose[i]))
+	}
+	for i, v := range got.EyesOpen {
+		eyes = max(eyes, math.Abs(float64(v)-want.EyesOpen[i]))
+	}
+	t.Logf("%s: pose off by %.3f°, eyes by %.4f", name, pose, eyes)
+	if !(pose <= 1) || !(eyes <= .05) {
+		t.Errorf("%s: pose %+v for %v, eyes %v for %v", name, got.Pose, want.Pose, got.EyesOpen, want.EyesOpen)
 	}
 }
 
