@@ -12,14 +12,22 @@
 //     so a new embedding space.
 //  4. A Face owns its memory.
 //
-// It refuses to judge: no threshold on quality or liveness is applied here, and no decision about identity. The one
-// exception is the least height of a face where exactly one is asked for, because an embedding of fewer pixels
-// is noise.
+// It refuses no face for its quality or liveness, and decides nothing about identity. The one exception is the least
+// height of a face where exactly one is asked for, because an embedding of fewer pixels is noise.
 //
 // # Embedding space
 //
 // Templates may be compared only if detector, landmarks, alignment and weights are the same. The pack's manifest
 // names that combination: embedder, dimension, preprocessing version, first digits of the weights' sha256.
+//
+// # Liveness
+//
+// The score is the mean of the model's probability of a live person on two squares about the face, of 1.0 and 2.7
+// heights of its box: the face alone, and with what is around it. It is a risk signal. It aims at screen replays and
+// printed photos, catches the former fairly well and accepts most of the latter; masks, cut-outs and deepfakes are
+// untested, and AI-generated faces pass as real. It has not been certified by an accredited laboratory. It doesn't show
+// that a picture comes from a camera: virtual cameras and modified browsers can inject one. Don't use it as the only
+// barrier for anything of value.
 //
 // # Memory and threads
 //

@@ -93,24 +93,29 @@ type graph struct {
 	role string
 	in   []int64
 	outs []output
+
+	optional bool // a pack may lack it: the stage is nil then
 }
 
 var graphs = []graph{
-	{pack.Detector, []int64{3, detectH, detectW}, []output{{"scores", []int64{anchors, 2}}, {"boxes", []int64{anchors, 4}}}},
-	{pack.Landmarks, []int64{1, landmarkSize, landmarkSize}, []output{{"output", []int64{136}}}},
-	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{templateDim}}}},
-	{pack.Pose, []int64{3, poseSize, poseSize}, []output{{"output", []int64{poseBins}}, {"617", []int64{poseBins}}, {"618", []int64{poseBins}}}},
-	{pack.Eyes, []int64{1, eyeSize, eyeSize}, []output{{"output", []int64{2}}}},
+	{pack.Detector, []int64{3, detectH, detectW}, []output{{"scores", []int64{anchors, 2}}, {"boxes", []int64{anchors, 4}}}, false},
+	{pack.Landmarks, []int64{1, landmarkSize, landmarkSize}, []output{{"output", []int64{136}}}, false},
+	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{templateDim}}}, false},
+	{pack.Pose, []int64{3, poseSize, poseSize}, []output{{"output", []int64{poseBins}}, {"617", []int64{poseBins}}, {"618", []int64{poseBins}}}, false},
+	{pack.Eyes, []int64{1, eyeSize, eyeSize}, []output{{"output", []int64{2}}}, false},
+	{pack.Liveness, []int64{3, livenessSize, livenessSize}, []output{{"output", []int64{livenessClasses}}}, true},
 }
 
 // stages are the models of a pack at work.
 type stages struct {
 	detector, landmarker, embedder, pose, eyes *stage
+
+	live *stage // nil without its model
 }
 
 // all lists the stages in the order of graphs.
 func (s *stages) all() []**stage {
-	return []**stage{&s.detector, &s.landmarker, &s.embedder, &s.pose, &s.eyes}
+	return []**stage{&s.detector, &s.landmarker, &s.embedder, &s.pose, &s.eyes, &s.live}
 }
 
 func (s *stages) close() error {
@@ -126,6 +131,9 @@ func (s *stages) close() error {
 func (x *Extractor) start() error {
 	for i, one := range x.stages.all() {
 		g := graphs[i]
+		if _, ok := x.manifest.Files[g.role]; !ok && g.optional {
+			continue
+		}
 		data, err := x.manifest.Read(x.config.Pack, g.role)
 		if err != nil {
 			return err
@@ -284,7 +292,12 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 		}
 	}
 	if want&WantQuality != 0 {
-		err = s.judge(ctx, p, d, l, &f)
+		if err = s.judge(ctx, p, d, l, &f); err != nil {
+			return f, err
+		}
+	}
+	if want&WantLiveness != 0 {
+		f.Liveness, err = s.liveness(ctx, p, d)
 	}
 	return f, err
 }
@@ -318,5 +331,9 @@ func (x *Extractor) SelfTest(ctx context.Context) error {
 	for i := range l {
 		l[i] = [2]float64{100 + float64(i), 130}
 	}
-	return x.stages.judge(ctx, p, d, l, new(Face))
+	if err := x.stages.judge(ctx, p, d, l, new(Face)); err != nil {
+		return err
+	}
+	_, err := x.stages.liveness(ctx, p, d)
+	return err
 }

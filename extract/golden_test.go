@@ -76,6 +76,10 @@ type goldenFace struct {
 	Embedding []float32
 	Pose      [3]float64 // yaw, pitch, roll
 	EyesOpen  [2]float64 `json:"eyes_open"`
+	Liveness  struct {
+		Face    float64 `json:"1.0"`
+		Context float64 `json:"2.7"`
+	} `json:"liveness_real"`
 }
 
 func golden(t testing.TB) map[string][]goldenFace {

@@ -1,0 +1,94 @@
+package extract
+
+import (
+	"context"
+	"math"
+)
+
+// Constants of passive liveness with the default pack's model.
+const (
+	livenessSize    = 128
+	livenessClasses = 3
+	livenessReal    = 0 // the class of a person before the camera
+)
+
+// livenessScales are the sides of the squares that the model looks at, in heights of the face's box: the face alone, and
+// with what is around it (a frame, a hand, the edge of a sheet).
+var livenessScales = [...]float64{1, 2.7}
+
+// Least scores of the verdicts Live and Uncertain.
+const (
+	liveFrom      = .8
+	uncertainFrom = .5
+)
+
+// liveness judges one face. A pack without the model can't tell: Uncertain, at a score of 0.
+func (s *stages) liveness(ctx context.Context, p *picture, d detection) (Liveness, error) {
+	if s.live == nil {
+		return Liveness{Verdict: Uncertain}, nil
+	}
+	scores, err := s.livenessAt(ctx, p, d, livenessScales[:])
+	if err != nil {
+		return Liveness{}, err
+	}
+	var sum float32
+	for _, score := range scores {
+		sum += score
+	}
+	return verdictOf(sum / float32(len(scores))), nil
+}
+
+// livenessAt returns the probability of a person before the camera, by the model, for each scale of the crop.
+func (s *stages) livenessAt(ctx context.Context, p *picture, d detection, scales []float64) ([]float32, error) {
+	scores := make([]float32, len(scales))
+	crops := make([]affine, len(scales))
+	for i, k := range scales {
+		if crops[i] = d.insideCrop(k, p.W, p.H); !crops[i].regular() {
+			return nil, errDegenerate
+		}
+	}
+	err := s.live.do(ctx, len(crops),
+		func(i int, in []float32) { drawBGR255(in, p, crops[i], livenessSize) },
+		func(i int, outs [][]float32) { scores[i] = softmaxAt(outs[0], livenessReal) })
+	return scores, err
+}
+
+// insideCrop maps the square of k box heights about the box's centre to the liveness model's input. The square is made
+// smaller and moved until it lies within the photo of w×h pixels: the model never saw a black border.
+func (d detection) insideCrop(k float64, w, h int) affine {
+	side := min(k*d.height(), float64(w-1), float64(h-1))
+	corner := func(centre float64, size int) float64 {
+		return min(max(centre-side/2, 0), float64(size-1)-side)
+	}
+	return squareCrop(corner((d.x1+d.x2)/2, w), corner((d.y1+d.y2)/2, h), side, livenessSize)
+}
+
+// drawBGR255 fills in, float32[3][size][size] BGR 0..255, with the crop a of p.
+func drawBGR255(in []float32, p *picture, a affine, size int) {
+	crop := newImage(size, size)
+	p.warp(crop, a)
+	plane := size * size
+	for i := range plane {
+		q := crop.Pix[3*i : 3*i+3]
+		in[i], in[plane+i], in[2*plane+i] = float32(q[2]), float32(q[1]), float32(q[0])
+	}
+}
+
+// softmaxAt is the probability of class i.
+func softmaxAt(logits []float32, i int) float32 {
+	var sum float64
+	for _, v := range logits {
+		sum += math.Exp(float64(v - logits[i]))
+	}
+	return float32(1 / sum)
+}
+
+func verdictOf(score float32) Liveness {
+	switch {
+	case score >= liveFrom:
+		return Liveness{score, Live}
+	case score >= uncertainFrom:
+		return Liveness{score, Uncertain}
+	}
+	return Liveness{score, Spoof}
+}
