@@ -40,6 +40,9 @@ type Config struct {
 	// Extractor makes templates of photos, in the space Engine.DefaultSpace. Without one the server is not
 	// ready and refuses photos by extractor_missing, but serves templates. The server does not close it.
 	Extractor Extractor
+	// Extractors make templates of photos in the engine's further spaces, by the space's id. A photo for a gallery goes
+	// to the extractor of that gallery's space; a space without one takes templates only. The server does not close them.
+	Extractors map[string]Extractor
 	// Logger takes one record per request and each internal error. Default: none is written.
 	Logger *slog.Logger
 
@@ -107,6 +110,11 @@ func (c Config) validate() error {
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("http: Config.%s is negative", f.name)
+		}
+	}
+	for id := range c.Extractors {
+		if _, err := c.Engine.Space(cmp.Or(id, "?")); err != nil || id == c.Engine.DefaultSpace().ID {
+			return fmt.Errorf("http: Config.Extractors has %q, which is no further space of the engine", id)
 		}
 	}
 	if c.DrainDelay < 0 {

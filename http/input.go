@@ -25,6 +25,7 @@ type subject struct {
 	photos    []photo
 	templates []engine.Template
 	sel       string // "one", "largest"; "" is "one"
+	space     string // to make templates of photos in where the path names no gallery; "" is the default
 }
 
 func (s *subject) addPhoto(data []byte, at string) error {
@@ -196,46 +197,50 @@ func (r *request) resolve(sub *subject) ([]engine.Template, []extract.Face, erro
 	if len(sub.photos) == 0 {
 		return sub.templates, nil, nil
 	}
-	if err := r.precheck(); err != nil {
-		return nil, nil, err
-	}
-	faces, err := r.extractAll(sub.photos, sub.selection())
+	space, err := r.precheck(sub.space)
 	if err != nil {
 		return nil, nil, err
 	}
-	space := r.server.engine.DefaultSpace()
+	x, err := r.server.extractorOf(space)
+	if err != nil {
+		return nil, nil, err
+	}
+	faces, err := r.extractAll(x, sub.photos, sub.selection())
+	if err != nil {
+		return nil, nil, err
+	}
 	templates := make([]engine.Template, len(faces))
 	for i, f := range faces {
-		templates[i] = engine.Template{Space: space.ID, Vector: f.Template, Source: "image"}
+		templates[i] = engine.Template{Space: x.space, Vector: f.Template, Source: "image"}
 	}
 	return templates, faces, nil
 }
 
-// precheck refuses what the engine would refuse of the path, before photos cost what they cost.
-func (r *request) precheck() error {
-	if len(r.params) > 0 {
-		if _, err := r.server.engine.Gallery(r.ctx, r.key.Tenant, r.params[0]); err != nil {
-			return err
-		}
+// precheck refuses what the engine would refuse of the path, before photos cost what they cost. It returns the space of
+// the gallery that the path names, else the one that was asked for.
+func (r *request) precheck(asked string) (space string, err error) {
+	if len(r.params) == 0 {
+		return asked, nil
 	}
-	if len(r.params) < 2 {
-		return nil
+	g, err := r.server.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
+	if err != nil || len(r.params) < 2 {
+		return g.Space, err
 	}
-	_, err := r.server.engine.Person(r.ctx, r.key.Tenant, r.params[0], r.params[1])
+	_, err = r.server.engine.Person(r.ctx, r.key.Tenant, r.params[0], r.params[1])
 	if errors.Is(err, engine.ErrPersonNotFound) && r.route.op == "putPerson" {
-		return nil
+		err = nil
 	}
-	return err
+	return g.Space, err
 }
 
 // extractAll returns the one face of each photo.
-func (r *request) extractAll(photos []photo, sel extract.Select) ([]extract.Face, error) {
+func (r *request) extractAll(x spaceExtractor, photos []photo, sel extract.Select) ([]extract.Face, error) {
 	faces := make([]extract.Face, len(photos))
 	errs := make([]error, len(photos))
 	var wg sync.WaitGroup
 	for i, p := range photos {
 		wg.Go(func() {
-			found, err := r.extractOne(p.data, sel)
+			found, err := r.extractOne(x, p.data, sel)
 			if err == nil {
 				faces[i] = found[0]
 			} else if len(photos) > 1 {
@@ -253,16 +258,13 @@ func (r *request) extractAll(photos []photo, sel extract.Select) ([]extract.Face
 
 // extractOne runs the extractor and turns a panic of it into an error: the photos of a request run on
 // goroutines of their own, and there it would end the process.
-func (r *request) extractOne(data []byte, sel extract.Select) (faces []extract.Face, err error) {
-	if r.server.cfg.Extractor == nil {
-		return nil, fail(codeExtractorMissing, "this server runs without models; send templates")
-	}
+func (r *request) extractOne(x spaceExtractor, data []byte, sel extract.Select) (faces []extract.Face, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("http: panic in the extractor: %v\n%s", v, debug.Stack())
 		}
 	}()
-	faces, err = r.server.cfg.Extractor.Extract(r.ctx, data, extract.Options{Select: sel})
+	faces, err = x.Extract(r.ctx, data, extract.Options{Select: sel})
 	if err == nil && sel != extract.SelectAll && len(faces) != 1 {
 		err = fmt.Errorf("http: the extractor gave %d faces where one was asked for", len(faces))
 	}

@@ -111,7 +111,7 @@ func (s *Server) compare(r *request) (reply, error) {
 	var policy engine.Policy
 	var both subject // select is for both
 	source, target := &side{name: "source"}, &side{name: "target"}
-	fields := append(both.options(), source.field(), target.field())
+	fields := append(both.options(), both.spaceField(), source.field(), target.field())
 	if err := r.decode(append(fields, policyFields(&policy)...)); err != nil {
 		return reply{}, err
 	}
@@ -124,8 +124,11 @@ func (s *Server) compare(r *request) (reply, error) {
 		return reply{}, err
 	}
 	both.photos = append(source.photos, target.photos...)
-	if len(both.photos) == 0 && both.sel != "" {
-		return reply{}, fail(codeBadRequest, "select goes with a photo; both sides are templates")
+	if len(both.photos) == 0 && both.sel+both.space != "" {
+		return reply{}, fail(codeBadRequest, "select and space go with a photo; both sides are templates")
+	}
+	for _, t := range append(source.templates, target.templates...) {
+		both.space = cmp.Or(both.space, t.Space)
 	}
 	templates, faces, err := r.resolve(&both)
 	if err != nil {
@@ -153,6 +156,7 @@ func (s *Server) extract(r *request) (reply, error) {
 	err := r.decode([]field{
 		{name: "image", json: sub.takeImage, file: sub.addPhoto},
 		{name: "crop", json: takeBool(&crop), text: textBool(&crop)},
+		sub.spaceField(),
 	})
 	if err != nil {
 		return reply{}, err
@@ -160,23 +164,27 @@ func (s *Server) extract(r *request) (reply, error) {
 	if len(sub.photos) == 0 {
 		return reply{}, fail(codeBadRequest, "give image")
 	}
-	found, err := r.extractOne(sub.photos[0].data, extract.SelectAll)
+	x, err := s.extractorOf(sub.space)
+	if err != nil {
+		return reply{}, err
+	}
+	found, err := r.extractOne(x, sub.photos[0].data, extract.SelectAll)
 	if err != nil {
 		return reply{}, err
 	}
 	faces := make([]faceBody, len(found))
 	for i, f := range found {
-		if faces[i], err = s.wholeFace(f, crop); err != nil {
+		if faces[i], err = wholeFace(f, x.space, crop); err != nil {
 			return reply{}, err
 		}
 	}
 	return reply{status: 200, value: map[string]any{"faces": faces}}, nil
 }
 
-func (s *Server) wholeFace(f extract.Face, crop bool) (faceBody, error) {
+func wholeFace(f extract.Face, space string, crop bool) (faceBody, error) {
 	b := faceBody{
 		Box: f.Box, Score: f.Score, Landmarks: f.Landmarks[:],
-		Template: newTemplateBody(s.engine.DefaultSpace().ID, f.Template),
+		Template: newTemplateBody(space, f.Template),
 	}
 	var err error
 	if crop {

@@ -40,7 +40,7 @@ type Server struct {
 	}
 }
 
-// New checks the configuration and returns a server that does nothing yet. Its Engine and Extractor must
+// New checks the configuration and returns a server that does nothing yet. Its Engine and Extractors must
 // outlive Shutdown.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()

@@ -112,7 +112,7 @@ func (c *benchMissesCmd) embed(ctx context.Context) (*bench.FaceVector, error) {
 		return nil, err
 	}
 	library, models := c.paths()
-	x, err := extract.New(extract.Config{Library: library, Pack: models, Workers: runtime.GOMAXPROCS(0), Queue: photos})
+	x, err := extract.New(extract.Config{Library: library, Pack: models[0], Workers: runtime.GOMAXPROCS(0), Queue: photos})
 	if err != nil {
 		return nil, err
 	}

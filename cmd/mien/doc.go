@@ -12,6 +12,11 @@
 // are flag names). A flag on the command line wins over the environment, the environment over the file. serve logs what it
 // uses, without secrets.
 //
+// # Model packs
+//
+// --models DIR may be given several times (MIEN_MODELS: folders with commas between them). Each pack is an embedding space:
+// the first is the default, and a gallery of another takes photos by that one's models. Each pack has its own workers.
+//
 // # Data folder
 //
 //	DIR/store/       the store (package engine)

@@ -87,27 +87,42 @@ func processor() finding {
 
 const setupAdvice = "run make setup in the source folder, or name the place with --library and --models"
 
-// models checks the pack's files, then loads library and models and runs each once.
+// models checks the library and every pack.
 func (c *doctorCmd) models(ctx context.Context) []finding {
 	library, models := c.paths()
 	if _, err := os.Stat(library); err != nil {
 		return []finding{ok("library", "%s: %v", library, reason(err)).but("fail", setupAdvice)}
 	}
 	found := []finding{ok("library", "%s", library)}
-	m, err := pack.Load(models)
-	if err != nil {
-		return append(found, ok("models", "%v", err).but("fail", setupAdvice))
+	of := make(map[string]string) // the folder of each space
+	for _, dir := range models {
+		m, err := pack.Load(dir)
+		if err != nil {
+			found = append(found, ok("models", "%v", err).but("fail", setupAdvice))
+			continue
+		}
+		if of[m.Space] != "" {
+			found = append(found, ok("models", "%v", sameSpace(of[m.Space], dir, m.Space)).but("fail", "serve will not start with both"))
+			continue
+		}
+		of[m.Space] = dir
+		found = append(found, ok("models", "pack %q in %s, space %s, every file as pinned", m.Name, dir, m.Space))
+		found = append(found, inference(ctx, library, dir))
 	}
-	found = append(found, ok("models", "pack %q in %s, space %s, every file as pinned", m.Name, models, m.Space))
-	x, err := extract.New(extract.Config{Library: library, Pack: models, Workers: 1})
+	return found
+}
+
+// inference loads the models of a pack and runs each once.
+func inference(ctx context.Context, library, dir string) finding {
+	x, err := extract.New(extract.Config{Library: library, Pack: dir, Workers: 1})
 	if err != nil {
-		return append(found, ok("inference", "%v", err).but("fail", setupAdvice))
+		return ok("inference", "%v", err).but("fail", setupAdvice)
 	}
 	defer x.Close()
 	if err := x.SelfTest(ctx); err != nil {
-		return append(found, ok("inference", "%v", err).but("fail", setupAdvice))
+		return ok("inference", "%v", err).but("fail", setupAdvice)
 	}
-	return append(found, ok("inference", "every model runs"))
+	return ok("inference", "every model runs")
 }
 
 // data checks the folder and the keys' permissions, and opens the store as a server would.

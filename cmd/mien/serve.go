@@ -15,20 +15,18 @@ import (
 	"golang.org/x/term"
 
 	"mien/engine"
-	"mien/extract"
-	"mien/extract/pack"
 	"mien/http"
 	"mien/simd"
 )
 
 // modelFlags say where the library and the models are.
 type modelFlags struct {
-	Library string `help:"ONNX Runtime's shared library (default: beside the program)." env:"MIEN_LIBRARY" type:"path" placeholder:"FILE"`
-	Models  string `help:"Folder of the model pack (default: beside the program)." env:"MIEN_MODELS" type:"path" placeholder:"DIR"`
+	Library string   `help:"ONNX Runtime's shared library (default: beside the program)." env:"MIEN_LIBRARY" type:"path" placeholder:"FILE"`
+	Models  []string `help:"Folders of model packs, each of an embedding space of its own; the first is the default (default: beside the program)." env:"MIEN_MODELS" type:"path" placeholder:"DIR"`
 }
 
-// paths fills in the places where `make` puts things: lib/ and models/ beside the program.
-func (m modelFlags) paths() (library, models string) {
+// paths fills in the places where `make` puts things: lib/ and models/ beside the program. models has one folder at least.
+func (m modelFlags) paths() (library string, models []string) {
 	beside := "."
 	if exe, err := os.Executable(); err == nil {
 		beside = filepath.Dir(exe)
@@ -41,8 +39,8 @@ func (m modelFlags) paths() (library, models string) {
 		}
 		library = filepath.Join(beside, "lib", runtime.GOOS+"-"+runtime.GOARCH, name)
 	}
-	if models == "" {
-		models = filepath.Join(beside, "models", "default")
+	if len(models) == 0 {
+		models = []string{filepath.Join(beside, "models", "default")}
 	}
 	return library, models
 }
@@ -112,13 +110,13 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 		return listenError(c.Listen, err)
 	}
 	defer ln.Close()
-	extractor, err := c.extractor()
+	packs, err := c.loadPacks()
 	if err != nil {
 		return err
 	}
-	defer closing(log, "extractor", extractor.Close)
+	defer closing(log, "extractor", packs.close)
 	data := dataDir{c.Data, c.masterKeyFlags}
-	e, err := c.engine(data, extractor.Manifest(), log)
+	e, err := c.engine(data, packs.spaces(), log)
 	if err != nil {
 		return err
 	}
@@ -126,38 +124,24 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err := data.firstKey(ctx, e); err != nil {
 		return err
 	}
-	server, err := http.New(c.httpConfig(e, extractor, log))
+	server, err := http.New(c.httpConfig(e, packs, log))
 	if err != nil {
 		return err
 	}
-	c.announce(out, log, ln, data, extractor.Manifest())
+	c.announce(out, log, ln, data, packs.spaces())
 	return serveUntil(ctx, server, ln, log)
 }
 
-func (c *serveCmd) extractor() (*extract.Extractor, error) {
-	library, models := c.paths()
-	return extract.New(extract.Config{Library: library, Pack: models, Workers: c.Workers, Queue: c.Queue, MaxPixels: c.MaxPixels})
-}
-
-func (c *serveCmd) engine(data dataDir, m *pack.Manifest, log *slog.Logger) (*engine.Engine, error) {
+func (c *serveCmd) engine(data dataDir, spaces []engine.Space, log *slog.Logger) (*engine.Engine, error) {
 	if err := data.create(); err != nil {
 		return nil, err
 	}
-	return data.open(engine.Config{Spaces: []engine.Space{space(m)}, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Logger: log})
+	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Logger: log})
 }
 
-// space is the pack's embedding space as the engine knows it.
-func space(m *pack.Manifest) engine.Space {
-	s := engine.Space{ID: m.Space, Dim: m.Dim}
-	for _, p := range m.Calibration {
-		s.Calibration.Points = append(s.Calibration.Points, engine.CalibrationPoint(p))
-	}
-	return s
-}
-
-func (c *serveCmd) httpConfig(e *engine.Engine, x *extract.Extractor, log *slog.Logger) http.Config {
+func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {
 	return http.Config{
-		Engine: e, Extractor: x, Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout,
+		Engine: e, Extractor: packs[0], Extractors: packs.further(), Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout,
 		MaxBodyBytes: c.MaxBody, MaxBodyBytesInFlight: c.MaxBodies, MaxConns: c.MaxConns, MaxRequests: c.MaxRequests,
 	}
 }
@@ -220,10 +204,10 @@ func (c *serveCmd) logger() *slog.Logger {
 }
 
 // announce logs the effective configuration and says on stdout where the server is and what to try.
-func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data dataDir, m *pack.Manifest) {
+func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data dataDir, spaces []engine.Space) {
 	library, models := c.paths()
 	log.Info("mien", "version", version, "listen", ln.Addr().String(), "data", data.path, "library", library, "models", models,
-		"space", m.Space, "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level())
+		"spaces", idsOf(spaces), "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level())
 	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		log.Warn("keys and biometrics travel in clear: put a proxy that does TLS in front, and let nobody else reach this address", "listen", ln.Addr().String())
 	}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"mien/engine"
+	"mien/extract"
+	"mien/extract/pack"
+	"mien/http"
+)
+
+// packs are the model packs that a server has loaded, each of a space of its own; the first is the default.
+type packs []*extract.Extractor
+
+// loadPacks loads every pack that the flags name. Each has as many workers as the flags say: photos of one space are as
+// quick beside an idle second pack as alone, and a server that is busy in both has more threads than cores.
+func (c *serveCmd) loadPacks() (loaded packs, err error) {
+	library, models := c.paths()
+	of := make(map[string]string) // the folder of each space
+	for _, dir := range models {
+		x, err := extract.New(extract.Config{Library: library, Pack: dir, Workers: c.Workers, Queue: c.Queue, MaxPixels: c.MaxPixels})
+		if err != nil {
+			return nil, errors.Join(err, loaded.close())
+		}
+		loaded = append(loaded, x)
+		space := x.Manifest().Space
+		if of[space] != "" {
+			return nil, errors.Join(sameSpace(of[space], dir, space), loaded.close())
+		}
+		of[space] = dir
+	}
+	return loaded, nil
+}
+
+func sameSpace(a, b, space string) error {
+	return fmt.Errorf("the model packs in %s and %s are both of embedding space %s: name one of them with --models", a, b, space)
+}
+
+func (p packs) close() (err error) {
+	for _, x := range p {
+		err = errors.Join(err, x.Close())
+	}
+	return err
+}
+
+// spaces are the packs' embedding spaces as the engine knows them, in the same order.
+func (p packs) spaces() []engine.Space {
+	all := make([]engine.Space, len(p))
+	for i, x := range p {
+		all[i] = space(x.Manifest())
+	}
+	return all
+}
+
+// further are the packs but the first, by space.
+func (p packs) further() map[string]http.Extractor {
+	all := make(map[string]http.Extractor)
+	for _, x := range p[1:] {
+		all[x.Manifest().Space] = x
+	}
+	return all
+}
+
+// space is the pack's embedding space as the engine knows it.
+func space(m *pack.Manifest) engine.Space {
+	s := engine.Space{ID: m.Space, Dim: m.Dim}
+	for _, p := range m.Calibration {
+		s.Calibration.Points = append(s.Calibration.Points, engine.CalibrationPoint(p))
+	}
+	return s
+}
+
+func idsOf(spaces []engine.Space) []string {
+	ids := make([]string, len(spaces))
+	for i, s := range spaces {
+		ids[i] = s.ID
+	}
+	return ids
+}
