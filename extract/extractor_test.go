@@ -313,8 +313,8 @@ func TestExtractObeysContext(t *testing.T) {
 
 // A pack for other steps or another size is another embedding space: it must not load.
 func TestNewRefusesOtherPacks(t *testing.T) {
-	for _, edit := range []struct{ old, new string }{
-		{`"preprocessing": 1`, `"preprocessing": 2`}, {`"dim": 512`, `"dim": 256`},
+	for _, edit := range []struct{ old, new, says string }{
+		{`"preprocessing": 1`, `"preprocessing": 2`, "preprocessing version 2"}, {`"dim": 512`, `"dim": 256`, "256"},
 	} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(*packFlag)); err != nil {
@@ -330,7 +330,7 @@ func TestNewRefusesOtherPacks(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if x, err := New(Config{Library: testLibrary(), Pack: dir}); err == nil || !strings.Contains(err.Error(), "this program does 1 and 512") {
+		if x, err := New(Config{Library: testLibrary(), Pack: dir}); err == nil || !strings.Contains(err.Error(), edit.says) {
 			t.Errorf("%s: %v, want a refusal", edit.new, err)
 			if err == nil {
 				x.Close()

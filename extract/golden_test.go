@@ -191,7 +191,7 @@ func testTarball(t *testing.T, d *pack.Definition) string {
 		}
 		cache = filepath.Join(base, "mien")
 	}
-	tarball := filepath.Join(cache, "sha256", d.TarballSHA256)
+	tarball := filepath.Join(cache, "sha256", d.Packages[0].SHA256)
 	if _, err := os.Stat(tarball); err != nil {
 		t.Skipf("the published models are no longer in the download cache (%v); make setup fetches them", err)
 	}

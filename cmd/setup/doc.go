@@ -6,11 +6,11 @@
 // pinned by sha256: the tarballs, and what is taken from them. It leaves
 //
 //	DIR/lib/<goos>-<goarch>/libonnxruntime.so (.dylib)
-//	DIR/models/default/                               see package mien/extract/pack
+//	DIR/models/NAME/                                  a folder for each pack: see package mien/extract/pack
 //
 // Tarballs are kept in CACHE/sha256/<hex>; CACHE is MIEN_CACHE, or the folder mien in the user's cache folder. A second
-// run checks what is there and needs neither network nor npm. With --sources it also makes sure that the tarball of the
-// models is in the cache, for tests that compare converted models with the published ones.
+// run checks what is there and needs neither network nor npm. With --sources it also makes sure that the tarballs of the
+// models are in the cache, for tests that compare converted models with the published ones.
 //
 // Nothing is ever half-installed: every file and folder is written aside, synced and renamed. Set-ups of one DIR wait
 // for each other; set-ups that share a cache at worst download twice. Any failure is one line on stderr and exit code 1

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 }
 
 func parseFlags(args []string, stderr io.Writer) (*setup, error) {
-	s := &setup{out: stderr, runtime: onnxRuntime, models: pack.Default(), terminal: isTerminal(stderr)}
+	s := &setup{out: stderr, runtime: onnxRuntime, models: pack.Definitions(), terminal: isTerminal(stderr)}
 	flags := flag.NewFlagSet("setup", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are our one line
 	flags.StringVar(&s.build, "build", "build", "folder to install under")

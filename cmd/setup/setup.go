@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mien/extract/pack"
@@ -17,10 +18,10 @@ import (
 type setup struct {
 	build    string // what to install under
 	platform string // GOOS/GOARCH
-	sources  bool   // also the tarball of the models
+	sources  bool   // also the tarballs of the models
 	cache    cache
 	runtime  runtimePackage
-	models   *pack.Definition
+	models   []*pack.Definition
 	out      io.Writer
 	terminal bool // out is one
 }
@@ -69,23 +70,45 @@ func (s *setup) steps() ([]step, error) {
 	steps := []step{
 		{path, func() error { return checkFile(path, lib.sha256) },
 			func(ctx context.Context) error { return s.makeLibrary(ctx, lib, path) }},
-		{s.packDir(), func() error { _, err := s.models.Check(s.packDir()); return err }, s.makePack},
+	}
+	for _, d := range s.models {
+		steps = append(steps, step{s.packDir(d), func() error { _, err := d.Check(s.packDir(d)); return err },
+			func(ctx context.Context) error { return s.makePack(ctx, d) }})
 	}
 	if s.sources {
-		steps = append(steps, step{"models as published", func() error { return s.cache.check(s.models.TarballSHA256) },
-			func(ctx context.Context) error { _, err := s.modelsTarball(ctx); return err }})
+		for _, p := range s.packages() {
+			steps = append(steps, step{p.Spec + " as published", func() error { return s.cache.check(p.SHA256) },
+				func(ctx context.Context) error { _, err := s.fetch(ctx, download{p.Spec, p.SHA256}); return err }})
+		}
 	}
 	return steps, nil
+}
+
+// packages lists what the packs are made from, each once.
+func (s *setup) packages() []pack.Package {
+	var all []pack.Package
+	for _, d := range s.models {
+		for _, p := range d.Packages {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
 }
 
 func (s *setup) libDir() string {
 	return filepath.Join(s.build, "lib", strings.ReplaceAll(s.platform, "/", "-"))
 }
 
-func (s *setup) packDir() string { return filepath.Join(s.build, "models", s.models.Manifest.Name) }
+func (s *setup) modelsDir() string { return filepath.Join(s.build, "models") }
+
+func (s *setup) packDir(d *pack.Definition) string {
+	return filepath.Join(s.modelsDir(), d.Manifest.Name)
+}
 
 func (s *setup) folders() error {
-	return errors.Join(os.MkdirAll(s.libDir(), 0o755), os.MkdirAll(filepath.Dir(s.packDir()), 0o755))
+	return errors.Join(os.MkdirAll(s.libDir(), 0o755), os.MkdirAll(s.modelsDir(), 0o755))
 }
 
 func allReady(steps []step) bool {
@@ -117,21 +140,20 @@ func (s *setup) do(ctx context.Context, st step) error {
 	return nil
 }
 
-func (s *setup) makePack(ctx context.Context) error {
-	tarball, err := s.modelsTarball(ctx)
-	if err != nil {
-		return err
+func (s *setup) makePack(ctx context.Context, d *pack.Definition) error {
+	tarballs := make(map[string]string)
+	for _, p := range d.Packages {
+		var err error
+		if tarballs[p.Spec], err = s.fetch(ctx, download{p.Spec, p.SHA256}); err != nil {
+			return err
+		}
 	}
-	return s.models.Build(tarball, s.packDir())
-}
-
-func (s *setup) modelsTarball(ctx context.Context) (string, error) {
-	return s.fetch(ctx, download{spec: s.models.Package, sha256: s.models.TarballSHA256})
+	return d.Build(tarballs, s.packDir(d))
 }
 
 // sweep deletes what a killed set-up left. REQUIRES: the lock.
 func (s *setup) sweep() {
-	for _, dir := range []string{s.libDir(), filepath.Dir(s.packDir())} {
+	for _, dir := range []string{s.libDir(), s.modelsDir()} {
 		stale, _ := filepath.Glob(filepath.Join(dir, pack.TempPrefix+"*"))
 		for _, path := range stale {
 			os.RemoveAll(path)

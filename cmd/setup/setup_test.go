@@ -39,7 +39,7 @@ func newFixture(t *testing.T) *fixture {
 	f.library = tarball(t, map[string]string{member: libText, "package/LICENSE": "library licence", "package/x": "x"})
 	models, members := smallPack()
 	f.models = tarball(t, members)
-	models.TarballSHA256 = sumBytes(f.models)
+	models.Packages[0].SHA256 = sumBytes(f.models)
 	f.setup = &setup{
 		build: filepath.Join(t.TempDir(), "build"), platform: platform, cache: cache{dir: filepath.Join(t.TempDir(), "cache")},
 		runtime: runtimePackage{
@@ -47,7 +47,7 @@ func newFixture(t *testing.T) *fixture {
 			licences:  []string{"package/LICENSE"},
 			libraries: map[string]library{platform: {member: member, name: "libonnxruntime.so", sha256: sumBytes([]byte(libText))}},
 		},
-		models: models, out: f.out,
+		models: []*pack.Definition{models}, out: f.out,
 	}
 	t.Setenv("PATH", t.TempDir()) // no npm, unless a test puts one there
 	return f
@@ -73,7 +73,7 @@ func tarball(t *testing.T, members map[string]string) []byte {
 // smallPack defines a pack of texts in place of models, taken over unedited.
 func smallPack() (*pack.Definition, map[string]string) {
 	d := pack.Default()
-	d.Package, d.Edits = "models@1.0.0", nil
+	d.Packages[0].Spec, d.Manifest.SourcePackage, d.Edits = "models@1.0.0", "models@1.0.0", nil
 	members := make(map[string]string)
 	small := func(f pack.File) pack.File {
 		members[f.Source] = "this is " + f.Source
@@ -84,7 +84,7 @@ func smallPack() (*pack.Definition, map[string]string) {
 	for role, f := range d.Manifest.Files {
 		d.Manifest.Files[role] = small(f)
 	}
-	d.Manifest.LicenceFile = small(d.Manifest.LicenceFile)
+	*d.Manifest.LicenceFile = small(*d.Manifest.LicenceFile)
 	d.Manifest.Space = d.Manifest.SpaceID()
 	return d, members
 }
@@ -121,7 +121,7 @@ func (f *fixture) complete(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(f.build, libPath)); err != nil || string(b) != libText {
 		t.Errorf("library: %q, %v", b, err)
 	}
-	if _, err := f.setup.models.Check(f.packDir()); err != nil {
+	if _, err := f.setup.models[0].Check(f.packDir(f.setup.models[0])); err != nil {
 		t.Error(err)
 	}
 	f.tidy(t)
@@ -144,7 +144,7 @@ func (f *fixture) tidy(t *testing.T) {
 	if err := checkFile(filepath.Join(f.build, libPath), sumBytes([]byte(libText))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	if _, err := pack.Load(f.packDir()); err != nil && !errors.Is(err, pack.ErrMissing) {
+	if _, err := pack.Load(f.packDir(f.setup.models[0])); err != nil && !errors.Is(err, pack.ErrMissing) {
 		t.Error(err)
 	}
 	entries, _ := os.ReadDir(filepath.Join(f.cache.dir, "sha256"))

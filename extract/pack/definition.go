@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -13,24 +14,38 @@ import (
 //go:embed default.json
 var defaultJSON []byte
 
+// Package is an npm package at a version.
+type Package struct {
+	Spec   string `json:"spec"`   // name@version
+	SHA256 string `json:"sha256"` // of the tarball that `npm pack` fetches
+}
+
 // Definition says how a pack is made: where the models are published, the edits, and the manifest that must come out,
 // sums included.
 type Definition struct {
-	Package       string          `json:"package"`        // name@version on npm
-	TarballSHA256 string          `json:"tarball_sha256"` // of the tarball that `npm pack` fetches
-	Edits         map[Role][]Edit `json:"edits"`
-	Manifest      Manifest        `json:"manifest"`
+	Packages []Package        `json:"packages"` // the first is the manifest's source package
+	Graphs   map[Role]Weights `json:"graphs"`   // models that are published without a graph
+	Edits    map[Role][]Edit  `json:"edits"`
+	Manifest Manifest         `json:"manifest"`
 }
 
 // Default returns the definition of the default pack, a fresh copy.
-func Default() *Definition {
+func Default() *Definition { return parseDefinition(defaultJSON) }
+
+// Definitions returns the definitions of all packs that set-up makes, the default pack's first.
+func Definitions() []*Definition { return []*Definition{Default()} }
+
+func parseDefinition(b []byte) *Definition {
 	d := new(Definition)
-	err := strictJSON(defaultJSON, d)
+	err := strictJSON(b, d)
 	if err == nil {
 		err = d.Manifest.validate()
 	}
+	if err == nil && (len(d.Packages) == 0 || d.Packages[0].Spec != d.Manifest.SourcePackage || d.Manifest.LicenceFile == nil) {
+		err = errors.New("no source package, or no licence file")
+	}
 	if err != nil {
-		panic("BUG: pack: default.json: " + err.Error())
+		panic("BUG: pack: a definition: " + err.Error())
 	}
 	return d
 }
@@ -70,16 +85,21 @@ func source(found map[string][]byte, f File) ([]byte, error) {
 	return b, checkSum(f.Source, b, f.SourceSHA256)
 }
 
-// Build makes the pack in folder dir from the tarball: it checks each source, applies the edits, checks each result,
-// and puts the folder in place in one rename. A pack that is there is replaced; for a moment in between there is none.
-// Two builds at once both succeed and one of their equal results stays. On an error dir is as it was. Build does not
-// check the tarball's own sum: the sums of what it uses say more. It takes some 100 MB of memory for a second.
-// Errors: ErrCorrupt, ErrMissing, ErrBadModel, or that of the file system.
-func (d *Definition) Build(tarball, dir string) error {
-	files, err := d.convert(tarball)
+// Build makes the pack in folder dir from the tarballs, which are named by their package's spec: it checks each source,
+// applies the edits, checks each result, and puts the folder in place in one rename. A pack that is there is replaced;
+// for a moment in between there is none. Two builds at once both succeed and one of their equal results stays. On an
+// error dir is as it was. Build does not check the tarballs' own sums: the sums of what it uses say more. It takes some
+// 100 MB of memory for a second. Errors: ErrCorrupt, ErrMissing, ErrBadModel, or that of the file system.
+func (d *Definition) Build(tarballs map[string]string, dir string) error {
+	files, err := d.convert(tarballs)
 	if err != nil {
-		return fmt.Errorf("pack %q from %s: %w", d.Manifest.Name, d.Package, err)
+		return fmt.Errorf("pack %q: %w", d.Manifest.Name, err)
 	}
+	return install(files, dir)
+}
+
+// install puts a folder of the files at dir.
+func install(files map[string][]byte, dir string) error {
 	parent := filepath.Dir(dir)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
@@ -96,30 +116,58 @@ func (d *Definition) Build(tarball, dir string) error {
 }
 
 // convert returns every file of the pack by its name, checked.
-func (d *Definition) convert(tarball string) (map[string][]byte, error) {
-	var names []string
-	for _, f := range d.Manifest.all() {
-		names = append(names, f.Source)
-	}
-	found, err := Members(tarball, names...)
+func (d *Definition) convert(tarballs map[string]string) (map[string][]byte, error) {
+	found, err := d.members(tarballs)
 	if err != nil {
 		return nil, err
 	}
 	files := map[string][]byte{ManifestName: d.Manifest.JSON()}
-	for _, role := range Roles() {
-		if err := convertFile(files, found, d.Manifest.Files[role], d.Edits[role]); err != nil {
-			return nil, err
+	for role, f := range d.Manifest.Files {
+		if err := d.convertFile(files, found[d.packageOf(f)], role, f); err != nil {
+			return nil, fmt.Errorf("from %s: %w", d.packageOf(f), err)
 		}
 	}
-	return files, convertFile(files, found, d.Manifest.LicenceFile, nil)
+	f := *d.Manifest.LicenceFile
+	return files, d.convertFile(files, found[d.packageOf(f)], "", f)
 }
 
-func convertFile(files, found map[string][]byte, f File, edits []Edit) error {
+// members returns what the definition needs of each tarball, by package and name.
+func (d *Definition) members(tarballs map[string]string) (map[string]map[string][]byte, error) {
+	found := make(map[string]map[string][]byte)
+	for _, p := range d.Packages {
+		var names []string
+		for _, f := range d.Manifest.all() {
+			if d.packageOf(f) == p.Spec {
+				names = append(names, f.Source)
+			}
+		}
+		for role, w := range d.Graphs {
+			if d.packageOf(d.Manifest.Files[role]) == p.Spec {
+				names = append(names, w.Index)
+			}
+		}
+		var err error
+		if found[p.Spec], err = Members(tarballs[p.Spec], names...); err != nil {
+			return nil, fmt.Errorf("from %s: %w", p.Spec, err)
+		}
+	}
+	return found, nil
+}
+
+// packageOf is the spec of the package that publishes f.
+func (d *Definition) packageOf(f File) string { return cmp.Or(f.Package, d.Manifest.SourcePackage) }
+
+func (d *Definition) convertFile(files, found map[string][]byte, role Role, f File) error {
 	b, err := source(found, f)
 	if err != nil {
 		return err
 	}
-	if len(edits) > 0 {
+	if w, ok := d.Graphs[role]; ok {
+		if b, err = w.model(found[w.Index], b); err != nil {
+			return fmt.Errorf("%s: %w", f.Source, err)
+		}
+	}
+	if edits := d.Edits[role]; len(edits) > 0 {
 		if b, err = Rewrite(b, edits...); err != nil {
 			return fmt.Errorf("%s: %w", f.Source, err)
 		}

@@ -10,9 +10,16 @@ import (
 
 // Field numbers of onnx.proto (ONNX 1.x, IR 4 and later) that the edits read or write.
 const (
-	modelGraph protowire.Number = 7
+	modelIR       protowire.Number = 1
+	modelProducer protowire.Number = 2
+	modelGraph    protowire.Number = 7
+	modelOpset    protowire.Number = 8
+
+	opsetDomain  protowire.Number = 1
+	opsetVersion protowire.Number = 2
 
 	graphNode        protowire.Number = 1
+	graphName        protowire.Number = 2
 	graphInitializer protowire.Number = 5
 	graphInput       protowire.Number = 11
 	graphOutput      protowire.Number = 12
@@ -24,7 +31,10 @@ const (
 	nodeAttribute protowire.Number = 5
 
 	attributeName   protowire.Number = 1
+	attributeInt    protowire.Number = 3
 	attributeTensor protowire.Number = 5
+	attributeInts   protowire.Number = 8
+	attributeType   protowire.Number = 20
 
 	tensorDims         protowire.Number = 1
 	tensorType         protowire.Number = 2
@@ -38,6 +48,7 @@ const (
 	valueType protowire.Number = 2
 
 	typeTensor      protowire.Number = 1
+	typeElement     protowire.Number = 1 // of a tensor's type
 	typeTensorShape protowire.Number = 2
 	shapeDim        protowire.Number = 1
 	dimValue        protowire.Number = 1
@@ -48,6 +59,12 @@ const (
 const (
 	typeFloat int64 = 1
 	typeInt64 int64 = 7
+)
+
+// AttributeProto.AttributeType.
+const (
+	attributeIsInt  int64 = 2
+	attributeIsInts int64 = 7
 )
 
 // tensorShape returns the dims of tensor t and their product. Errors: ErrBadModel, also for a product past 2^31.

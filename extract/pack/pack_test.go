@@ -45,6 +45,12 @@ func tarballOf(t testing.TB, members map[string][]byte) string {
 	return path
 }
 
+// tarballsOf is tarballOf for a definition of one package.
+func tarballsOf(t testing.TB, d *Definition, members map[string][]byte) map[string]string {
+	t.Helper()
+	return map[string]string{d.Packages[0].Spec: tarballOf(t, members)}
+}
+
 // small is a definition of hand-made models, with the members of its tarball.
 func small(t testing.TB) (*Definition, map[string][]byte) {
 	t.Helper()
@@ -75,7 +81,7 @@ func built(t testing.TB) (*Definition, string) {
 	t.Helper()
 	d, members := small(t)
 	dir := filepath.Join(t.TempDir(), "models", "default")
-	if err := d.Build(tarballOf(t, members), dir); err != nil {
+	if err := d.Build(tarballsOf(t, d, members), dir); err != nil {
 		t.Fatal(err)
 	}
 	return d, dir
@@ -119,7 +125,7 @@ func TestBuildReplacesADamagedPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, members := small(t)
-	if err := d.Build(tarballOf(t, members), dir); err != nil {
+	if err := d.Build(tarballsOf(t, d, members), dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Check(dir); err != nil {
@@ -133,7 +139,7 @@ func TestBuildReplacesADamagedPack(t *testing.T) {
 
 func TestBuildsAtOnce(t *testing.T) {
 	d, members := small(t)
-	tarball := tarballOf(t, members)
+	tarball := tarballsOf(t, d, members)
 	dir := filepath.Join(t.TempDir(), "default")
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
@@ -180,7 +186,7 @@ func TestBuildFailsWhole(t *testing.T) {
 		_, dir := built(t)
 		before, _ := os.ReadDir(dir)
 		for _, dir := range []string{dir, filepath.Join(t.TempDir(), "new")} {
-			err := d.Build(tarballOf(t, members), dir)
+			err := d.Build(tarballsOf(t, d, members), dir)
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.names) {
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -199,7 +205,7 @@ func TestBuildOntoAFile(t *testing.T) {
 	if err := os.WriteFile(dir, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Build(tarballOf(t, members), dir); err == nil {
+	if err := d.Build(tarballsOf(t, d, members), dir); err == nil {
 		t.Fatal("a file was replaced")
 	}
 	if b, err := os.ReadFile(dir); err != nil || string(b) != "mine" {
@@ -314,14 +320,16 @@ func TestParseManifestRefuses(t *testing.T) {
 		m.Files[Pose] = x
 	}
 	for name, change := range map[string]func(m *Manifest){
-		"no name":          func(m *Manifest) { m.Name = "" },
-		"dim 0":            func(m *Manifest) { m.Dim = 0 },
-		"dim of another":   func(m *Manifest) { m.Dim = 256 },
-		"dim too large":    func(m *Manifest) { m.Dim = maxDim + 1; m.Space = m.SpaceID() },
-		"other space":      func(m *Manifest) { m.Space += "x" },
-		"other weights":    func(m *Manifest) { m.Files[Embedder] = m.Files[Pose] },
-		"no pose":          func(m *Manifest) { delete(m.Files, Pose) },
-		"unknown role":     func(m *Manifest) { m.Files["nose"] = File{"n", sumOf(nil), "n", sumOf(nil)} },
+		"no name":        func(m *Manifest) { m.Name = "" },
+		"dim 0":          func(m *Manifest) { m.Dim = 0 },
+		"dim of another": func(m *Manifest) { m.Dim = 256 },
+		"dim too large":  func(m *Manifest) { m.Dim = maxDim + 1; m.Space = m.SpaceID() },
+		"other space":    func(m *Manifest) { m.Space += "x" },
+		"other weights":  func(m *Manifest) { m.Files[Embedder] = m.Files[Pose] },
+		"no pose":        func(m *Manifest) { delete(m.Files, Pose) },
+		"unknown role": func(m *Manifest) {
+			m.Files["nose"] = File{File: "n", SHA256: sumOf(nil), Source: "n", SourceSHA256: sumOf(nil)}
+		},
 		"path":             func(m *Manifest) { file(m, func(f *File) { f.File = "../pose.onnx" }) },
 		"absolute path":    func(m *Manifest) { file(m, func(f *File) { f.File = "/pose.onnx" }) },
 		"hidden":           func(m *Manifest) { file(m, func(f *File) { f.File = ".pose.onnx" }) },
@@ -331,7 +339,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		"short sum":        func(m *Manifest) { file(m, func(f *File) { f.SHA256 = f.SHA256[2:] }) },
 		"sum in capitals":  func(m *Manifest) { file(m, func(f *File) { f.SHA256 = strings.ToUpper(f.SHA256) }) },
 		"no sum":           func(m *Manifest) { file(m, func(f *File) { f.SourceSHA256 = "" }) },
-		"no licence file":  func(m *Manifest) { m.LicenceFile = File{} },
+		"no licence file":  func(m *Manifest) { m.LicenceFile = nil },
 		"no calibration":   func(m *Manifest) { calibration(m) },
 		"one point":        func(m *Manifest) { calibration(m, CalibrationPoint{0, .5, false}) },
 		"cosine falls":     func(m *Manifest) { calibration(m, CalibrationPoint{.5, .5, false}, CalibrationPoint{0, .1, false}) },
@@ -358,9 +366,10 @@ func TestParseManifestRefusesOtherText(t *testing.T) {
 		good + "{}":             ErrCorrupt,
 		good[:len(good)/2]:      ErrCorrupt,
 		`{"format": "1"}`:       ErrCorrupt,
-		`{"format": 2}`:         ErrFormat,
+		`{"format": 2}`:         ErrCorrupt,
+		`{"format": 3}`:         ErrFormat,
 		`{"new": 1,` + good[1:]: ErrCorrupt,
-		strings.Replace(good, `"format": 1`, `"format": 2`, 1): ErrFormat,
+		strings.Replace(good, `"format": 1`, `"format": 3`, 1): ErrFormat,
 	} {
 		if _, err := ParseManifest([]byte(text)); !errors.Is(err, want) {
 			t.Errorf("%.40q: %v, want %v", text, err, want)
@@ -373,6 +382,8 @@ func TestParseManifestRefusesOtherText(t *testing.T) {
 
 func FuzzParseManifest(f *testing.F) {
 	f.Add(Default().Manifest.JSON())
+	f.Add(withLandmarks(second()).JSON())
+	f.Add([]byte(`{"format": 2, "pipeline": {"align": {"points": [[1, 2]]}}}`))
 	f.Add([]byte(`{"format": 1, "files": null, "calibration": [{"cosine": 1e999}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := ParseManifest(b)

@@ -15,7 +15,7 @@ import (
 func published(t testing.TB) string {
 	t.Helper()
 	user, _ := os.UserCacheDir()
-	path := filepath.Join(cmp.Or(os.Getenv("MIEN_CACHE"), filepath.Join(user, "mien")), "sha256", Default().TarballSHA256)
+	path := filepath.Join(cmp.Or(os.Getenv("MIEN_CACHE"), filepath.Join(user, "mien")), "sha256", Default().Packages[0].SHA256)
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("the published models are not in the cache (%v): make setup SETUP_FLAGS=--sources", err)
 	}
