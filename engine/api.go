@@ -40,6 +40,7 @@ type Template struct {
 	Space  string
 	Vector []float32
 	Source string // where it came from: "image" or "template"
+	Photo  *Photo // what gates look at; nil for what came as a template, which no gate refuses
 }
 
 // Policy is how a score becomes a decision: at most one field is set, none means the default of the
@@ -56,6 +57,13 @@ type GallerySpec struct {
 	Space  string // "" is the engine's default space, Config.Spaces[0]
 	Index  string // "scan", "hnsw" or "auto", by which the index finds out whether a graph is worth it; "" is "auto"
 	Policy Policy // default of this gallery's searches and verifications
+	Gate   Gates  // what photos must reach
+}
+
+// GalleryChange is what UpdateGallery changes: nil leaves what is there, anything else replaces it whole.
+type GalleryChange struct {
+	Policy *Policy // the zero Policy makes it each operation's default
+	Gate   *Gates  // the zero Gates let every photo pass
 }
 
 // Gallery describes people who are searched together.
@@ -65,6 +73,7 @@ type Gallery struct {
 	Dim       int       `json:"dim"`
 	Index     string    `json:"index"`
 	Policy    Policy    `json:"policy,omitzero"`
+	Gate      Gates     `json:"gate,omitzero"`
 	People    int       `json:"people"`
 	Templates int       `json:"templates"`
 	Created   time.Time `json:"created"`

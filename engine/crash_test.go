@@ -22,6 +22,8 @@ type ledger struct {
 	mu      sync.Mutex
 	acked   map[string]uint64 // person to version; absent is deleted or never there
 	pending string            // person of the write under way, ""
+
+	rules, tried int // changes of the gallery that were acknowledged, and begun
 }
 
 func (l *ledger) begin(id string) {
@@ -44,13 +46,52 @@ func (l *ledger) end(id string, version uint64) {
 func (l *ledger) snapshot() *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &ledger{acked: maps.Clone(l.acked), pending: l.pending}
+	return &ledger{acked: maps.Clone(l.acked), pending: l.pending, rules: l.rules, tried: l.tried}
+}
+
+// ruled is the n-th change of a gallery: policy and gate say n, to see that they come together.
+func ruled(n int) GalleryChange {
+	x := float64(n) / 1e6
+	return GalleryChange{Policy: &Policy{Cosine: &x}, Gate: &Gates{Enrol: Gate{"sharpness": x}}}
+}
+
+func (l *ledger) changeRules(ctx context.Context, e *Engine, gallery string) error {
+	l.mu.Lock()
+	l.tried++
+	n := l.tried
+	l.mu.Unlock()
+	_, err := e.UpdateGallery(ctx, "t", gallery, ruled(n))
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.rules = n
+	}
+	return err
+}
+
+// verifyRules finds the last acknowledged change, or one that was under way.
+func (l *ledger) verifyRules(t *testing.T, g *gallery, newer *ledger) {
+	t.Helper()
+	for n := l.rules; n <= newer.tried; n++ {
+		if n == 0 && g.rules.Load().equal(&rules{}) {
+			return
+		}
+		if c := ruled(n); n > 0 && g.rules.Load().equal(&rules{*c.Policy, *c.Gate}) {
+			return
+		}
+	}
+	t.Errorf("the rules %+v are of none of the changes %d to %d", g.rules.Load(), l.rules, newer.tried)
 }
 
 // client writes its own people at random until stopped or refused.
 func (l *ledger) run(e *Engine, gallery string, rng *rand.Rand, stop *atomic.Bool) error {
 	ctx := context.Background()
 	for !stop.Load() {
+		if rng.IntN(8) == 0 {
+			if err := l.changeRules(ctx, e, gallery); err != nil {
+				return err
+			}
+		}
 		id := fmt.Sprintf("%s-%d", gallery, rng.IntN(12))
 		l.begin(id)
 		version, err := l.write(ctx, e, gallery, id, rng)
@@ -89,6 +130,7 @@ func (l *ledger) verify(t *testing.T, e *Engine, gallery string, newer *ledger) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.verifyRules(t, g, newer)
 	for id := range g.mu.people {
 		if l.acked[id] == 0 {
 			ids = append(ids, id)

@@ -4,7 +4,7 @@
 // search sees every write acknowledged before it began, and the gallery as it is at one moment; templates of
 // different embedding spaces never meet; templates and metadata are never on disk in the clear. It refuses:
 // vectors of the wrong length, not finite or without a direction; policies that state more than one rate; anything
-// larger than the bounds below. It knows nothing of images, HTTP or files other than its own.
+// larger than the bounds below; photos that don't pass a gate. It knows nothing of images, HTTP or files other than its own.
 //
 //	client's call ─▶ Engine ─ validate, seal ─▶ one Pebble batch ─ apply ─ fsync ─▶ memory ─▶ answer
 //	                                            (the truth)                         (index: a cache)
@@ -61,6 +61,16 @@
 // S2  A search that does not ask for IdentifyOptions.Exact loses a template that belongs into its answer with a
 // probability of at most 1e-6 (index.DefaultMiss) where the scan answers. A graph loses more: how many is counted on a
 // share of the searches that clients make (recall.go). Cosines are of float32 vectors either way.
+//
+// # Gates
+//
+// Who made a template of a photo may say what was judged of it (Template.Photo), and then the gallery's gate decides
+// whether it is used: Gates.Enrol where people are enrolled, Gates.Probe where they are looked for. A call may ask for
+// more than its gallery, never for less: whose key may search must not be able to let in what the gallery's owner shut
+// out. A template without a photo passes every gate: nothing is known of the photo that it was made of, and who sends it
+// answers for it. So a gate keeps bad photos out; it does not keep out who may enrol, and sends templates.
+//
+// Policy and gate are what UpdateGallery changes. A call goes by those that were durable when it looked.
 //
 // # Search indexes
 //

@@ -12,6 +12,8 @@ var (
 	ErrID = errors.New("bad id")
 	// ErrPolicy says that a policy sets more than one field or one out of range.
 	ErrPolicy = errors.New("bad policy")
+	// ErrGate says that a gate names an unknown measure or a value out of range.
+	ErrGate = errors.New("bad gate")
 	// ErrLimit says that a limit or top_k is out of range.
 	ErrLimit = errors.New("limit out of range")
 	// ErrCursor says that a cursor was not made by People.
@@ -48,6 +50,11 @@ var (
 	ErrSpaceMismatch = errors.New("embedding space mismatch")
 	// ErrSpaceUnknown says that this server has no model for an embedding space.
 	ErrSpaceUnknown = errors.New("embedding space unknown")
+
+	// ErrQuality says that a photo does not pass a gate. See QualityError.
+	ErrQuality = errors.New("photo not good enough")
+	// ErrUnjudged says that a gate asks for a measure that was not judged of a photo.
+	ErrUnjudged = errors.New("photo not judged")
 
 	// ErrKeyMissing says that no token was given.
 	ErrKeyMissing = errors.New("key missing")
@@ -107,6 +114,9 @@ func Detail(err error) string {
 		return e.Error()
 	}
 	if e, ok := errors.AsType[*TemplateLengthError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*QualityError](err); ok {
 		return e.Error()
 	}
 	return ""

@@ -90,6 +90,7 @@ func writeGolden(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	for name, spec := range map[string]GallerySpec{
 		"plain": {}, "scan": {Space: spaceB.ID, Index: indexScan}, "fmr": {Policy: Policy{FMR: new(1e-5)}}, "fpir": {Policy: Policy{FPIR: new(0.02)}},
 		"similarity": {Policy: Policy{Similarity: new(0.9)}}, "cosine": {Policy: Policy{Cosine: new(0.5)}}, "gone": {},
+		"gate": {Gate: Gates{Gate{"unified_score": 40}, Gate{"liveness": 50}}},
 	} {
 		_, _, err := e.CreateGallery(ctx, tenant, name, spec)
 		do(err)
@@ -190,6 +191,8 @@ func TestRecordNames(t *testing.T) {
 		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z"}`: galleryRecord{Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at},
 		`{"number":1,"space":"s","dim":2,"index":"scan","policy":{"fmr":0.5,"fpir":0.5,"similarity":0.5,"cosine":0.5},"created":"1970-01-01T00:00:07Z"}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Policy: policyRecord{x, x, x, x}, Created: at},
+		`{"number":1,"space":"s","dim":2,"index":"scan","gate":{"enrol":{"sharpness":0.5},"probe":{"liveness":1}},"created":"1970-01-01T00:00:07Z"}`: galleryRecord{
+			Number: 1, Space: "s", Dim: 2, Index: "scan", Gate: recordOfGates(Gates{Gate{"sharpness": 0.5}, Gate{"liveness": 1}}), Created: at},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},

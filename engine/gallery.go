@@ -24,6 +24,7 @@ type gallery struct {
 	record       galleryRecord
 	space        *Space // nil where the space is not configured; then there is no index
 	seal         *sealer
+	rules        atomic.Pointer[rules] // what record says of them is of when the gallery was made or loaded
 
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 	recall   recallCounts
@@ -44,6 +45,14 @@ type gallery struct {
 	}
 }
 
+// rules are what may be changed of a gallery; they are replaced, never changed in place.
+type rules struct {
+	policy Policy
+	gate   Gates
+}
+
+func (r galleryRecord) rules() *rules { return &rules{r.Policy.policy(), r.Gate.gates()} }
+
 // member is a person in memory.
 type member struct {
 	label     uint32
@@ -53,7 +62,7 @@ type member struct {
 }
 
 // CreateGallery makes a gallery. One that is there with an equal specification is returned with created
-// false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrSpaceUnknown,
+// false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrGate, ErrSpaceUnknown,
 // ErrGalleryExists, ErrGalleriesFull, and those of every write: ErrStorageFull, ErrStorageFailed, ErrOutcomeUnknown, ErrClosed,
 // ctx's.
 func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec GallerySpec) (Gallery, bool, error) {
@@ -93,10 +102,10 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 	if kind != indexAuto && kind != indexScan && kind != indexHNSW {
 		return galleryRecord{}, refuse(ErrGallerySpec, "index %q is unknown: use %q, %q or %q", spec.Index, indexAuto, indexScan, indexHNSW)
 	}
-	if err := spec.Policy.Validate(); err != nil {
+	if err := cmp.Or(spec.Policy.Validate(), spec.Gate.Validate()); err != nil {
 		return galleryRecord{}, err
 	}
-	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy)}, nil
+	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate)}, nil
 }
 
 func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, err error) {
@@ -131,10 +140,77 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 }
 
 func sameSpec(name string, have, want galleryRecord) error {
-	if have.Space == want.Space && have.Index == want.Index && have.Policy.policy().equal(want.Policy.policy()) {
+	if have.Space == want.Space && have.Index == want.Index && have.rules().equal(want.rules()) {
 		return nil
 	}
-	return refuse(ErrGalleryExists, "gallery %q is there with another space, index or policy (space %q, index %q): use it as it is, or use another name", name, have.Space, have.Index)
+	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy or gate (space %q, index %q): "+
+		"use it as it is, change its policy or gate, or use another name", name, have.Space, have.Index)
+}
+
+func (r *rules) equal(o *rules) bool { return r.policy.equal(o.policy) && r.gate.equal(o.gate) }
+
+// UpdateGallery changes a gallery's policy and gate. Calls that begin after it has returned go by what it made; the
+// people who are enrolled stay. Errors: ErrID, ErrGalleryNotFound, ErrPolicy, ErrGate, and those of every write (see
+// CreateGallery).
+func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change GalleryChange) (Gallery, error) {
+	if err := e.enter(ctx); err != nil {
+		return Gallery{}, err
+	}
+	defer e.leave()
+	if err := cmp.Or(checkNames(tenant, name), change.validate()); err != nil {
+		return Gallery{}, err
+	}
+	if err := e.store.update(ctx, false, func(t *tx) error { return e.stageRules(t, tenant, name, change) }); err != nil {
+		return Gallery{}, err
+	}
+	g, err := e.gallery(tenant, name)
+	if err != nil {
+		return Gallery{}, err // deleted meanwhile
+	}
+	return g.info(), nil
+}
+
+func (c GalleryChange) validate() error {
+	if c.Policy != nil {
+		if err := c.Policy.Validate(); err != nil {
+			return err
+		}
+	}
+	if c.Gate != nil {
+		return c.Gate.Validate()
+	}
+	return nil
+}
+
+// stageRules stages a change of a gallery's record, and nothing if it changes nothing.
+func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) error {
+	record, found, err := t.gallery(tenant, name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return errGalleryNotFound
+	}
+	before := record.rules()
+	if change.Policy != nil {
+		record.Policy = recordOfPolicy(*change.Policy)
+	}
+	if change.Gate != nil {
+		record.Gate = recordOfGates(*change.Gate)
+	}
+	if record.rules().equal(before) {
+		return nil
+	}
+	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), record))
+	t.remember = func() { e.keepRules(galleryName{tenant, name}, record.rules()) }
+	return nil
+}
+
+// keepRules replaces the rules of a gallery. It is called in commit order, so the gallery is there.
+func (e *Engine) keepRules(name galleryName, r *rules) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	e.mu.galleries[name].rules.Store(r)
 }
 
 // DeleteGallery deletes a gallery with everyone in it. It is let through on a nearly full disk. Errors: ErrID,
@@ -240,6 +316,7 @@ func (e *Engine) searchable(tenant, name string) (*gallery, error) {
 // newGallery makes a gallery without an index.
 func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
 	g := &gallery{tenant: tenant, name: name, record: r, seal: seal}
+	g.rules.Store(r.rules())
 	g.mu.people = make(map[string]*member)
 	space, err := e.Space(cmp.Or(r.Space, "?"))
 	if err != nil {
@@ -275,10 +352,11 @@ func (e *Engine) galleryCount() int {
 }
 
 func (g *gallery) info() Gallery {
+	r := g.rules.Load()
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
-		Policy: g.record.Policy.policy().clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
+		Policy: r.policy.clone(), Gate: r.gate.clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
 }
 
 // version is the durable version of a person, 0 if there is none.

@@ -136,6 +136,10 @@ func checkGallery(e *Engine, g *gallery) error {
 	if g.mu.behind != nil {
 		return g.mu.behind
 	}
+	record, found, err := (&tx{store: e.store}).gallery(g.tenant, g.name)
+	if err != nil || !found || record.Number != g.record.Number || !record.rules().equal(g.rules.Load()) {
+		return fmt.Errorf("the record %+v (%v, %v) is not what is in memory: %+v", record, found, err, g.rules.Load())
+	}
 	templates, rows := 0, map[uint32]bool{}
 	for id, m := range g.mu.people {
 		sealed, found, err := e.store.get(nil, personKey(g.record.Number, id))

@@ -12,7 +12,8 @@ import (
 // Verify decides whether the probe is of this person, by the best of the person's templates. The policy is
 // the call's, else the gallery's, else FMR 1e-4; FPIR is taken at N = 1. Errors: ErrID, ErrGalleryNotFound,
 // ErrPersonNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
-// ErrTemplateZeroNorm, ErrPolicy, ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
+// ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
+// ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Verify(ctx context.Context, tenant, gallery, id string, probe Template, policy Policy) (Decision, error) {
 	if _, err := e.enterPerson(ctx, tenant, gallery, id); err != nil {
 		return Decision{}, err
@@ -37,7 +38,7 @@ func (e *Engine) Verify(ctx context.Context, tenant, gallery, id string, probe T
 	if err != nil {
 		return Decision{}, err
 	}
-	return decide(g.space.Calibration, cosineOf(dot), policy.or(g.record.Policy.policy(), Policy{FMR: new(defaultVerifyFMR)})), nil
+	return decide(g.space.Calibration, cosineOf(dot), policy.or(g.rules.Load().policy, Policy{FMR: new(defaultVerifyFMR)})), nil
 }
 
 // bestDot holds mu so that the rows stay this person's.
@@ -69,8 +70,9 @@ func decide(c Calibration, cosine float64, p Policy) Decision {
 }
 
 // Compare decides whether two templates of one configured space are of one person. The policy is as Verify's,
-// without a gallery's. Errors: ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
-// ErrTemplateZeroNorm, ErrPolicy, ErrClosed, ctx's.
+// without a gallery's; so is the gate. Errors: ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
+// ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality (of Template 0, the source, or 1, the target), ErrUnjudged, ErrClosed,
+// ctx's.
 func (e *Engine) Compare(ctx context.Context, source, target Template, policy Policy) (Decision, error) {
 	if err := e.enter(ctx); err != nil {
 		return Decision{}, err
@@ -94,6 +96,11 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 	if err != nil {
 		return Decision{}, err
 	}
+	for i, t := range []Template{source, target} {
+		if err := Gate(nil).admit(t); err != nil {
+			return Decision{}, atTemplate(err, i)
+		}
+	}
 	dot := 0.0
 	for i := range a {
 		dot += float64(a[i]) * float64(b[i])
@@ -106,10 +113,11 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 // of one moment between its begin and its end (doc.go, S1), their cosines are of float32 vectors, and the size that
 // decides threshold and FPIR is the gallery's when the search began. What a search may miss says IdentifyOptions.
 // Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
-// ErrTemplateZeroNorm, ErrPolicy, ErrLimit, ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
+// ErrTemplateZeroNorm, ErrPolicy, ErrLimit, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
+// ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
 	return e.identify(ctx, tenant, name, probe, o, func(g *gallery) Policy {
-		return o.Policy.or(g.record.Policy.policy(), Policy{FPIR: new(defaultIdentifyFPIR)})
+		return o.Policy.or(g.rules.Load().policy, Policy{FPIR: new(defaultIdentifyFPIR)})
 	})
 }
 

@@ -28,6 +28,7 @@ type model struct {
 type modelGallery struct {
 	space  Space
 	kind   string
+	rules  rules
 	people map[string]*modelPerson
 }
 
@@ -42,6 +43,9 @@ var (
 	modelGalleries = rapid.SampledFrom([]string{"a", "a.b", "z"})
 	modelPeople    = rapid.SampledFrom([]string{"p", "p q", "q", "é", "p/../q", "%2F", "日本"})
 	modelKinds     = rapid.SampledFrom([]string{"", indexAuto, indexScan, indexHNSW})
+	modelPolicies  = rapid.SampledFrom([]Policy{{}, {FMR: new(1e-5)}, {Cosine: new(0.3)}})
+	modelGates     = rapid.SampledFrom([]Gate{nil, {"sharpness": 40}, {"sharpness": 60, "liveness": 50}})
+	modelJudged    = rapid.SampledFrom([]float64{0, 39.9, 40, 60, 100})
 	modelMetadata  = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
 )
 
@@ -53,7 +57,7 @@ func TestModel(t *testing.T) {
 		m.open(t)
 		defer func() { m.e.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
-			"gallery": m.createGallery, "delete gallery": m.deleteGallery, "put": m.put, "put again": m.put, "add": m.add,
+			"gallery": m.createGallery, "update gallery": m.updateGallery, "delete gallery": m.deleteGallery, "put": m.put, "put again": m.put, "add": m.add,
 			"patch": m.patch, "delete": m.delete, "get": m.get, "list": m.list, "verify": m.verify, "identify": m.identify,
 			"reopen": m.reopen, "flush": func(t *rapid.T) {
 				if err := m.e.store.db.Flush(); err != nil {
@@ -87,7 +91,8 @@ func (m *model) reopen(t *rapid.T) {
 	}
 	for _, g := range all {
 		want := m.galleries[g.Name]
-		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind {
+		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind ||
+			!(&rules{g.Policy, g.Gate}).equal(&want.rules) {
 			t.Fatalf("gallery %+v differs", g)
 		}
 	}
@@ -110,18 +115,66 @@ func want(t *rapid.T, what string, err error, ok bool, target error) bool {
 
 func (m *model) createGallery(t *rapid.T) {
 	name, space := modelGalleries.Draw(t, "gallery"), rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
-	have, kind := m.galleries[name], modelKinds.Draw(t, "index")
-	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind})
+	have, kind, r := m.galleries[name], modelKinds.Draw(t, "index"), modelRules(t)
+	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind, Policy: r.policy, Gate: r.gate})
 	kind = cmp.Or(kind, indexAuto)
-	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind, ErrGalleryExists) {
+	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind && have.rules.equal(&r), ErrGalleryExists) {
 		return
 	}
 	if created != (have == nil) {
 		t.Fatalf("created %v", created)
 	}
 	if created {
-		m.galleries[name] = &modelGallery{space: space, kind: kind, people: map[string]*modelPerson{}}
+		m.galleries[name] = &modelGallery{space: space, kind: kind, rules: r, people: map[string]*modelPerson{}}
 	}
+}
+
+func modelRules(t *rapid.T) rules {
+	return rules{modelPolicies.Draw(t, "policy"), Gates{modelGates.Draw(t, "enrol"), modelGates.Draw(t, "probe")}}
+}
+
+func (m *model) updateGallery(t *rapid.T) {
+	name, r := modelGalleries.Draw(t, "gallery"), modelRules(t)
+	g, change := m.galleries[name], GalleryChange{}
+	var after rules
+	if g != nil {
+		after = g.rules
+	}
+	if rapid.Bool().Draw(t, "change policy") {
+		change.Policy, after.policy = &r.policy, r.policy
+	}
+	if rapid.Bool().Draw(t, "change gate") {
+		change.Gate, after.gate = &r.gate, r.gate
+	}
+	got, err := m.e.UpdateGallery(context.Background(), "t", name, change)
+	if !want(t, "update gallery", err, g != nil, ErrGalleryNotFound) {
+		return
+	}
+	if g.rules = after; !(&rules{got.Policy, got.Gate}).equal(&after) {
+		t.Fatalf("%+v, want %+v", got, after)
+	}
+}
+
+// photo makes some templates come from photos, with sharpness judged, and often liveness. passes is what the gallery's
+// gate and the call's make of it.
+func (m *model) photo(t *rapid.T, v *Template, gate Gate) (passes error) {
+	if rapid.IntRange(0, 2).Draw(t, "photo") > 0 {
+		return nil
+	}
+	v.Photo = &Photo{Judged: map[string]float64{"sharpness": modelJudged.Draw(t, "sharpness")}, Gate: modelGates.Draw(t, "call's gate")}
+	if rapid.IntRange(0, 3).Draw(t, "live") > 0 {
+		v.Photo.Judged["liveness"] = modelJudged.Draw(t, "liveness")
+	}
+	for _, g := range []Gate{gate, v.Photo.Gate} {
+		for name, least := range g {
+			if value, ok := v.Photo.Judged[name]; !ok {
+				return ErrUnjudged
+			} else if value < least {
+				passes = ErrQuality
+			}
+		}
+	}
+	return passes
 }
 
 func (m *model) deleteGallery(t *rapid.T) {
@@ -188,13 +241,15 @@ func (m *model) put(t *rapid.T) {
 	if p != nil {
 		next.next = p.next
 	}
+	var refused error
 	for range rapid.IntRange(1, 4).Draw(t, "templates") {
 		v := m.template(t, g)
+		refused = cmp.Or(refused, m.photo(t, &v, g.enrol()))
 		spec.Templates = append(spec.Templates, v)
 		next.add(v)
 	}
 	got, created, err := m.e.PutPerson(context.Background(), "t", name, id, spec)
-	if !want(t, "put", err, g != nil, ErrGalleryNotFound) {
+	if !want(t, "put", err, g != nil && refused == nil, cmp.Or(noGallery(g), refused)) {
 		return
 	}
 	if created != (p == nil) {
@@ -212,14 +267,15 @@ func (p *modelPerson) add(v Template) {
 func (m *model) add(t *rapid.T) {
 	name, id, g, p := m.pick(t)
 	v := m.template(t, g)
+	refused := m.photo(t, &v, g.enrol())
 	got, err := m.e.AddTemplate(context.Background(), "t", name, id, v)
-	target := ErrPersonNotFound
+	target := cmp.Or(refused, ErrPersonNotFound)
 	if g == nil {
 		target = ErrGalleryNotFound
 	} else if p != nil {
-		target = ErrTemplatesFull
+		target = cmp.Or(refused, ErrTemplatesFull)
 	}
-	if want(t, "add", err, p != nil && len(p.vectors) < MaxTemplates, target) {
+	if want(t, "add", err, p != nil && refused == nil && len(p.vectors) < MaxTemplates, target) {
 		p.add(v)
 		m.checkPerson(t, name, got, id, p)
 	}
@@ -233,6 +289,27 @@ func (m *model) patch(t *rapid.T) {
 		p.metadata = metadata
 		m.checkPerson(t, name, got, id, p)
 	}
+}
+
+func noGallery(g *modelGallery) error {
+	if g == nil {
+		return ErrGalleryNotFound
+	}
+	return nil
+}
+
+func (g *modelGallery) enrol() Gate {
+	if g == nil {
+		return nil
+	}
+	return g.rules.gate.Enrol
+}
+
+func (g *modelGallery) probe() Gate {
+	if g == nil {
+		return nil
+	}
+	return g.rules.gate.Probe
 }
 
 func absent(g *modelGallery) error {
@@ -304,8 +381,9 @@ const modelError = 6e-6
 func (m *model) verify(t *rapid.T) {
 	name, id, g, p := m.pick(t)
 	probe, threshold := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold")
+	refused := m.photo(t, &probe, g.probe())
 	d, err := m.e.Verify(context.Background(), "t", name, id, probe, Policy{Cosine: &threshold})
-	if !want(t, "verify", err, p != nil, absent(g)) {
+	if !want(t, "verify", err, p != nil && refused == nil, cmp.Or(noGallery(g), refused, absent(g))) {
 		return
 	}
 	exact := p.best(unit64(probe.Vector))
@@ -318,8 +396,9 @@ func (m *model) identify(t *rapid.T) {
 	name := modelGalleries.Draw(t, "gallery")
 	g := m.galleries[name]
 	probe, threshold, k := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold"), rapid.IntRange(1, 6).Draw(t, "k")
+	refused := m.photo(t, &probe, g.probe())
 	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact"), EF: rapid.IntRange(0, 20).Draw(t, "ef")})
-	if !want(t, "identify", err, g != nil, ErrGalleryNotFound) {
+	if !want(t, "identify", err, g != nil && refused == nil, cmp.Or(noGallery(g), refused)) {
 		return
 	}
 	if r.Searched != g.templates() || len(r.Candidates) > k {

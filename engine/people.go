@@ -5,14 +5,16 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 )
 
 // PutPerson makes a person exactly what spec says: enrols who is new (created), replaces who is there. The
 // vectors are normalised into copies. Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch,
-// ErrTemplateCount, ErrTemplateLength, ErrTemplateNotFinite, ErrTemplateZeroNorm, ErrMetadata, and those of
-// every write (see CreateGallery).
+// ErrTemplateCount, ErrTemplateLength, ErrTemplateNotFinite, ErrTemplateZeroNorm, ErrMetadata, ErrGate, ErrQuality and
+// ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), and those of every write (see
+// CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
 	p, err := e.changePerson(ctx, tenant, name, id, func(g *gallery) (personChange, error) {
@@ -362,24 +364,44 @@ func (g *gallery) openPerson(id string, sealed []byte) (*personRecord, error) {
 	return parsePersonRecord(plain)
 }
 
-// unitVectors checks templates against the gallery's space. REQUIRES: g.space is known.
+// unitVectors checks templates of a person against the gallery's space and gate. REQUIRES: g.space is known.
 func (g *gallery) unitVectors(templates []Template) ([][]float32, error) {
-	vectors := make([][]float32, len(templates))
+	vectors, gate := make([][]float32, len(templates)), g.rules.Load().gate.Enrol
 	for i, t := range templates {
 		if len(t.Source) > MaxSourceBytes { // said by the server, not by clients
 			return nil, fmt.Errorf("engine: source of template %d has %d bytes, at most %d", i, len(t.Source), MaxSourceBytes)
 		}
-		v, err := g.probe(t)
+		v, err := g.unitVector(t)
 		if err != nil {
 			return nil, err
+		}
+		if err := gate.admit(t); err != nil {
+			return nil, atTemplate(err, i)
 		}
 		vectors[i] = v
 	}
 	return vectors, nil
 }
 
-// probe is the unit vector of a template of the gallery's space.
+// atTemplate says in a refusal of a gate which template it is about.
+func atTemplate(err error, i int) error {
+	if e, ok := errors.AsType[*QualityError](err); ok {
+		e.Template = i
+	}
+	return err
+}
+
+// probe is the unit vector of a template that the gallery is asked about.
 func (g *gallery) probe(t Template) ([]float32, error) {
+	v, err := g.unitVector(t)
+	if err != nil {
+		return nil, err
+	}
+	return v, g.rules.Load().gate.Probe.admit(t)
+}
+
+// unitVector is that of a template of the gallery's space.
+func (g *gallery) unitVector(t Template) ([]float32, error) {
 	if t.Space != g.record.Space {
 		return nil, &SpaceMismatchError{Want: g.record.Space, Got: t.Space, Against: "gallery"}
 	}

@@ -130,6 +130,7 @@ type galleryRecord struct {
 	Dim     int          `json:"dim"`
 	Index   string       `json:"index"`
 	Policy  policyRecord `json:"policy,omitzero"`
+	Gate    gatesRecord  `json:"gate,omitzero"`
 	Created time.Time    `json:"created"`
 }
 
@@ -145,6 +146,20 @@ func recordOfPolicy(p Policy) policyRecord { return policyRecord(p.clone()) }
 
 // policy is the record as the API has it; the numbers are shared.
 func (r policyRecord) policy() Policy { return Policy(r) }
+
+// gatesRecord is a Gates in a galleryRecord: least values by the measure's name.
+type gatesRecord struct {
+	Enrol map[string]float64 `json:"enrol,omitempty"`
+	Probe map[string]float64 `json:"probe,omitempty"`
+}
+
+func recordOfGates(g Gates) gatesRecord {
+	c := g.clone()
+	return gatesRecord{c.Enrol, c.Probe}
+}
+
+// gates is the record as the API has it; the maps are shared.
+func (r gatesRecord) gates() Gates { return Gates{r.Enrol, r.Probe} }
 
 // keyRecord is the JSON under an API key's key.
 type keyRecord struct {
