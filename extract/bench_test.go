@@ -44,11 +44,11 @@ func BenchmarkStages(b *testing.B) {
 	if err != nil || len(found) != 1 {
 		b.Fatalf("%d faces, %v", len(found), err)
 	}
-	l, err := s.landmark(b.Context(), p, found[0])
+	q, err := s.findPoints(b.Context(), p, found[0])
 	if err != nil {
 		b.Fatal(err)
 	}
-	crop, err := align(p, l)
+	crop, err := s.steps.align.cut(p, q)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -64,12 +64,12 @@ func BenchmarkStages(b *testing.B) {
 		{"detect model alone", bare(s.detector)},
 		{"landmarks", func() error { _, err := s.landmark(b.Context(), p, found[0]); return err }},
 		{"landmarks model alone", bare(s.landmarker)},
-		{"align", func() error { _, err := align(p, l); return err }},
+		{"align", func() error { _, err := s.steps.align.cut(p, q); return err }},
 		{"embed", func() error { _, err := s.embed(b.Context(), crop); return err }},
 		{"embed model alone", bare(s.embedder)},
 		{"pose", func() error { _, err := s.findPose(b.Context(), p, found[0]); return err }},
 		{"pose model alone", bare(s.pose)},
-		{"eyes", func() error { _, err := s.findEyesOpen(b.Context(), p, l); return err }},
+		{"eyes", func() error { _, err := s.findEyesOpen(b.Context(), p, q.all); return err }},
 	} {
 		b.Run(stage.name, func(b *testing.B) {
 			for b.Loop() {

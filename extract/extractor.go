@@ -71,10 +71,6 @@ func New(c Config) (*Extractor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if manifest.Preprocessing != preprocessing || manifest.Dim != templateDim {
-		return nil, fmt.Errorf("extract: the pack in %s is for preprocessing version %d and dim %d; this program does %d and %d",
-			c.Pack, manifest.Preprocessing, manifest.Dim, preprocessing, templateDim)
-	}
 	if err := acquireEnvironment(c.Library); err != nil {
 		return nil, err
 	}
@@ -88,32 +84,44 @@ func New(c Config) (*Extractor, error) {
 // Manifest describes the pack that is loaded. The caller must not change it.
 func (x *Extractor) Manifest() *pack.Manifest { return x.manifest }
 
-// graph is what the pipeline expects of one model: shapes of one item, without the batch dimension.
+// graph is what the pipeline expects of one model.
 type graph struct {
 	role string
-	in   []int64
-	outs []output
-
-	optional bool // a pack may lack it: the stage is nil then
+	in   []int64                             // one item, without the batch dimension
+	bind func(outs []port) ([]output, error) // picks what is read of the outputs that a model declares
 }
 
-var graphs = []graph{
-	{pack.Detector, []int64{3, detectH, detectW}, []output{{"scores", []int64{anchors, 2}}, {"boxes", []int64{anchors, 4}}}, false},
-	{pack.Landmarks, []int64{1, landmarkSize, landmarkSize}, []output{{"output", []int64{136}}}, false},
-	{pack.Embedder, []int64{3, alignSize, alignSize}, []output{{"output", []int64{templateDim}}}, false},
-	{pack.Pose, []int64{3, poseSize, poseSize}, []output{{"output", []int64{poseBins}}, {"617", []int64{poseBins}}, {"618", []int64{poseBins}}}, false},
-	{pack.Eyes, []int64{1, eyeSize, eyeSize}, []output{{"output", []int64{2}}}, false},
-	{pack.Liveness, []int64{3, livenessSize, livenessSize}, []output{{"output", []int64{livenessClasses}}}, true},
+// named expects outputs of these names.
+func named(outs ...output) func([]port) ([]output, error) {
+	return func(have []port) ([]output, error) { return byName(have, outs) }
+}
+
+// graphs lists what is expected of the models, in the order of stages.all. A pack may lack all but detector and embedder.
+func (s *steps) graphs() []graph {
+	landmarks := graph{role: pack.Landmarks}
+	if s.landmarks != nil {
+		landmarks.in = s.landmarks.shape()
+		landmarks.bind = func(outs []port) ([]output, error) { return byShape(outs, []int64{136}) }
+	}
+	return []graph{
+		{pack.Detector, s.detector.shape(), s.detector.bind},
+		landmarks,
+		{pack.Embedder, s.embedder.shape(), s.embedder.bind},
+		{pack.Pose, []int64{3, poseSize, poseSize},
+			named(output{"output", []int64{poseBins}}, output{"617", []int64{poseBins}}, output{"618", []int64{poseBins}})},
+		{pack.Eyes, []int64{1, eyeSize, eyeSize}, named(output{"output", []int64{2}})},
+		{pack.Liveness, []int64{3, livenessSize, livenessSize}, named(output{"output", []int64{livenessClasses}})},
+	}
 }
 
 // stages are the models of a pack at work.
 type stages struct {
-	detector, landmarker, embedder, pose, eyes *stage
+	steps *steps
 
-	live *stage // nil without its model
+	detector, landmarker, embedder, pose, eyes, live *stage // nil without the model
 }
 
-// all lists the stages in the order of graphs.
+// all lists the stages in the order of steps.graphs.
 func (s *stages) all() []**stage {
 	return []**stage{&s.detector, &s.landmarker, &s.embedder, &s.pose, &s.eyes, &s.live}
 }
@@ -129,16 +137,18 @@ func (s *stages) close() error {
 }
 
 func (x *Extractor) start() error {
+	x.stages.steps = newSteps(x.manifest.Steps(), x.manifest.Dim)
+	graphs := x.stages.steps.graphs()
 	for i, one := range x.stages.all() {
 		g := graphs[i]
-		if _, ok := x.manifest.Files[g.role]; !ok && g.optional {
+		if !x.manifest.Has(g.role) {
 			continue
 		}
 		data, err := x.manifest.Read(x.config.Pack, g.role)
 		if err != nil {
 			return err
 		}
-		m, err := newModel(g.role, data, g.in, g.outs)
+		m, err := newModel(g, data)
 		if err != nil {
 			return err
 		}
@@ -276,14 +286,12 @@ func (s *stages) faces(ctx context.Context, p *picture, found []detection, want 
 
 func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (Face, error) {
 	f := Face{Box: Box{float32(d.x1), float32(d.y1), float32(d.x2), float32(d.y2)}, Score: d.score}
-	l, err := s.landmark(ctx, p, d)
+	q, err := s.findPoints(ctx, p, d)
 	if err != nil {
 		return f, err
 	}
-	for i, q := range l {
-		f.Landmarks[i] = Point{float32(q[0]), float32(q[1])}
-	}
-	if f.Crop, err = align(p, l); err != nil {
+	f.place(q)
+	if f.Crop, err = s.steps.align.cut(p, q); err != nil {
 		return f, err
 	}
 	if want == 0 || want&WantTemplate != 0 {
@@ -292,7 +300,7 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 		}
 	}
 	if want&WantQuality != 0 {
-		if err = s.judge(ctx, p, d, l, &f); err != nil {
+		if err = s.judge(ctx, p, d, q.all, &f); err != nil {
 			return f, err
 		}
 	}
@@ -302,12 +310,29 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 	return f, err
 }
 
-// judge fills in what WantQuality asks for.
-func (s *stages) judge(ctx context.Context, p *picture, d detection, l *landmarks, f *Face) (err error) {
-	if f.Pose, err = s.findPose(ctx, p, d); err != nil {
-		return err
+// place fills in the points.
+func (f *Face) place(q *points) {
+	for i, at := range q.five {
+		f.Five[i] = Point{float32(at[0]), float32(at[1])}
 	}
-	f.EyesOpen, err = s.findEyesOpen(ctx, p, l)
+	if q.all == nil {
+		return
+	}
+	for i, at := range q.all {
+		f.Landmarks[i] = Point{float32(at[0]), float32(at[1])}
+	}
+}
+
+// judge fills in what WantQuality asks for, as far as the pack can tell; l is nil if it has no 68 points.
+func (s *stages) judge(ctx context.Context, p *picture, d detection, l *landmarks, f *Face) (err error) {
+	if s.pose != nil {
+		if f.Pose, err = s.findPose(ctx, p, d); err != nil {
+			return err
+		}
+	}
+	if s.eyes != nil && l != nil {
+		f.EyesOpen, err = s.findEyesOpen(ctx, p, l)
+	}
 	return err
 }
 
@@ -317,14 +342,16 @@ func (x *Extractor) SelfTest(ctx context.Context) error {
 		return err
 	}
 	defer x.giveBack()
-	p, d := newPicture(newImage(detectW, detectH)), detection{x1: 100, y1: 60, x2: 200, y2: 200}
+	p := newPicture(newImage(320, 240))
+	d := detection{x1: 100, y1: 60, x2: 200, y2: 200, five: &five{{130, 100}, {170, 100}, {150, 125}, {135, 150}, {165, 150}}}
 	if _, err := x.stages.detect(ctx, p); err != nil {
 		return err
 	}
-	if _, err := x.stages.landmark(ctx, p, d); err != nil && !errors.Is(err, errDegenerate) {
+	if _, err := x.stages.findPoints(ctx, p, d); err != nil && !errors.Is(err, errDegenerate) {
 		return err
 	}
-	if _, err := x.stages.embed(ctx, newImage(alignSize, alignSize)); err != nil {
+	e := x.stages.steps.embedder
+	if _, err := x.stages.embed(ctx, newImage(e.w, e.h)); err != nil {
 		return err
 	}
 	l := new(landmarks)

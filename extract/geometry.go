@@ -36,7 +36,9 @@ func squareCrop(x, y, s float64, size int) affine {
 
 // similarity is the least-squares map without reflection from src to dst.
 // Umeyama, IEEE PAMI 13(4), 1991, eq. 40–42, in the closed form of two dimensions.
-func similarity(src, dst *[5][2]float64) affine {
+//
+// REQUIRES: as many of each, and more than one.
+func similarity(src, dst [][2]float64) affine {
 	ms, md := centroid(src), centroid(dst)
 	var a, b, n float64
 	for i := range src {
@@ -50,10 +52,10 @@ func similarity(src, dst *[5][2]float64) affine {
 	return affine{a, -b, md[0] - a*ms[0] + b*ms[1], b, a, md[1] - b*ms[0] - a*ms[1]}
 }
 
-func centroid(p *[5][2]float64) (m [2]float64) {
+func centroid(p [][2]float64) (m [2]float64) {
 	for _, q := range p {
-		m[0] += q[0] / 5
-		m[1] += q[1] / 5
+		m[0] += q[0] / float64(len(p))
+		m[1] += q[1] / float64(len(p))
 	}
 	return m
 }

@@ -156,7 +156,7 @@ func comparePose(t *testing.T, name string, got Face, want goldenFace) {
 func TestEditedGraphsAgree(t *testing.T) {
 	x := testExtractor(t)
 	d := pack.Default()
-	for _, g := range graphs {
+	for _, g := range x.stages.steps.graphs() {
 		published, err := d.Source(testTarball(t, d), g.role)
 		if err != nil {
 			t.Fatal(err)
@@ -201,7 +201,7 @@ func testTarball(t *testing.T, d *pack.Definition) string {
 // runOn runs a graph on crop, resized to its input and scaled to [-1, 1], and returns all its outputs.
 func runOn(t *testing.T, g graph, data []byte, crop *Image) []float32 {
 	t.Helper()
-	m, err := newModel(g.role, data, g.in, g.outs)
+	m, err := newModel(g, data)
 	if err != nil {
 		t.Fatal(err)
 	}

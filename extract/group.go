@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"math"
 	"slices"
 )
 
@@ -15,9 +16,7 @@ const (
 	tileShare = 2 * smallFace // canvas pixels that neighbouring tiles share
 	lastScale = .8            // canvas pixels for a source pixel: a face of 25 source pixels has 20 there
 
-	// A tile is the detector's canvas without the margin that it leaves.
-	tileW = detectW * 9 / 10
-	tileH = detectH * 9 / 10
+	sameFace = .55 // of the smaller box inside another, over levels: the same face
 )
 
 // MaxFaces is how many faces of a photo are returned at most, the best detections.
@@ -29,7 +28,7 @@ func (s *stages) detectGroup(ctx context.Context, p *picture) ([]detection, erro
 	if err != nil {
 		return nil, err
 	}
-	scale := detectMargin * min(detectW/float64(p.W), detectH/float64(p.H))
+	scale := s.steps.detector.scale(p.W, p.H)
 	for found := kept; mayHideSmaller(found, scale); {
 		if scale *= 2; scale > lastScale {
 			break
@@ -68,7 +67,7 @@ func merge(kept, found []detection, scale float64) []detection {
 // as faces.
 func apartFrom(kept, found []detection) []detection {
 	return slices.DeleteFunc(found, func(b detection) bool {
-		return slices.ContainsFunc(kept, func(a detection) bool { return !apart(a, b) })
+		return slices.ContainsFunc(kept, func(a detection) bool { return !apart(a, b, sameFace) })
 	})
 }
 
@@ -77,6 +76,7 @@ func (s *stages) detectTiles(ctx context.Context, p *picture, scale float64) ([]
 	level := newImage(max(int(float64(p.W)*scale), 1), max(int(float64(p.H)*scale), 1))
 	p.warp(level, affine{scale, 0, .5*scale - .5, 0, scale, .5*scale - .5})
 	var all []detection
+	tileW, tileH := s.steps.detector.tile()
 	for _, y := range starts(level.H, tileH) {
 		for _, x := range starts(level.W, tileW) {
 			t := level.part(rect{x, y, min(x+tileW, level.W), min(y+tileH, level.H)})
@@ -91,16 +91,22 @@ func (s *stages) detectTiles(ctx context.Context, p *picture, scale float64) ([]
 		}
 	}
 	for i, d := range all {
-		all[i] = detection{d.x1 / scale, d.y1 / scale, d.x2 / scale, d.y2 / scale, d.score}
+		all[i] = d.moved(1/scale, 1/scale, 0, 0)
 	}
-	return suppress(all), nil
+	return s.steps.detector.suppress(all), nil
+}
+
+// tile is the part of the detector's canvas that its margin leaves.
+func (d *detector) tile() (w, h int) {
+	return int(math.Round(float64(d.w) * d.spec.Margin)), int(math.Round(float64(d.h) * d.spec.Margin))
 }
 
 // starts spaces spans of size evenly over total, each sharing at least tileShare with the next.
 func starts(total, size int) []int {
 	at := []int{0}
 	if rest := total - size; rest > 0 {
-		n := (rest + size - tileShare - 1) / (size - tileShare)
+		step := max(size-tileShare, (size+1)/2)
+		n := (rest + step - 1) / step
 		for i := 1; i <= n; i++ {
 			at = append(at, rest*i/n)
 		}
@@ -126,8 +132,7 @@ func smallOnes(found []detection, level, t *Image, x, y int) []detection {
 			x+t.W < level.W && d.x2 > w || y+t.H < level.H && d.y2 > h
 	})
 	for i, d := range found {
-		dx, dy := float64(x), float64(y)
-		found[i] = detection{d.x1 + dx, d.y1 + dy, d.x2 + dx, d.y2 + dy, d.score}
+		found[i] = d.moved(1, 1, float64(x), float64(y))
 	}
 	return found
 }

@@ -104,29 +104,25 @@ type model struct {
 	role    string
 	session *ort.DynamicAdvancedSession
 	in      []int64   // one item: [1, C, H, W]
-	out     [][]int64 // one item each
+	out     [][]int64 // one item each; without the leading 1 where the graph has no batch
+	single  bool      // the graph takes one item a run: its batch is fixed at 1, or an output has none
 }
 
-// newModel loads the graph in data and checks that it has one input of shape [N, in…] and the outputs outs.
-func newModel(role string, data []byte, in []int64, outs []output) (*model, error) {
-	m := &model{role: role, in: append([]int64{1}, in...)}
-	names := make([]string, len(outs))
-	for i, o := range outs {
-		names[i] = o.name
-		m.out = append(m.out, append([]int64{1}, o.shape...))
-	}
-	input, err := m.check(data, outs)
+// newModel loads the graph in data and checks that it has the one input that g expects, and its outputs.
+func newModel(g graph, data []byte) (*model, error) {
+	m := &model{role: g.role, in: append([]int64{1}, g.in...)}
+	input, outputs, err := m.bind(g, data)
 	if err != nil {
-		return nil, fmt.Errorf("extract: %s model: %w", role, err)
+		return nil, fmt.Errorf("extract: %s model: %w", g.role, err)
 	}
 	options, err := sessionOptions()
 	if err != nil {
 		return nil, err
 	}
 	defer options.Destroy()
-	m.session, err = ort.NewDynamicAdvancedSessionWithONNXData(data, []string{input}, names, options)
+	m.session, err = ort.NewDynamicAdvancedSessionWithONNXData(data, []string{input}, outputs, options)
 	if err != nil {
-		return nil, fmt.Errorf("extract: load %s model: %w", role, err)
+		return nil, fmt.Errorf("extract: load %s model: %w", g.role, err)
 	}
 	return m, nil
 }
@@ -137,28 +133,55 @@ type output struct {
 	shape []int64
 }
 
-// check compares what the graph declares with what the pipeline expects and returns the input's name: a wrong
-// file must fail here, not as memory written past a tensor.
-func (m *model) check(data []byte, outs []output) (string, error) {
-	ins, have, err := ort.GetInputOutputInfoWithONNXData(data)
+// bind compares what the graph declares with what the pipeline expects and returns the names of input and outputs: a
+// wrong file must fail here, not as memory written past a tensor.
+func (m *model) bind(g graph, data []byte) (input string, outputs []string, err error) {
+	ins, outs, err := ports(data)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	if len(ins) != 1 || !isBatchOf(ins[0], m.in[1:]) {
-		return "", fmt.Errorf("input is %v, want one of [N %v]", ins, m.in[1:])
+	if len(ins) != 1 || !ins[0].holds(g.in) || ins[0].single(g.in) {
+		return "", nil, fmt.Errorf("input is %v, want one of [N %v]", ins, g.in)
 	}
-	for _, o := range outs {
-		i := slices.IndexFunc(have, func(h ort.InputOutputInfo) bool { return h.Name == o.name })
-		if i < 0 || !isBatchOf(have[i], o.shape) {
-			return "", fmt.Errorf("outputs are %v, want %q of [N %v]", have, o.name, o.shape)
+	bound, err := g.bind(outs)
+	if err != nil {
+		return "", nil, err
+	}
+	m.single = ins[0].dims[0] == 1
+	for _, o := range bound {
+		shape := o.shape
+		i := slices.IndexFunc(outs, func(p port) bool { return p.name == o.name })
+		if outs[i].single(shape) {
+			m.single = true
+		} else {
+			shape = append([]int64{1}, shape...)
 		}
+		m.out, outputs = append(m.out, shape), append(outputs, o.name)
 	}
-	return ins[0].Name, nil
+	return ins[0].name, outputs, nil
 }
 
-// isBatchOf says that v is float32[N][shape…], for whatever N.
-func isBatchOf(v ort.InputOutputInfo, shape []int64) bool {
-	return v.DataType == ort.TensorElementDataTypeFloat && len(v.Dimensions) == len(shape)+1 && slices.Equal(v.Dimensions[1:], shape)
+// ports reads what the graph in data declares.
+func ports(data []byte) (ins, outs []port, err error) {
+	in, out, err := ort.GetInputOutputInfoWithONNXData(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ins, err = portsOf(in); err != nil {
+		return nil, nil, err
+	}
+	outs, err = portsOf(out)
+	return ins, outs, err
+}
+
+func portsOf(all []ort.InputOutputInfo) (ports []port, err error) {
+	for _, v := range all {
+		if v.DataType != ort.TensorElementDataTypeFloat {
+			return nil, fmt.Errorf("%s is of type %v, want float32", v.Name, v.DataType)
+		}
+		ports = append(ports, port{v.Name, v.Dimensions})
+	}
+	return ports, nil
 }
 
 // sessionOptions: one thread a run, for the workers are the parallelism (doc.go, "Memory and threads").

@@ -5,37 +5,63 @@ import (
 	"context"
 	"math"
 	"slices"
+
+	"mien/extract/pack"
 )
 
-// Constants of the default pack's pipeline, preprocessing version 1. Each was measured; changing one changes
-// the embedding space (see doc.go) and needs a new version.
-const (
-	preprocessing    = 1
-	templateDim      = 512
-	detectW, detectH = 320, 240
-	detectMargin     = .9 // of the canvas: faces that touch the border are missed (7 instead of 2 of 298)
-	detectScore      = .8
-	detectIoU        = .4  // greedy suppression
-	detectInside     = .55 // of the smaller box inside a better one: the same face
-	anchors          = 4420
-	landmarkSize     = 64
-	alignSize        = 112
-	rollLimit        = 15 * math.Pi / 180 // beyond it landmarks are found again on an upright crop
-)
+// steps are the pipeline as a pack's manifest describes it: what is done before and after each model. It is immutable.
+type steps struct {
+	detector  *detector
+	landmarks *landmarker // nil: the detector finds five points
+	align     *aligner
+	embedder  *embedder
+}
 
-// alignTarget is where the eyes, the nose and the corners of the mouth go in the aligned crop (ArcFace template).
-var alignTarget = [5][2]float64{
-	{38.2946, 51.6963}, {73.5318, 51.5014}, {56.0252, 71.7366}, {41.5493, 92.3655}, {70.7299, 92.2041},
+func newSteps(p *pack.Pipeline, dim int) *steps {
+	s := &steps{
+		detector: newDetector(p.Detector), align: newAligner(p.Align, p.Embedder.Input),
+		embedder: &embedder{newPixels(p.Embedder.Input), p.Embedder.Output, p.Embedder.Flip, dim},
+	}
+	if p.Landmarks != nil {
+		s.landmarks = &landmarker{newPixels(p.Landmarks.Input), p.Landmarks}
+	}
+	return s
+}
+
+// detector is the step from a photo to boxes.
+type detector struct {
+	*pixels
+	heads
+	spec pack.Detection
+}
+
+func newDetector(d pack.Detection) *detector {
+	d.Margin = cmp.Or(d.Margin, 1)
+	return &detector{newPixels(d.Input), newHeads(d.Adapter, d.Input.Width, d.Input.Height), d}
 }
 
 // detection is a face before landmarks: box in source pixels.
 type detection struct {
 	x1, y1, x2, y2 float64
 	score          float32
+	five           *five // nil: the detector finds none
 }
 
 func (d detection) area() float64   { return (d.x2 - d.x1) * (d.y2 - d.y1) }
 func (d detection) height() float64 { return d.y2 - d.y1 }
+
+// moved is d in a picture whose pixel (x, y) is (x·kx + dx, y·ky + dy) of another.
+func (d detection) moved(kx, ky, dx, dy float64) detection {
+	d.x1, d.y1, d.x2, d.y2 = d.x1*kx+dx, d.y1*ky+dy, d.x2*kx+dx, d.y2*ky+dy
+	if d.five != nil {
+		p := *d.five
+		for i := range p {
+			p[i] = [2]float64{p[i][0]*kx + dx, p[i][1]*ky + dy}
+		}
+		d.five = &p
+	}
+	return d
+}
 
 func overlap(a, b detection) float64 {
 	w := min(a.x2, b.x2) - max(a.x1, b.x1)
@@ -46,76 +72,73 @@ func overlap(a, b detection) float64 {
 // canvas is how a photo lies on the detector's input: scaled to w×h at (x, y).
 type canvas struct{ w, h, x, y int }
 
-// fit lays a photo of w×h pixels on the canvas.
-func fit(w, h int) canvas {
-	s := min(detectW/float64(w), detectH/float64(h)) * detectMargin
-	cw := max(int(math.RoundToEven(float64(w)*s)), 1)
-	ch := max(int(math.RoundToEven(float64(h)*s)), 1)
-	return canvas{cw, ch, (detectW - cw) / 2, (detectH - ch) / 2}
-}
-
-// draw fills the detector's input, float32[3][240][320] RGB (v−127)/128, grey 127 around the photo m.
-func (c canvas) draw(in []float32, m *Image) {
-	small := resize(m, c.w, c.h)
-	clear(in) // (127−127)/128
-	for ch := range 3 {
-		for y := range c.h {
-			row := small.row(y)
-			out := in[(ch*detectH+c.y+y)*detectW+c.x:]
-			for x := range c.w {
-				out[x] = (float32(row[3*x+ch]) - 127) / 128
-			}
-		}
+// fit lays a photo of w×h pixels on the canvas. Faces that touch the border are missed by UltraFace (7 instead of 2 of
+// 298), hence the margin.
+func (d *detector) fit(w, h int) canvas {
+	s := d.scale(w, h)
+	cw := min(max(int(math.RoundToEven(float64(w)*s)), 1), d.w)
+	ch := min(max(int(math.RoundToEven(float64(h)*s)), 1), d.h)
+	if d.spec.Place == pack.Corner {
+		return canvas{cw, ch, 0, 0}
 	}
+	return canvas{cw, ch, (d.w - cw) / 2, (d.h - ch) / 2}
 }
 
-// detections reads the detector's outputs, float32[4420][2] scores and float32[4420][4] boxes in 0..1 of the canvas, for a
-// photo of w×h pixels.
-func (c canvas) detections(scores, boxes []float32, w, h int) []detection {
+// scale is how many canvas pixels a pixel of a photo of w×h has.
+func (d *detector) scale(w, h int) float64 {
+	return min(float64(d.w)/float64(w), float64(d.h)/float64(h)) * d.spec.Margin
+}
+
+// paint fills the detector's input with the photo m as c says, and with what the model wants around it.
+func (d *detector) paint(in []float32, m *Image, c canvas) {
+	d.fill(in, d.spec.Pad)
+	d.draw(in, resize(m, c.w, c.h), c.x, c.y)
+}
+
+// read returns the faces that the detector's outputs tell of, best first, for a photo of w×h pixels.
+func (d *detector) read(outs [][]float32, c canvas, w, h int) []detection {
 	kx, ky := float64(w)/float64(c.w), float64(h)/float64(c.h)
 	var found []detection
-	for i := range anchors {
-		if !(scores[2*i+1] > detectScore) {
-			continue
-		}
-		b := boxes[4*i:]
-		d := detection{
-			(float64(b[0])*detectW - float64(c.x)) * kx, (float64(b[1])*detectH - float64(c.y)) * ky,
-			(float64(b[2])*detectW - float64(c.x)) * kx, (float64(b[3])*detectH - float64(c.y)) * ky,
-			scores[2*i+1],
-		}
-		if d.x2 > d.x1 && d.y2 > d.y1 { // NaN fails too
-			found = append(found, d)
+	for _, f := range d.boxes(outs, float32(d.spec.Score), nil) {
+		f = f.moved(1, 1, -float64(c.x), -float64(c.y)).moved(kx, ky, 0, 0)
+		if f.x2 > f.x1 && f.y2 > f.y1 && f.area() < math.MaxFloat32 { // NaN fails too
+			found = append(found, f)
 		}
 	}
-	return suppress(found)
+	return d.suppress(found)
 }
 
 // detect finds the faces of p, best first.
 func (s *stages) detect(ctx context.Context, p *picture) (found []detection, err error) {
-	m, c := p.overview(), fit(p.W, p.H)
+	d, m := s.steps.detector, p.overview()
+	c := d.fit(p.W, p.H)
 	err = s.detector.do(ctx, 1,
-		func(_ int, in []float32) { c.draw(in, m) },
-		func(_ int, outs [][]float32) { found = c.detections(outs[0], outs[1], p.W, p.H) })
+		func(_ int, in []float32) { d.paint(in, m, c) },
+		func(_ int, outs [][]float32) { found = d.read(outs, c, p.W, p.H) })
 	return found, err
 }
 
 // suppress keeps the best box of each face: greedy by score over IoU, then once more by containment.
-func suppress(d []detection) []detection {
-	sortByScore(d)
-	d = keepApart(d, func(a, b detection) bool {
+func (d *detector) suppress(found []detection) []detection {
+	sortByScore(found)
+	found = keepApart(found, func(a, b detection) bool {
 		o := overlap(a, b)
-		return o/(a.area()+b.area()-o) <= detectIoU
+		return o/(a.area()+b.area()-o) <= d.spec.IoU
 	})
-	return keepApart(d, apart)
+	if d.spec.Inside == 0 {
+		return found
+	}
+	return keepApart(found, func(a, b detection) bool { return apart(a, b, d.spec.Inside) })
 }
 
 func sortByScore(d []detection) {
 	slices.SortStableFunc(d, func(a, b detection) int { return cmp.Compare(b.score, a.score) })
 }
 
-// apart says that neither box lies in the other so far that both are one face.
-func apart(a, b detection) bool { return overlap(a, b)/min(a.area(), b.area()) <= detectInside }
+// apart says that no more than the share inside of the smaller box lies in the other.
+func apart(a, b detection, inside float64) bool {
+	return overlap(a, b)/min(a.area(), b.area()) <= inside
+}
 
 // keepApart keeps each box that is apart from every better one kept before it.
 func keepApart(d []detection, apart func(a, b detection) bool) []detection {
@@ -146,56 +169,87 @@ func (l *landmarks) roll() float64 {
 }
 
 // five are the points that alignment uses: eyes (lids only), tip of the nose, corners of the mouth.
-func (l *landmarks) five() [5][2]float64 {
-	return [5][2]float64{l.mean(37, 38, 40, 41), l.mean(43, 44, 46, 47), l[30], l[48], l[54]}
+func (l *landmarks) five() five {
+	return five{l.mean(37, 38, 40, 41), l.mean(43, 44, 46, 47), l[30], l[48], l[54]}
 }
 
-// landmark places the 68 points: on a square of 0.9 box heights, shifted down by a tenth; once more on an
-// upright crop when the head is rolled.
-func (s *stages) landmark(ctx context.Context, p *picture, d detection) (*landmarks, error) {
-	side := .9 * d.height()
-	x, y := (d.x1+d.x2)/2-side/2, (d.y1+d.y2)/2+.1*side-side/2
-	l, err := s.landmarkCrop(ctx, p, squareCrop(x, y, side, landmarkSize))
-	if err != nil {
-		return nil, err
-	}
-	// Preprocessing version 1 places these points at corner + out·s, half a pixel from where the crop's own
-	// convention puts them; the upright crop below has no such offset. Kept: it is part of the embedding space.
-	for i := range l {
-		l[i][0] += .5
-		l[i][1] += .5
-	}
-	if a := l.roll(); math.Abs(a) > rollLimit {
-		return s.landmarkCrop(ctx, p, l.uprightCrop(a))
-	}
-	return l, nil
+// points are what alignment rests on.
+type points struct {
+	five five
+	all  *landmarks // nil: the pack finds five only
 }
 
-// uprightCrop maps the square around the points, turned by −a, to the landmark model's input.
-func (l *landmarks) uprightCrop(a float64) affine {
+// landmarker is the step from a box to 68 points.
+type landmarker struct {
+	*pixels
+	spec *pack.Landmarking
+}
+
+// crop is where the points of d are looked for first: a square of so many box heights, shifted down.
+func (x *landmarker) first(d detection) affine {
+	side := x.spec.Side * d.height()
+	return squareCrop((d.x1+d.x2)/2-side/2, (d.y1+d.y2)/2+x.spec.Down*side-side/2, side, x.w)
+}
+
+// upright maps the square around the points, turned by −a, to the landmark model's input.
+func (x *landmarker) upright(l *landmarks, a float64) affine {
 	turn := affine{math.Cos(a), math.Sin(a), 0, -math.Sin(a), math.Cos(a), 0}
 	x0, y0, x1, y1 := math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
 	for _, p := range l {
-		x, y := turn.apply(p[0], p[1])
-		x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
+		px, py := turn.apply(p[0], p[1])
+		x0, y0, x1, y1 = min(x0, px), min(y0, py), max(x1, px), max(y1, py)
 	}
-	k := landmarkSize / (max(x1-x0, y1-y0) * 1.12)
-	const mid = landmarkSize/2 - .5
+	k := float64(x.w) / (max(x1-x0, y1-y0) * 1.12)
+	mid := float64(x.w)/2 - .5
 	return affine{
 		turn.a * k, turn.b * k, mid - (x0+x1)/2*k,
 		turn.c * k, turn.d * k, mid - (y0+y1)/2*k,
 	}
 }
 
-// landmarkCrop runs the model on the crop a, grey/256, and maps its points back.
+// findPoints places the points of a face: those of the detector, or by the landmark model, once more on an upright crop
+// when the head is rolled. Errors: errDegenerate.
+func (s *stages) findPoints(ctx context.Context, p *picture, d detection) (*points, error) {
+	if s.steps.landmarks == nil {
+		if d.five == nil {
+			panic("BUG: extract: a detector without points was let through")
+		}
+		return &points{five: *d.five}, nil
+	}
+	l, err := s.landmark(ctx, p, d)
+	if err != nil {
+		return nil, err
+	}
+	return &points{five: l.five(), all: l}, nil
+}
+
+func (s *stages) landmark(ctx context.Context, p *picture, d detection) (*landmarks, error) {
+	x := s.steps.landmarks
+	l, err := s.landmarkCrop(ctx, p, x.first(d))
+	if err != nil {
+		return nil, err
+	}
+	// The default pack places these points at corner + out·s, half a pixel from where the crop's own convention puts
+	// them; the upright crop below has no such offset. Kept: it is part of its embedding space.
+	for i := range l {
+		l[i][0] += x.spec.Shift
+		l[i][1] += x.spec.Shift
+	}
+	if a := l.roll(); x.spec.Again > 0 && math.Abs(a) > x.spec.Again*math.Pi/180 {
+		return s.landmarkCrop(ctx, p, x.upright(l, a))
+	}
+	return l, nil
+}
+
+// landmarkCrop runs the model on the crop a and maps its points back.
 func (s *stages) landmarkCrop(ctx context.Context, p *picture, a affine) (*landmarks, error) {
 	if !a.regular() {
 		return nil, errDegenerate
 	}
-	l := new(landmarks)
+	x, l := s.steps.landmarks, new(landmarks)
 	err := s.landmarker.do(ctx, 1,
-		func(_ int, in []float32) { drawGrey(in, p, a, landmarkSize, 256) },
-		func(_ int, outs [][]float32) { l.set(outs[0], a.inverse()) })
+		func(_ int, in []float32) { x.crop(in, p, a) },
+		func(_ int, outs [][]float32) { l.set(outs[0], float64(x.w), a.inverse()) })
 	return l, err
 }
 
@@ -208,10 +262,10 @@ func drawGrey(in []float32, p *picture, a affine, size int, scale float32) {
 	}
 }
 
-// set reads the landmark model's output, (x, y) in 0..1 of the crop, and maps the points back to source pixels.
-func (l *landmarks) set(out []float32, back affine) {
+// set reads the landmark model's output, (x, y) in 0..1 of a crop of size×size, and maps the points back to source pixels.
+func (l *landmarks) set(out []float32, size float64, back affine) {
 	for i := range l {
-		l[i][0], l[i][1] = back.apply(float64(out[2*i])*landmarkSize-.5, float64(out[2*i+1])*landmarkSize-.5)
+		l[i][0], l[i][1] = back.apply(float64(out[2*i])*size-.5, float64(out[2*i+1])*size-.5)
 	}
 }
 
@@ -220,50 +274,57 @@ func grey(p []uint8) uint8 {
 	return uint8((int(p[0])*4899 + int(p[1])*9617 + int(p[2])*1868 + 1<<13) >> 14)
 }
 
-// align cuts the embedder's 112×112 crop.
-func align(p *picture, l *landmarks) (*Image, error) {
-	five := l.five()
-	a := similarity(&five, &alignTarget)
-	if !a.regular() {
-		return nil, errDegenerate
+// embedder is the step from an aligned crop to a template.
+type embedder struct {
+	*pixels
+	output string // "": the first that fits
+	flip   bool
+	dim    int
+}
+
+func (e *embedder) bind(outs []port) ([]output, error) {
+	shape := []int64{int64(e.dim)}
+	if e.output != "" {
+		return byName(outs, []output{{e.output, shape}})
 	}
-	crop := newImage(alignSize, alignSize)
-	p.warp(crop, a)
-	return crop, nil
+	return byShape(outs, shape)
 }
 
-// embed returns the L2-normalised template of an aligned crop: BGR (v−127.5)/127.5.
-func (s *stages) embed(ctx context.Context, crop *Image) (t []float32, err error) {
-	var degenerate error
-	err = s.embedder.do(ctx, 1,
-		func(_ int, in []float32) { drawBGR(in, crop) },
-		func(_ int, outs [][]float32) { t, degenerate = normalised(outs[0]) })
-	return t, cmp.Or(err, degenerate)
-}
-
-func drawBGR(in []float32, crop *Image) {
-	plane := crop.W * crop.H
-	for i := range plane {
-		p := crop.Pix[3*i : 3*i+3]
-		in[i], in[plane+i], in[2*plane+i] = pixel(p[2]), pixel(p[1]), pixel(p[0])
+// embed returns the L2-normalised template of an aligned crop. Errors: errDegenerate.
+func (s *stages) embed(ctx context.Context, crop *Image) ([]float32, error) {
+	e := s.steps.embedder
+	views := []*Image{crop}
+	if e.flip {
+		views = append(views, crop.mirrored())
 	}
+	outputs := make([][]float32, len(views))
+	err := s.embedder.do(ctx, len(views),
+		func(i int, in []float32) { e.draw(in, views[i], 0, 0) },
+		func(i int, outs [][]float32) { outputs[i] = slices.Clone(outs[0]) })
+	if err != nil {
+		return nil, err
+	}
+	return normalised(outputs...)
 }
 
-func pixel(v uint8) float32 { return (float32(v) - 127.5) / 127.5 }
-
-// normalised returns v / ‖v‖₂ in memory of its own.
-func normalised(v []float32) ([]float32, error) {
+// normalised returns the sum of the vectors at length 1, in memory of its own or the first's.
+func normalised(vectors ...[]float32) ([]float32, error) {
+	sum := vectors[0]
+	for _, v := range vectors[1:] {
+		for i, x := range v {
+			sum[i] += x
+		}
+	}
 	var n float64
-	for _, x := range v {
+	for _, x := range sum {
 		n += float64(x) * float64(x)
 	}
 	n = math.Sqrt(n)
 	if !(n > 1e-6 && n < math.MaxFloat32) { // NaN fails too
 		return nil, errDegenerate
 	}
-	out := make([]float32, len(v))
-	for i, x := range v {
-		out[i] = float32(float64(x) / n)
+	for i, x := range sum {
+		sum[i] = float32(float64(x) / n)
 	}
-	return out, nil
+	return sum, nil
 }

@@ -24,8 +24,9 @@ type Box struct {
 type Face struct {
 	Box       Box
 	Score     float32   // detector's confidence in (0, 1]
-	Landmarks [68]Point // iBUG 68-point order
-	Crop      *Image    // aligned to the embedder's template, 112×112
+	Five      [5]Point  // eyes, tip of the nose, corners of the mouth; the left of the image first
+	Landmarks [68]Point // iBUG 68-point order; all zero from a pack that finds five points only
+	Crop      *Image    // aligned to the embedder's template, as large as its input
 	Template  []float32 // float32[dim], ‖·‖₂ = 1; nil unless asked for
 
 	// Of WantQuality; zero without it.
@@ -34,6 +35,14 @@ type Face struct {
 	Quality  Quality
 
 	Liveness Liveness // of WantLiveness; zero without it
+}
+
+// Points are the landmarks as the pack finds them: 68, or the five. They alias the face.
+func (f *Face) Points() []Point {
+	if f.Landmarks == [68]Point{} {
+		return f.Five[:]
+	}
+	return f.Landmarks[:]
 }
 
 // Pose is how the head is turned, in degrees.

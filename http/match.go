@@ -183,7 +183,7 @@ func (s *Server) extract(r *request) (reply, error) {
 
 func wholeFace(f extract.Face, space string, crop bool) (faceBody, error) {
 	b := faceBody{
-		Box: f.Box, Score: f.Score, Landmarks: f.Landmarks[:],
+		Box: f.Box, Score: f.Score, Landmarks: f.Points(),
 		Template: newTemplateBody(space, f.Template),
 	}
 	var err error
