@@ -261,7 +261,7 @@ func TestHealth(t *testing.T) {
 func TestOptionsAndMethods(t *testing.T) {
 	h := newHarness(t, nil)
 	a := h.want(204, call{method: "OPTIONS", path: "/v1/galleries/staff", token: "none"})
-	if got := a.header.Get("Allow"); got != "DELETE, GET, HEAD, OPTIONS, PUT" {
+	if got := a.header.Get("Allow"); got != "DELETE, GET, HEAD, OPTIONS, PATCH, PUT" {
 		t.Errorf("Allow: %s", got)
 	}
 	a = h.want(405, call{method: "GET", path: "/v1/compare"})

@@ -20,6 +20,9 @@ type Extractor interface {
 	Extract(ctx context.Context, data []byte, o extract.Options) ([]extract.Face, error)
 }
 
+// One that has the method Measures() []string as well, the names of engine.Measures that it can judge, may be asked for
+// more than templates (judge.go).
+
 // Defaults of Config.
 const (
 	DefaultMaxBodyBytes         = 16 << 20

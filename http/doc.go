@@ -29,6 +29,15 @@
 // are no UTF-8; base64 that is not RFC 4648 standard with padding; query parameters that are unknown, repeated or
 // beside a body that has options; forms with unknown fields; Content-Encoding; a path that ends in a slash.
 //
+// # Photos
+//
+// A photo's task (input.go) is planned before it is extracted: by which models, which of its faces, and what is judged,
+// which is what the gallery's gate, the request's gate and "want" ask for and no more, since each costs a model's time.
+// Whether the photo passes is the engine's to decide, which is told what was judged. A gallery's gate that changes
+// between the two is answered by gate_changed. What the models can't judge is refused where a request asks for it
+// (bad_gate), and in the gallery's own gate, of which the request knows nothing, named as the server's (measure_missing).
+// reasons.go has what other vendors' APIs call the reasons.
+//
 // # Limits
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not

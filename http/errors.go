@@ -30,6 +30,7 @@ func (s sentinel) sentence(err error) string {
 var sentinels = []sentinel{
 	{engine.ErrID, codeBadID, nil},
 	{engine.ErrPolicy, codeBadPolicy, nil},
+	{engine.ErrGate, codeBadGate, nil},
 	{engine.ErrLimit, codeBadRequest, nil},
 	{engine.ErrCursor, codeBadCursor, nil},
 	{engine.ErrMetadata, codeBadMetadata, nil},
@@ -47,6 +48,8 @@ var sentinels = []sentinel{
 	{engine.ErrTemplateZeroNorm, codeTemplateZeroNorm, nil},
 	{engine.ErrSpaceMismatch, codeSpaceMismatch, nil},
 	{engine.ErrSpaceUnknown, codeSpaceUnknown, nil},
+	{engine.ErrQuality, codeQualityFailed, nil},
+	{engine.ErrUnjudged, codeGateChanged, nil},
 	{engine.ErrKeyMissing, codeKeyMissing, nil},
 	{engine.ErrKeyUnknown, codeKeyUnknown, nil},
 	{engine.ErrKeyRevoked, codeKeyRevoked, nil},
@@ -107,7 +110,11 @@ func (s *Server) problemOf(err error) *problem {
 	}
 	for _, row := range sentinels {
 		if errors.Is(err, row.err) {
-			return &problem{code: row.code, detail: row.sentence(err), cause: err}
+			p := &problem{code: row.code, detail: row.sentence(err), cause: err}
+			if e, ok := errors.AsType[*engine.QualityError](err); ok {
+				p.reasons = e.Reasons
+			}
+			return p
 		}
 	}
 	return &problem{code: codeInternal, detail: "the cause is in the server's log under this request's id", cause: err}

@@ -19,13 +19,19 @@ import (
 	"mien/extract"
 )
 
-// inMemory serves on a listener without sockets, with a stub that finds one face in everything.
+// oneFace is an extractor that finds one face in everything, and can judge everything.
+type oneFace struct{}
+
+func (oneFace) Measures() []string { return engine.Measures() }
+
+func (oneFace) Extract(context.Context, []byte, extract.Options) ([]extract.Face, error) {
+	return []extract.Face{{Score: 1, Template: vector(1, 16), Crop: &extract.Image{W: 1, H: 1, Pix: make([]uint8, 3)}}}, nil
+}
+
+// inMemory serves on a listener without sockets.
 func inMemory(t testing.TB, e *engine.Engine) *fasthttputil.InmemoryListener {
 	t.Helper()
-	one := extractorFunc(func(context.Context, []byte, extract.Options) ([]extract.Face, error) {
-		return []extract.Face{{Score: 1, Template: vector(1, 16), Crop: &extract.Image{W: 1, H: 1, Pix: make([]uint8, 3)}}}, nil
-	})
-	s, err := New(Config{Engine: e, Extractor: one, MaxBodyBytes: 1 << 20})
+	s, err := New(Config{Engine: e, Extractor: oneFace{}, MaxBodyBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +105,12 @@ func FuzzRequest(f *testing.F) {
 		{"PUT", "/v1/galleries/g", "application/json", `{"policy":{"fmr":1e-3},"index":"scan"}`},
 		{"PUT", "/v1/galleries/g/people/p", "application/json", `{"templates":[` + template + `],"metadata":{"a":[1,{"b":"\u00e9"}]}}`},
 		{"PUT", "/v1/galleries/g/people/a%2Fb", ct, string(multi)},
+		{"PUT", "/v1/galleries/h", "application/json", `{"gate":{"enrol":{"sharpness":1e1},"probe":{}}}`},
+		{"PATCH", "/v1/galleries/g", "application/json", `{"gate":{"probe":{"liveness":0.5}},"policy":null}`},
+		{"PUT", "/v1/galleries/g/people/p?gate=sharpness=20,liveness=5e1&want=quality", "image/png", "x"},
+		{"POST", "/v1/galleries/g/identify?select=all&gate=unified_score=1", "image/png", "x"},
+		{"POST", "/v1/galleries/g/identify", "application/json", `{"image":"AAAA","select":"all","gate":{"eyes_open":100},"want":["liveness"]}`},
+		{"POST", "/v1/extract", "application/json", `{"image":"AAAA","want":["quality","template"],"gate":{"mouth_closed":1}}`},
 		{"PATCH", "/v1/galleries/g/people/p", "application/json", `{"metadata":null}`},
 		{"POST", "/v1/galleries/g/people/p/verify?fmr=1e-4&select=one", "image/png", "x"},
 		{"POST", "/v1/galleries/g/identify", ct, string(multi)},

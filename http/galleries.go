@@ -1,11 +1,17 @@
 package http
 
-import "mien/engine"
+import (
+	"cmp"
+	"errors"
+
+	"mien/engine"
+)
 
 func (s *Server) putGallery(r *request) (reply, error) {
 	var spec engine.GallerySpec
 	var policy engine.Policy
 	fields := append(policyFields(&policy),
+		field{name: "gate", json: takeGates(&spec.Gate)},
 		field{name: "space", json: takeString(&spec.Space)},
 		field{name: "index", json: takeString(&spec.Index)})
 	if err := r.decodeOptional(fields); err != nil {
@@ -14,6 +20,9 @@ func (s *Server) putGallery(r *request) (reply, error) {
 	spec.Policy = policy
 	onlyNew, err := r.ifNoneMatch()
 	if err != nil {
+		return reply{}, err
+	}
+	if err := s.canJudge(spec.Space, spec.Gate); err != nil {
 		return reply{}, err
 	}
 	g, created, err := s.engine.CreateGallery(r.ctx, r.key.Tenant, r.params[0], spec)
@@ -26,6 +35,58 @@ func (s *Server) putGallery(r *request) (reply, error) {
 		return reply{}, fail(codeGalleryExists, "a gallery of this name is there, and If-None-Match: * asked for a new one")
 	}
 	return reply{status: 200, value: g}, nil
+}
+
+// canJudge refuses gates that ask for what the models of a space can't judge. A space without models here takes
+// templates, which no gate looks at, so any gate may be its. Errors: the problem bad_gate, engine.ErrSpaceUnknown.
+func (s *Server) canJudge(space string, g engine.Gates) error {
+	x, err := s.extractorOf(space)
+	if p, ok := errors.AsType[*problem](err); ok && p.code == codeExtractorMissing {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return cmp.Or(x.judges(g.Enrol), x.judges(g.Probe))
+}
+
+// patchGallery replaces policy, gate or both; null removes.
+func (s *Server) patchGallery(r *request) (reply, error) {
+	var change engine.GalleryChange
+	var policy engine.Policy
+	var gate engine.Gates
+	err := r.decode([]field{
+		{name: "policy", json: func(raw []byte, at string) error {
+			change.Policy = &policy
+			return unlessNull(raw, at, takePolicy(&policy))
+		}},
+		{name: "gate", json: func(raw []byte, at string) error {
+			change.Gate = &gate
+			return unlessNull(raw, at, takeGates(&gate))
+		}},
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	if change == (engine.GalleryChange{}) {
+		return reply{}, fail(codeBadRequest, `give "policy", "gate" or both: an object replaces what is there, null removes it; nothing else of a gallery can be changed`)
+	}
+	g, err := s.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
+	if err != nil {
+		return reply{}, err
+	}
+	if err := s.canJudge(g.Space, gate); err != nil && !errors.Is(err, engine.ErrSpaceUnknown) {
+		return reply{}, err
+	}
+	g, err = s.engine.UpdateGallery(r.ctx, r.key.Tenant, r.params[0], change)
+	return reply{status: 200, value: g}, err
+}
+
+func unlessNull(raw []byte, at string, take func([]byte, string) error) error {
+	if raw[0] == 'n' {
+		return nil
+	}
+	return take(raw, at)
 }
 
 // decodeOptional decodes JSON, or no body at all.

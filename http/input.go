@@ -24,8 +24,12 @@ type photo struct {
 type subject struct {
 	photos    []photo
 	templates []engine.Template
-	sel       string // "one", "largest"; "" is "one"
-	space     string // to make templates of photos in where the path names no gallery; "" is the default
+	sel       string       // "one", "largest", where group is set also "all"; "" is "one"
+	group     bool         // many faces of one photo are understood
+	enrols    bool         // the gallery's gate for enrolment counts, not that for probes
+	gate      engine.Gate  // the request's
+	want      extract.Want // beside templates and what gates need; 0 says nothing
+	space     string       // to make templates of photos in where the path names no gallery; "" is the default
 }
 
 func (s *subject) addPhoto(data []byte, at string) error {
@@ -83,7 +87,7 @@ func (s *subject) several() []field {
 }
 
 func (s *subject) options() []field {
-	return []field{{name: "select", json: s.takeSelect, text: s.setSelect}}
+	return []field{{name: "select", json: s.takeSelect, text: s.setSelect}, gateField(&s.gate), s.wantField(2)}
 }
 
 func (s *subject) takeSelect(raw []byte, at string) error {
@@ -95,29 +99,39 @@ func (s *subject) takeSelect(raw []byte, at string) error {
 }
 
 func (s *subject) setSelect(v, at string) error {
-	if v != "one" && v != "largest" {
+	switch {
+	case v == "one" || v == "largest" || v == "all" && s.group:
+	case s.group:
+		return fail(codeBadRequest, `%q must be "one", "largest" or "all"`, at)
+	default:
 		return fail(codeBadRequest, `%q must be "one" or "largest"`, at)
 	}
 	s.sel = v
 	return nil
 }
 
-// check holds for what was decoded: photos or templates, and select only with photos.
+// forPhotos reports whether the request has what goes with photos only.
+func (s *subject) forPhotos() bool { return s.sel != "" || s.gate != nil || s.want != 0 }
+
+// check holds for what was decoded: photos or templates, and what goes with photos only with them.
 func (s *subject) check(photos, templates string) error {
 	switch {
 	case len(s.photos) == 0 && len(s.templates) == 0:
 		return fail(codeBadRequest, "give %s or %s", photos, templates)
 	case len(s.photos) > 0 && len(s.templates) > 0:
 		return fail(codeBadRequest, "give %s or %s, not both", photos, templates)
-	case len(s.templates) > 0 && s.sel != "":
-		return fail(codeBadRequest, "select goes with a photo; a template is of one face already")
+	case len(s.templates) > 0 && s.forPhotos():
+		return fail(codeBadRequest, "select, gate and want go with a photo; of a template's photo nothing is known")
 	}
 	return nil
 }
 
 func (s *subject) selection() extract.Select {
-	if s.sel == "largest" {
+	switch s.sel {
+	case "largest":
 		return extract.SelectLargest
+	case "all":
+		return extract.SelectAll
 	}
 	return extract.SelectOne
 }
@@ -163,28 +177,43 @@ func newTemplateBody(space string, v []float32) *templateBody {
 
 // faceBody is a face in an answer. Which of the optional fields are there depends on the operation.
 type faceBody struct {
-	Box       extract.Box     `json:"box"`
-	Score     float32         `json:"score"`
-	Landmarks []extract.Point `json:"landmarks,omitempty"`
-	Template  *templateBody   `json:"template,omitempty"`
-	Crop      []byte          `json:"crop,omitempty"` // PNG
+	Box       extract.Box        `json:"box"`
+	Score     float32            `json:"score"`
+	Quality   map[string]float32 `json:"quality,omitempty"` // by measure
+	Pose      *extract.Pose      `json:"pose,omitempty"`
+	Eyes      *eyesBody          `json:"eyes,omitempty"`
+	Liveness  *livenessBody      `json:"liveness,omitempty"`
+	Reasons   []engine.Reason    `json:"reasons,omitzero"` // why it does not pass the gate; nil: there was none
+	Landmarks []extract.Point    `json:"landmarks,omitempty"`
+	Template  *templateBody      `json:"template,omitempty"`
+	Crop      []byte             `json:"crop,omitempty"` // PNG
+}
+
+// rate is a field of a policy.
+type rate struct {
+	name string
+	dst  **float64
+}
+
+func ratesOf(p *engine.Policy) []rate {
+	return []rate{{"fmr", &p.FMR}, {"fpir", &p.FPIR}, {"similarity", &p.Similarity}, {"cosine", &p.Cosine}}
+}
+
+func takePolicy(p *engine.Policy) func([]byte, string) error {
+	var members []member
+	for _, r := range ratesOf(p) {
+		members = append(members, member{r.name, takeFloat(r.dst)})
+	}
+	return func(raw []byte, at string) error { return decodeObject(raw, at, members) }
 }
 
 // policyFields takes a policy: an object in JSON, its fields one by one as text.
 func policyFields(p *engine.Policy) []field {
-	rates := []struct {
-		name string
-		dst  **float64
-	}{{"fmr", &p.FMR}, {"fpir", &p.FPIR}, {"similarity", &p.Similarity}, {"cosine", &p.Cosine}}
-	var members []member
-	var fields []field
-	for _, r := range rates {
-		members = append(members, member{r.name, takeFloat(r.dst)})
+	fields := []field{{name: "policy", json: takePolicy(p)}}
+	for _, r := range ratesOf(p) {
 		fields = append(fields, field{name: r.name, text: textFloat(r.dst)})
 	}
-	return append(fields, field{name: "policy", json: func(raw []byte, at string) error {
-		return decodeObject(raw, at, members)
-	}})
+	return fields
 }
 
 func metadataField(dst *json.RawMessage) field {
@@ -193,54 +222,98 @@ func metadataField(dst *json.RawMessage) field {
 
 // resolve returns the templates of the subject; of photos also the faces, in order. Photos are extracted at
 // the same time, as far as the extractor lets them. Errors: those of the extractor, the first photo's first.
-func (r *request) resolve(sub *subject) ([]engine.Template, []extract.Face, error) {
+func (r *request) resolve(sub *subject) ([]engine.Template, []faceBody, error) {
 	if len(sub.photos) == 0 {
 		return sub.templates, nil, nil
 	}
-	space, err := r.precheck(sub.space)
+	t, err := r.task(sub)
 	if err != nil {
 		return nil, nil, err
 	}
-	x, err := r.server.extractorOf(space)
+	found, err := r.extractAll(t, sub.photos)
 	if err != nil {
 		return nil, nil, err
 	}
-	faces, err := r.extractAll(x, sub.photos, sub.selection())
-	if err != nil {
-		return nil, nil, err
-	}
-	templates := make([]engine.Template, len(faces))
-	for i, f := range faces {
-		templates[i] = engine.Template{Space: x.space, Vector: f.Template, Source: "image"}
+	templates, faces := make([]engine.Template, len(found)), make([]faceBody, len(found))
+	for i := range found {
+		templates[i], faces[i] = t.template(&found[i]), t.x.face(&found[i], t.want)
 	}
 	return templates, faces, nil
 }
 
-// precheck refuses what the engine would refuse of the path, before photos cost what they cost. It returns the space of
-// the gallery that the path names, else the one that was asked for.
-func (r *request) precheck(asked string) (space string, err error) {
-	if len(r.params) == 0 {
-		return asked, nil
+// task is what is to be done with the photos of a request.
+type task struct {
+	x    spaceExtractor
+	sel  extract.Select
+	want extract.Want
+	gate engine.Gate // the request's
+}
+
+// task plans the extraction of a subject's photos, and refuses what the engine would refuse of the path before they
+// cost what they cost. Errors: those, the problems bad_gate, extractor_missing and measure_missing.
+func (r *request) task(sub *subject) (task, error) {
+	g, err := r.precheck(sub.space)
+	if err != nil {
+		return task{}, err
 	}
-	g, err := r.server.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
+	x, err := r.server.extractorOf(g.Space)
+	if err != nil {
+		return task{}, err
+	}
+	if err := x.judges(sub.gate); err != nil {
+		return task{}, err
+	}
+	gate := g.Gate.Probe
+	if sub.enrols {
+		gate = g.Gate.Enrol
+	}
+	want, missing := x.wantFor(gate.Stricter(sub.gate))
+	if missing != "" {
+		return task{}, fail(codeMeasureMissing, "the gallery's gate asks for %s, which the models of its space can't judge here: "+
+			"change the gate, or run the server with a pack that can", missing)
+	}
+	return task{x, sub.selection(), extract.WantTemplate | sub.want | want, sub.gate}, nil
+}
+
+// template is that of a face, with what the engine decides about its photo by.
+func (t task) template(f *extract.Face) engine.Template {
+	return engine.Template{Space: t.x.space, Vector: f.Template, Source: "image",
+		Photo: &engine.Photo{Judged: t.x.judged(f, t.want), Gate: t.gate}}
+}
+
+// precheck refuses what the engine would refuse of the path. It returns the gallery that the path names, else one that
+// has nothing but the space that was asked for.
+func (r *request) precheck(space string) (g engine.Gallery, err error) {
+	if len(r.params) == 0 {
+		return engine.Gallery{Space: space}, nil
+	}
+	g, err = r.server.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
 	if err != nil || len(r.params) < 2 {
-		return g.Space, err
+		return g, err
 	}
 	_, err = r.server.engine.Person(r.ctx, r.key.Tenant, r.params[0], r.params[1])
 	if errors.Is(err, engine.ErrPersonNotFound) && r.route.op == "putPerson" {
 		err = nil
 	}
-	return g.Space, err
+	return g, err
+}
+
+// located says of a refusal by the gate which of several photos it is about.
+func (s *subject) located(err error) error {
+	if e, ok := errors.AsType[*engine.QualityError](err); ok && len(s.photos) > 1 {
+		return &partError{s.photos[e.Template].at, err}
+	}
+	return err
 }
 
 // extractAll returns the one face of each photo.
-func (r *request) extractAll(x spaceExtractor, photos []photo, sel extract.Select) ([]extract.Face, error) {
+func (r *request) extractAll(t task, photos []photo) ([]extract.Face, error) {
 	faces := make([]extract.Face, len(photos))
 	errs := make([]error, len(photos))
 	var wg sync.WaitGroup
 	for i, p := range photos {
 		wg.Go(func() {
-			found, err := r.extractOne(x, p.data, sel)
+			found, err := r.extractOne(t, p.data)
 			if err == nil {
 				faces[i] = found[0]
 			} else if len(photos) > 1 {
@@ -258,14 +331,14 @@ func (r *request) extractAll(x spaceExtractor, photos []photo, sel extract.Selec
 
 // extractOne runs the extractor and turns a panic of it into an error: the photos of a request run on
 // goroutines of their own, and there it would end the process.
-func (r *request) extractOne(x spaceExtractor, data []byte, sel extract.Select) (faces []extract.Face, err error) {
+func (r *request) extractOne(t task, data []byte) (faces []extract.Face, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("http: panic in the extractor: %v\n%s", v, debug.Stack())
 		}
 	}()
-	faces, err = x.Extract(r.ctx, data, extract.Options{Select: sel})
-	if err == nil && sel != extract.SelectAll && len(faces) != 1 {
+	faces, err = t.x.Extract(r.ctx, data, extract.Options{Select: t.sel, Want: t.want})
+	if err == nil && t.sel != extract.SelectAll && len(faces) != 1 {
 		err = fmt.Errorf("http: the extractor gave %d faces where one was asked for", len(faces))
 	}
 	return faces, err

@@ -3,6 +3,7 @@ package http
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"mien/engine"
@@ -15,33 +16,33 @@ type decisionBody struct {
 	Face *faceBody `json:"face,omitempty"` // of the photo that was sent
 }
 
-// foundFace is the face of a probe that came as a photo.
-func foundFace(faces []extract.Face) *faceBody {
-	if len(faces) == 0 {
-		return nil
+// decodeProbe decodes the photo or template that a request asks about, its policy and further fields.
+func (r *request) decodeProbe(sub *subject, policy *engine.Policy, more ...field) error {
+	if err := r.decode(slices.Concat(sub.one(), policyFields(policy), more)); err != nil {
+		return err
 	}
-	return &faceBody{Box: faces[0].Box, Score: faces[0].Score}
+	return cmp.Or(sub.check("image", "template"), policy.Validate())
 }
 
-// probe decodes and resolves the one face that a request asks about, its policy and further fields.
-func (r *request) probe(policy *engine.Policy, more ...field) (engine.Template, *faceBody, error) {
-	var sub subject
-	if err := r.decode(slices.Concat(sub.one(), policyFields(policy), more)); err != nil {
-		return engine.Template{}, nil, err
-	}
-	if err := cmp.Or(sub.check("image", "template"), policy.Validate()); err != nil {
-		return engine.Template{}, nil, err
-	}
-	templates, faces, err := r.resolve(&sub)
+// resolveOne is resolve for a subject of one photo or template; face is nil for a template.
+func (r *request) resolveOne(sub *subject) (probe engine.Template, face *faceBody, err error) {
+	templates, faces, err := r.resolve(sub)
 	if err != nil {
-		return engine.Template{}, nil, err
+		return probe, nil, err
 	}
-	return templates[0], foundFace(faces), nil
+	if len(faces) > 0 {
+		face = &faces[0]
+	}
+	return templates[0], face, nil
 }
 
 func (s *Server) verify(r *request) (reply, error) {
 	var policy engine.Policy
-	probe, face, err := r.probe(&policy)
+	var sub subject
+	if err := r.decodeProbe(&sub, &policy); err != nil {
+		return reply{}, err
+	}
+	probe, face, err := r.resolveOne(&sub)
 	if err != nil {
 		return reply{}, err
 	}
@@ -63,11 +64,19 @@ func (s *Server) identify(r *request) (reply, error) { return r.search(s.engine.
 func (s *Server) duplicates(r *request) (reply, error) { return r.search(s.engine.Duplicates) }
 
 func (r *request) search(find search) (reply, error) {
+	sub := &subject{group: true}
 	var o engine.IdentifyOptions
-	probe, face, err := r.probe(&o.Policy,
+	err := r.decodeProbe(sub, &o.Policy,
 		field{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
 		field{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)},
 		field{name: "ef", json: takeInt(&o.EF, 1, engine.MaxEF), text: textInt(&o.EF, 1, engine.MaxEF)})
+	if err != nil {
+		return reply{}, err
+	}
+	if sub.sel == "all" {
+		return r.searchGroup(find, sub, o)
+	}
+	probe, face, err := r.resolveOne(sub)
 	if err != nil {
 		return reply{}, err
 	}
@@ -124,8 +133,8 @@ func (s *Server) compare(r *request) (reply, error) {
 		return reply{}, err
 	}
 	both.photos = append(source.photos, target.photos...)
-	if len(both.photos) == 0 && both.sel+both.space != "" {
-		return reply{}, fail(codeBadRequest, "select and space go with a photo; both sides are templates")
+	if len(both.photos) == 0 && (both.space != "" || both.forPhotos()) {
+		return reply{}, fail(codeBadRequest, "select, gate, want and space go with a photo; both sides are templates")
 	}
 	for _, t := range append(source.templates, target.templates...) {
 		both.space = cmp.Or(both.space, t.Space)
@@ -137,26 +146,29 @@ func (s *Server) compare(r *request) (reply, error) {
 	a, aFace := source.result(&templates, &faces)
 	b, bFace := target.result(&templates, &faces)
 	d, err := s.engine.Compare(r.ctx, a, b, policy)
+	if e, ok := errors.AsType[*engine.QualityError](err); ok {
+		err = &partError{[]string{source.name, target.name}[e.Template], err}
+	}
 	return reply{status: 200, value: comparedBody{d, aFace, bFace}}, err
 }
 
 // result returns the side's template, and its face if it was a photo: then it is the next that was resolved.
-func (d *side) result(templates *[]engine.Template, faces *[]extract.Face) (engine.Template, *faceBody) {
+func (d *side) result(templates *[]engine.Template, faces *[]faceBody) (engine.Template, *faceBody) {
 	if len(d.templates) > 0 {
 		return d.templates[0], nil
 	}
-	t, face := (*templates)[0], foundFace(*faces)
+	t, face := (*templates)[0], &(*faces)[0]
 	*templates, *faces = (*templates)[1:], (*faces)[1:]
 	return t, face
 }
 
 func (s *Server) extract(r *request) (reply, error) {
-	var sub subject
+	sub := subject{sel: "all"}
 	var crop bool
 	err := r.decode([]field{
 		{name: "image", json: sub.takeImage, file: sub.addPhoto},
 		{name: "crop", json: takeBool(&crop), text: textBool(&crop)},
-		sub.spaceField(),
+		sub.spaceField(), gateField(&sub.gate), sub.wantField(3),
 	})
 	if err != nil {
 		return reply{}, err
@@ -164,31 +176,51 @@ func (s *Server) extract(r *request) (reply, error) {
 	if len(sub.photos) == 0 {
 		return reply{}, fail(codeBadRequest, "give image")
 	}
-	x, err := s.extractorOf(sub.space)
+	t, err := r.task(&sub)
 	if err != nil {
 		return reply{}, err
 	}
-	found, err := r.extractOne(x, sub.photos[0].data, extract.SelectAll)
+	if t.want &^= extract.WantTemplate; sub.want == 0 {
+		t.want = t.x.everything()
+	} else {
+		t.want |= sub.want
+	}
+	found, err := r.extractOne(t, sub.photos[0].data)
 	if err != nil {
 		return reply{}, err
 	}
 	faces := make([]faceBody, len(found))
-	for i, f := range found {
-		if faces[i], err = wholeFace(f, x.space, crop); err != nil {
+	for i := range found {
+		if faces[i], err = t.wholeFace(&found[i], crop); err != nil {
 			return reply{}, err
 		}
 	}
 	return reply{status: 200, value: map[string]any{"faces": faces}}, nil
 }
 
-func wholeFace(f extract.Face, space string, crop bool) (faceBody, error) {
-	b := faceBody{
-		Box: f.Box, Score: f.Score, Landmarks: f.Points(),
-		Template: newTemplateBody(space, f.Template),
+// wholeFace is a face with all that was found out about it.
+func (t task) wholeFace(f *extract.Face, crop bool) (b faceBody, err error) {
+	b = t.x.face(f, t.want)
+	b.Landmarks = f.Points()
+	if t.want&extract.WantTemplate != 0 {
+		b.Template = newTemplateBody(t.x.space, f.Template)
 	}
-	var err error
+	if t.gate != nil {
+		if b.Reasons, err = t.reasons(f); err != nil {
+			return b, err
+		}
+	}
 	if crop {
 		b.Crop, err = f.Crop.PNG()
 	}
 	return b, err
+}
+
+// reasons is why a face does not pass the request's gate: empty if it does.
+func (t task) reasons(f *extract.Face) ([]engine.Reason, error) {
+	err := t.gate.Check(t.x.judged(f, t.want))
+	if e, ok := errors.AsType[*engine.QualityError](err); ok {
+		return e.Reasons, nil
+	}
+	return []engine.Reason{}, err
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func (s *Server) putPerson(r *request) (reply, error) {
-	var sub subject
+	sub := subject{enrols: true}
 	var metadata json.RawMessage
 	if err := r.decode(append(sub.several(), metadataField(&metadata))); err != nil {
 		return reply{}, err
@@ -15,32 +15,41 @@ func (s *Server) putPerson(r *request) (reply, error) {
 	if err := sub.check("images", "templates"); err != nil {
 		return reply{}, err
 	}
-	templates, _, err := r.resolve(&sub)
+	templates, faces, err := r.resolve(&sub)
 	if err != nil {
 		return reply{}, err
 	}
 	p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
 		engine.PersonSpec{Templates: templates, Metadata: metadata})
-	if created {
-		return reply{status: 201, value: p}, err
+	if err != nil {
+		return reply{}, sub.located(err)
 	}
-	return reply{status: 200, value: p}, err
+	if created {
+		return reply{status: 201, value: enrolledBody{p, faces}}, nil
+	}
+	return reply{status: 200, value: enrolledBody{p, faces}}, nil
+}
+
+// enrolledBody is a person whose templates have changed, with the faces of the photos that were sent, in their order.
+type enrolledBody struct {
+	engine.Person
+	Faces []faceBody `json:"faces,omitempty"`
 }
 
 func (s *Server) addTemplate(r *request) (reply, error) {
-	var sub subject
+	sub := subject{enrols: true}
 	if err := r.decode(sub.one()); err != nil {
 		return reply{}, err
 	}
 	if err := sub.check("image", "template"); err != nil {
 		return reply{}, err
 	}
-	templates, _, err := r.resolve(&sub)
+	templates, faces, err := r.resolve(&sub)
 	if err != nil {
 		return reply{}, err
 	}
 	p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], templates[0])
-	return reply{status: 201, value: p}, err
+	return reply{status: 201, value: enrolledBody{p, faces}}, err
 }
 
 func (s *Server) patchPerson(r *request) (reply, error) {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/valyala/fasthttp"
+
+	"mien/engine"
 )
 
 // code is the stable name of a kind of failure: clients branch on it, so one is never renamed or reused.
@@ -18,6 +20,7 @@ const (
 	codeBadBase64         code = "bad_base64"
 	codeBadID             code = "bad_id"
 	codeBadPolicy         code = "bad_policy"
+	codeBadGate           code = "bad_gate"
 	codeBadCursor         code = "bad_cursor"
 	codeBadMultipart      code = "bad_multipart"
 	codeBadMetadata       code = "bad_metadata"
@@ -41,6 +44,7 @@ const (
 	codeGalleriesFull  code = "galleries_full"
 	codeSpaceMismatch  code = "space_mismatch"
 	codeSpaceUnknown   code = "space_unknown"
+	codeGateChanged    code = "gate_changed"
 	codeTemplatesFull  code = "templates_full"
 	codeBodyTooLarge   code = "body_too_large"
 	codeUnsupported    code = "unsupported_media_type"
@@ -52,6 +56,7 @@ const (
 	codeNoFace         code = "no_face"
 	codeSeveralFaces   code = "several_faces"
 	codeFaceTooSmall   code = "face_too_small"
+	codeQualityFailed  code = "quality_failed"
 
 	codeInternal         code = "internal"
 	codeOverloaded       code = "overloaded"
@@ -59,6 +64,7 @@ const (
 	codeStorageFailed    code = "storage_failed"
 	codeShuttingDown     code = "shutting_down"
 	codeExtractorMissing code = "extractor_missing"
+	codeMeasureMissing   code = "measure_missing"
 	codeStorageFull      code = "storage_full"
 )
 
@@ -72,6 +78,7 @@ var codes = map[code]struct {
 	codeBadBase64:         {400, "A field is not base64"},
 	codeBadID:             {400, "An id is not allowed"},
 	codeBadPolicy:         {400, "The policy is not allowed"},
+	codeBadGate:           {400, "The gate is not allowed"},
 	codeBadCursor:         {400, "The cursor is not one of ours"},
 	codeBadMultipart:      {400, "The multipart form is not as documented"},
 	codeBadMetadata:       {400, "The metadata is not allowed"},
@@ -95,6 +102,7 @@ var codes = map[code]struct {
 	codeGalleriesFull:  {409, "The store has all galleries it may have"},
 	codeSpaceMismatch:  {409, "The embedding spaces differ"},
 	codeSpaceUnknown:   {409, "The embedding space is unknown here"},
+	codeGateChanged:    {409, "The gallery's gate changed meanwhile"},
 	codeTemplatesFull:  {409, "The person has all templates it may have"},
 	codeBodyTooLarge:   {413, "The body is too large"},
 	codeUnsupported:    {415, "The content type is not understood"},
@@ -106,6 +114,7 @@ var codes = map[code]struct {
 	codeNoFace:         {422, "No face was found"},
 	codeSeveralFaces:   {422, "Several faces were found"},
 	codeFaceTooSmall:   {422, "The face is too small"},
+	codeQualityFailed:  {422, "The photo is not good enough"},
 
 	codeInternal:         {500, "Something went wrong on our side"},
 	codeOverloaded:       {503, "The server is busy"},
@@ -113,6 +122,7 @@ var codes = map[code]struct {
 	codeStorageFailed:    {503, "The store failed"},
 	codeShuttingDown:     {503, "The server is shutting down"},
 	codeExtractorMissing: {503, "The server has no models for photos"},
+	codeMeasureMissing:   {503, "The server's models can't judge what the gate asks for"},
 	codeStorageFull:      {507, "The store is full"},
 }
 
@@ -123,6 +133,8 @@ type problem struct {
 	at     string // which photo of several: a JSON pointer, or a form field and its number
 	allow  string // the Allow field of a 405
 	cause  error  // logged with an internal error, never shown
+
+	reasons []engine.Reason // of quality_failed
 }
 
 func (p *problem) Error() string { return string(p.code) + ": " + p.detail }
@@ -145,6 +157,8 @@ type problemBody struct {
 	Code      code   `json:"code"`
 	Pointer   string `json:"pointer,omitempty"`
 	RequestID string `json:"request_id"`
+
+	Reasons []engine.Reason `json:"reasons,omitempty"`
 }
 
 const problemType = "application/problem+json"
@@ -152,7 +166,7 @@ const problemType = "application/problem+json"
 func (p *problem) body(requestID string) []byte {
 	b, err := json.Marshal(problemBody{
 		Type: "about:blank", Title: codes[p.code].title, Status: p.status(),
-		Detail: p.detail, Code: p.code, Pointer: p.at, RequestID: requestID,
+		Detail: p.detail, Code: p.code, Pointer: p.at, RequestID: requestID, Reasons: p.reasons,
 	})
 	if err != nil {
 		panic("BUG: http: problem does not marshal: " + err.Error())

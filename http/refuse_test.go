@@ -79,7 +79,7 @@ func TestRefusals(t *testing.T) {
 		{"no templates", codeBadRequest, "empty", call{method: "PUT", path: people + "x", body: jsonOf(`{"templates":[]}`)}},
 		{"nine templates", codeBadRequest, "8", call{method: "PUT", path: people + "x", body: personJSON(v, v, v, v, v, v, v, v, v)}},
 		{"select of template", codeBadRequest, "select", call{method: "POST", path: identify, body: probeJSON(v, `,"select":"largest"`)}},
-		{"select", codeBadRequest, "largest", call{method: "POST", path: identify, body: jsonOf(`{"image":"AAAA","select":"all"}`)}},
+		{"select", codeBadRequest, "largest", call{method: "POST", path: identify, body: jsonOf(`{"image":"AAAA","select":"both"}`)}},
 		{"compare one side", codeBadRequest, "target", call{method: "POST", path: "/v1/compare", body: jsonOf(`{"source":{"template":` + templateJSON(v) + `}}`)}},
 		{"compare side", codeBadJSON, `"/source/url"`, call{method: "POST", path: "/v1/compare", body: jsonOf(`{"source":{"url":"x"}}`)}},
 		{"metadata type", codeBadJSON, `"/metadata"`, call{method: "PATCH", path: people + "ada", body: jsonOf(`{"metadata":[1]}`)}},

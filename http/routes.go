@@ -44,6 +44,7 @@ var routes = []route{
 	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries, nil},
 	{"PUT", "/v1/galleries/{gallery}", "putGallery", adminOnly, (*Server).putGallery, nil},
 	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery, nil},
+	{"PATCH", "/v1/galleries/{gallery}", "patchGallery", adminOnly, (*Server).patchGallery, nil},
 	{"DELETE", "/v1/galleries/{gallery}", "deleteGallery", adminOnly, (*Server).deleteGallery, nil},
 
 	{"GET", "/v1/galleries/{gallery}/people", "listPeople", reading, (*Server).listPeople, nil},
