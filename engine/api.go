@@ -77,13 +77,30 @@ type Gallery struct {
 	People    int       `json:"people"`
 	Templates int       `json:"templates"`
 	Created   time.Time `json:"created"`
+	// Move is there while the gallery is being moved to another space.
+	Move *Move `json:"move,omitempty"`
 	// IndexStatus is what Engine.Gallery adds; nil elsewhere, and where the space is not configured.
 	IndexStatus *IndexStatus `json:"index_status,omitempty"`
 }
 
+// MoveSpec is what a client states of a move.
+type MoveSpec struct {
+	Space  string // where the gallery goes; required
+	Policy Policy // the gallery's from the switch on; zero: the one it has, which then must not be a cosine
+}
+
+// Move is how far a gallery's move to another space is.
+type Move struct {
+	Space  string `json:"space"`
+	Dim    int    `json:"dim"`
+	Policy Policy `json:"policy,omitzero"` // the gallery's from the switch on
+	People int    `json:"people"`
+	Done   int    `json:"people_done"` // who have templates of the new space
+}
+
 // PersonSpec is what a client states of a person: the whole truth, for PutPerson replaces.
 type PersonSpec struct {
-	Templates []Template      // 1..MaxTemplates
+	Templates []Template      // 1..MaxTemplates; while the gallery is being moved, as many of either space
 	Metadata  json.RawMessage // a JSON object of at most MaxMetadataBytes, or nil
 }
 
@@ -95,6 +112,8 @@ type Person struct {
 	Created   time.Time       `json:"created"`
 	Updated   time.Time       `json:"updated"`
 	Version   uint64          `json:"version"` // the store's sequence number of the last change
+	// Moved says, while the gallery is being moved to another space, that the person has templates of that.
+	Moved bool `json:"moved,omitempty"`
 }
 
 // TemplateInfo is the provenance of one stored template.

@@ -307,7 +307,7 @@ func (e *Engine) saveIdle() {
 		for _, g := range e.allGalleries() {
 			if g.rests(e.idleSave) {
 				_ = e.store.whileQuiet(e.stopped, func() error { // an error says that the store is closed, or halted
-					if now, _ := e.gallery(g.tenant, g.name); now == g {
+					if e.holds(g) {
 						e.saveIndex(g)
 					}
 					return nil

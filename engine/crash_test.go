@@ -24,6 +24,10 @@ type ledger struct {
 	pending string            // person of the write under way, ""
 
 	rules, tried int // changes of the gallery that were acknowledged, and begun
+
+	// The client's own: where its gallery is, and where it is being moved to, if it is.
+	space Space
+	next  *Space
 }
 
 func (l *ledger) begin(id string) {
@@ -52,7 +56,7 @@ func (l *ledger) snapshot() *ledger {
 // ruled is the n-th change of a gallery: policy and gate say n, to see that they come together.
 func ruled(n int) GalleryChange {
 	x := float64(n) / 1e6
-	return GalleryChange{Policy: &Policy{Cosine: &x}, Gate: &Gates{Enrol: Gate{"sharpness": x}}}
+	return GalleryChange{Policy: &Policy{Similarity: &x}, Gate: &Gates{Enrol: Gate{"sharpness": x}}}
 }
 
 func (l *ledger) changeRules(ctx context.Context, e *Engine, gallery string) error {
@@ -92,6 +96,11 @@ func (l *ledger) run(e *Engine, gallery string, rng *rand.Rand, stop *atomic.Boo
 				return err
 			}
 		}
+		if rng.IntN(12) == 0 {
+			if err := l.move(ctx, e, gallery, rng); err != nil {
+				return err
+			}
+		}
 		id := fmt.Sprintf("%s-%d", gallery, rng.IntN(12))
 		l.begin(id)
 		version, err := l.write(ctx, e, gallery, id, rng)
@@ -114,11 +123,52 @@ func (l *ledger) write(ctx context.Context, e *Engine, gallery, id string, rng *
 	default:
 		spec := PersonSpec{}
 		for range 1 + rng.IntN(3) {
-			spec.Templates = append(spec.Templates, randomUnit(rng, spaceA))
+			spec.Templates = append(spec.Templates, randomUnit(rng, l.space))
+		}
+		if l.next != nil && rng.IntN(4) != 0 {
+			spec.Templates = append(spec.Templates, randomUnit(rng, *l.next))
 		}
 		p, _, err := e.PutPerson(ctx, "t", gallery, id, spec)
 		return p.Version, err
 	}
+}
+
+// move takes its gallery a step on the way to the other space and back. Nobody is dropped, so a switch changes no version:
+// what was acknowledged before it must be there after it.
+func (l *ledger) move(ctx context.Context, e *Engine, gallery string, rng *rand.Rand) error {
+	other := spaceA
+	if l.space.ID == spaceA.ID {
+		other = spaceB
+	}
+	if l.next == nil {
+		_, err := e.StartMove(ctx, "t", gallery, MoveSpec{Space: other.ID})
+		l.next = &other
+		return err
+	}
+	if rng.IntN(4) == 0 {
+		l.next = nil
+		return e.CancelMove(ctx, "t", gallery)
+	}
+	for id := range maps.Clone(l.acked) { // only this goroutine changes it
+		if rng.IntN(8) == 0 {
+			continue
+		}
+		l.begin(id)
+		p, err := e.AddTemplate(ctx, "t", gallery, id, randomUnit(rng, other))
+		if errors.Is(err, ErrTemplatesFull) {
+			p, err = e.PatchPerson(ctx, "t", gallery, id, nil)
+		}
+		if err != nil {
+			return err
+		}
+		l.end(id, p.Version)
+	}
+	_, err := e.FinishMove(ctx, "t", gallery, other.ID, false)
+	if errors.Is(err, ErrMoveIncomplete) {
+		return nil
+	}
+	l.space, l.next = other, nil
+	return err
 }
 
 // verify compares a reopened store with the ledger as it was before the crash (older) and after (newer): each
@@ -168,7 +218,7 @@ func crashRound(t *testing.T, rng *rand.Rand) {
 		if _, _, err := e.CreateGallery(t.Context(), "t", name, GallerySpec{Index: []string{indexScan, indexHNSW, indexAuto}[i%3]}); err != nil {
 			t.Fatal(err)
 		}
-		ledgers[i] = &ledger{acked: map[string]uint64{}}
+		ledgers[i] = &ledger{acked: map[string]uint64{}, space: spaceA}
 		own := rand.New(rand.NewPCG(rng.Uint64(), 1))
 		wg.Go(func() {
 			if err := ledgers[i].run(e, name, own, stop); err != nil {

@@ -66,7 +66,7 @@ func diskRound(t *testing.T, rng *rand.Rand, match func(errorfs.Op) bool) {
 	ledgers := make([]*ledger, clients)
 	for i := range ledgers {
 		mustGallery(t, e, "t", fmt.Sprintf("g%d", i))
-		ledgers[i] = &ledger{acked: map[string]uint64{}}
+		ledgers[i] = &ledger{acked: map[string]uint64{}, space: spaceA}
 	}
 	keep := PersonSpec{Templates: []Template{template(1, 2, 3, 4)}}
 	if _, _, err := e.PutPerson(t.Context(), "t", "g0", "kept", keep); err != nil {

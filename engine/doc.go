@@ -20,7 +20,8 @@
 //	0x01 'g'                                         last gallery number given out u64
 //	0x02 tenant                                      the tenant's data key, sealed by the master key
 //	0x03 keyid[8]                                    API key: sealed 0x01 ‖ JSON; the SHA-256 of its secret, no secret
-//	0x04 tenant 0x00 gallery                         gallery: sealed 0x01 ‖ JSON with its number and space
+//	0x04 tenant 0x00 gallery                         gallery: sealed 0x01 ‖ JSON with its number and space; while it is
+//	                                                 being moved, also those of where it goes (format 2)
 //	0x05 gallery# u64  person                        sealed person record (record.go)
 //	0x06 gallery# u64  person 0x00 template# u32     sealed template: float32[dim] little-endian, unit norm
 //
@@ -29,7 +30,7 @@
 // and provenance to hide them, galleries and API keys so that who can write to the disk but has not the master key
 // can't make a key or turn a policy. Who can write to the disk can still put back what was there before: an
 // older record of the same place, or the whole store. A client whose ids are themselves personal data should use
-// pseudonyms. A gallery's number is never used again, so deleting one is two range deletions.
+// pseudonyms. A gallery's number is never used again, so deleting one is two range deletions, or four while it is moved.
 //
 // # Sealing
 //
@@ -71,6 +72,34 @@
 // answers for it. So a gate keeps bad photos out; it does not keep out who may enrol, and sends templates.
 //
 // Policy and gate are what UpdateGallery changes. A call goes by those that were durable when it looked.
+//
+// # Moves
+//
+// A gallery is moved to another embedding space without a pause: StartMove gives it a successor, a gallery that no search
+// finds, of the other space and under a number of its own, with an index of its own; FinishMove puts that in its place.
+//
+//	StartMove ─▶ searches: old space; writes: templates of either or both ─▶ FinishMove ─▶ searches and writes: new space
+//	                                      └─▶ CancelMove ─▶ as before
+//
+// M1  Until the switch, what anybody is told of the gallery is of the old space, but for Gallery.Move and Person.Moved.
+// M2  The successor has the people who have templates of the new space, and those only; each is in the old one too. A write
+// of a person is one batch for both, and metadata, times and version are the same in both: the switch changes none of them.
+// M3  Who is put with templates of the old space alone has none of the new one afterwards: what a person has of it is never
+// of an earlier truth. Who is put with templates of the new space alone keeps those of the old one, which nobody could
+// search by otherwise; that is what enrolling again by templates is. A template that is added in one space is in
+// that space only: whoever has at least one of the new space counts as done. Template numbers are counted on for both
+// spaces together; what one write adds to both begins with the same number in both.
+// M4  The switch is one batch: the gallery's record with the successor's number, space and policy, and the deletion
+// of all that is under the old number. It is made when everything before it is durable and in memory, so who has no
+// template of the new space is known; unless the caller drops them, there is nobody. A crash leaves the gallery in the one
+// space, with its move, or in the other, with everybody whose write was acknowledged.
+// M5  A call that meets a switch, or the begin or end of a move, is made again with what is there then: a write whose view
+// of the move is not the store's changes nothing (errMoved), and a read that failed, or saw the deletion of M4, looks whether
+// the gallery is another one by now. A search that has begun in the old index ends in it, wholly in the old space. A
+// template of the old space is refused after the switch, with ErrSpaceMismatch, as one of the new space is before it.
+//
+// The move costs the successor's memory and disk besides the gallery's until the switch; what was its own then goes as
+// with a deleted gallery.
 //
 // # Search indexes
 //

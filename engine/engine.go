@@ -17,7 +17,7 @@ import (
 
 // Engine is an open store with its indexes. Safe for concurrent use; Close waits for calls that run.
 //
-// Lock order: life, the store's turn, mu, gallery.mu, index.
+// Lock order: life, the store's turn, mu, gallery.mu, its successor's mu, index.
 type Engine struct {
 	log       *slog.Logger
 	spaces    []Space
@@ -211,7 +211,7 @@ func (e *Engine) initMeta() error {
 		return fmt.Errorf("%w: no format version", ErrCorrupt)
 	}
 	return e.store.update(context.Background(), true, func(t *tx) error {
-		t.set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
+		t.set(keyFormat, formatBytes(firstFormat))
 		t.set(keyMasterCheck, e.master.seal(place{kind: kindMasterCheck}, masterCheckText))
 		return nil
 	})

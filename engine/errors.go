@@ -35,6 +35,12 @@ var (
 	ErrPersonNotFound = errors.New("person not found")
 	// ErrKeyNotFound says that the tenant has no such API key.
 	ErrKeyNotFound = errors.New("key not found")
+	// ErrMoving says that a gallery is being moved to another space than the one that is named.
+	ErrMoving = errors.New("gallery is being moved")
+	// ErrNotMoving says that a gallery is not being moved.
+	ErrNotMoving = errors.New("gallery is not being moved")
+	// ErrMoveIncomplete says that people have no templates of the space that their gallery is being moved to.
+	ErrMoveIncomplete = errors.New("move incomplete")
 
 	// ErrTemplateCount says that a person was put with no template or more than MaxTemplates.
 	ErrTemplateCount = errors.New("bad number of templates")
@@ -156,6 +162,7 @@ func (e *TemplateLengthError) Unwrap() error { return ErrTemplateLength }
 
 var (
 	errGalleryNotFound = &Error{ErrGalleryNotFound, "there is no gallery of this name: create it, or check the name and the key's tenant"}
+	errNotMoving       = &Error{ErrNotMoving, "the gallery is not being moved to another embedding space"}
 	errPersonNotFound  = &Error{ErrPersonNotFound, "there is no person of this id in the gallery"}
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}

@@ -15,25 +15,32 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// goldenDir is the data folder of a store of format 1, closed after a flush and some writes more, beside a text
-// of what is in it. `go test -run TestFormat1 -rewrite` writes the text anew, as it must when the API's JSON
-// changes; the store itself only if its folder was removed first, which nobody may do to a released format.
-const goldenDir = "testdata/format-1"
+// goldenDir is the data folder of a store of a format, closed after a flush and some writes more, beside a text
+// of what is in it. `go test -run TestFormat -rewrite` writes the texts anew, as it must when the API's JSON
+// changes; a store itself only if its folder was removed first, which nobody may do to a released format.
+func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint("format-", format)) }
 
-// TestFormat1: the store that an earlier version of this program wrote opens, holds what it held, and can be
-// written to.
-func TestFormat1(t *testing.T) {
-	want, rewrite := filepath.Join(goldenDir, "want.txt"), flag.Lookup("rewrite").Value.String() == "true" // datadriven's
+// TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
+func TestFormats(t *testing.T) {
+	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves} {
+		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
+	}
+}
+
+func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string) []string) {
+	dir, rewrite := goldenDir(format), flag.Lookup("rewrite").Value.String() == "true" // datadriven's
+	want := filepath.Join(dir, "want.txt")
 	tokens := goldenTokens(want)
-	if _, err := os.Stat(filepath.Join(goldenDir, "store")); rewrite && err != nil {
-		tokens = makeGolden(t)
+	if _, err := os.Stat(filepath.Join(dir, "store")); rewrite && err != nil {
+		tokens = makeGolden(t, dir, write)
 	}
 	mem := vfs.NewMem()
-	if ok, err := vfs.Clone(vfs.Default, mem, goldenDir, "data"); err != nil || !ok {
+	if ok, err := vfs.Clone(vfs.Default, mem, dir, "data"); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
 	e := open(t, testConfig(mem))
 	mustCheck(t, e)
+	wantFormat(t, e, format)
 	got := dump(t, e, tokens)
 	if rewrite {
 		if err := os.WriteFile(want, []byte(got), 0o644); err != nil {
@@ -43,9 +50,18 @@ func TestFormat1(t *testing.T) {
 	if text, err := os.ReadFile(want); err != nil || got != string(text) || len(tokens) == 0 {
 		t.Errorf("the golden store holds\n%s\nwant\n%s\n%v", got, text, err)
 	}
-	writeGolden(t, e, "after")
+	write(t, e, "after")
 	e = reopen(t, e, testConfig(mem))
 	mustCheck(t, e)
+	wantFormat(t, e, format)
+}
+
+// wantFormat: a store is of the first format that can hold what is in it.
+func wantFormat(t *testing.T, e *Engine, format int) {
+	t.Helper()
+	if b, _, err := e.store.get(nil, keyFormat); err != nil || !bytes.Equal(b, formatBytes(uint32(format))) {
+		t.Errorf("the store is of format %x, want %d: %v", b, format, err)
+	}
 }
 
 func goldenTokens(want string) (tokens []string) {
@@ -58,20 +74,20 @@ func goldenTokens(want string) (tokens []string) {
 	return tokens
 }
 
-func makeGolden(t *testing.T) (tokens []string) {
+func makeGolden(t *testing.T, dir string, write func(*testing.T, *Engine, string) []string) (tokens []string) {
 	mem, second := vfs.NewMem(), int64(0)
 	c := testConfig(mem)
 	c.Now = func() time.Time { second++; return time.Unix(second, 0) }
 	e := open(t, c)
-	tokens = writeGolden(t, e, "flushed")
+	tokens = write(t, e, "flushed")
 	if err := e.store.db.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	tokens = append(tokens, writeGolden(t, e, "logged")...)
+	tokens = append(tokens, write(t, e, "logged")...)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := vfs.Clone(mem, vfs.Default, "data", goldenDir); err != nil || !ok {
+	if ok, err := vfs.Clone(mem, vfs.Default, "data", dir); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
 	return tokens
@@ -124,6 +140,31 @@ func writeGolden(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return tokens
 }
 
+// writeMoves is writeGolden, and leaves galleries in the middle of a move, after one and after one that was cancelled.
+func writeMoves(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writeGolden(t, e, tenant)
+	for name, spec := range map[string]MoveSpec{"plain": {Space: spaceB.ID, Policy: Policy{FPIR: new(0.03)}}, "fmr": {Space: spaceB.ID}, "fpir": {Space: spaceB.ID}} {
+		_, err := e.StartMove(t.Context(), tenant, name, spec)
+		mustMove(t, err)
+	}
+	direction := func(axis int) Template {
+		v := make([]float32, spaceB.Dim)
+		v[axis] = 2
+		return Template{Space: spaceB.ID, Vector: v, Source: "image"}
+	}
+	for name, id := range map[string]string{"plain": "dan", "fmr": "eve", "fpir": "fay"} {
+		_, _, err := e.PutPerson(t.Context(), tenant, name, id, PersonSpec{Templates: []Template{template(1, 0, 0, 0), direction(2), direction(3)}})
+		mustMove(t, err)
+	}
+	_, err := e.AddTemplate(t.Context(), tenant, "plain", "ann", direction(1))
+	mustMove(t, err)
+	_, err = e.FinishMove(t.Context(), tenant, "fmr", spaceB.ID, false)
+	mustMove(t, err)
+	mustMove(t, e.CancelMove(t.Context(), tenant, "fpir"))
+	return tokens
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -147,7 +188,7 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 			}
 			for _, p := range people {
 				line("person", p, nil)
-				dumpTemplates(t, &b, e, tenant, g.Name, p)
+				dumpTemplates(t, &b, e, tenant, g.Name, p.ID)
 			}
 		}
 		keys, err := e.Keys(t.Context(), tenant)
@@ -164,17 +205,26 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 	return b.String()
 }
 
-func dumpTemplates(t *testing.T, b *bytes.Buffer, e *Engine, tenant, gallery string, p Person) {
+func dumpTemplates(t *testing.T, b *bytes.Buffer, e *Engine, tenant, name, id string) {
 	t.Helper()
-	g, err := e.gallery(tenant, gallery)
+	g, err := e.gallery(tenant, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range p.Templates {
+	dumpRows(t, b, g, id)
+	if next := g.successor.Load(); next != nil && next.version(id) != 0 {
+		fmt.Fprintf(b, "in %s\n", next.record.Space)
+		dumpRows(t, b, next, id)
+	}
+}
+
+func dumpRows(t *testing.T, b *bytes.Buffer, g *gallery, id string) {
+	t.Helper()
+	for _, row := range g.mu.people[id].rows {
 		for axis := range min(g.record.Dim, 8) {
 			q := make([]float32, g.record.Dim)
 			q[axis] = 1
-			x, err := g.mu.index.Dot(g.mu.people[p.ID].rows[i], q)
+			x, err := g.mu.index.Dot(row, q)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,6 +243,8 @@ func TestRecordNames(t *testing.T) {
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Policy: policyRecord{x, x, x, x}, Created: at},
 		`{"number":1,"space":"s","dim":2,"index":"scan","gate":{"enrol":{"sharpness":0.5},"probe":{"liveness":1}},"created":"1970-01-01T00:00:07Z"}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Gate: recordOfGates(Gates{Gate{"sharpness": 0.5}, Gate{"liveness": 1}}), Created: at},
+		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","move":{"number":3,"space":"n","dim":4,"policy":{"fmr":0.5}}}`: galleryRecord{
+			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Move: &moveRecord{Number: 3, Space: "n", Dim: 4, Policy: &policyRecord{FMR: x}}},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},

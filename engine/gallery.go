@@ -26,6 +26,10 @@ type gallery struct {
 	seal         *sealer
 	rules        atomic.Pointer[rules] // what record says of them is of when the gallery was made or loaded
 
+	// successor is what the gallery is being moved to, nil if it is not: another space's, under a number of its own, with
+	// those of the people who have templates of it. No search finds it until the switch puts it in the gallery's place.
+	successor atomic.Pointer[gallery]
+
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 	recall   recallCounts
 
@@ -127,7 +131,7 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 		return false, err
 	}
 	want.Created = fromMillis(t.now)
-	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), want))
+	t.setGallery(tenant, name, want)
 	g, err := e.newGallery(tenant, name, want, seal)
 	if err != nil {
 		return false, err
@@ -201,16 +205,17 @@ func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) er
 	if record.rules().equal(before) {
 		return nil
 	}
-	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), record))
-	t.remember = func() { e.keepRules(galleryName{tenant, name}, record.rules()) }
+	t.setGallery(tenant, name, record)
+	t.remember = func() { e.withGallery(tenant, name, func(g *gallery) { g.keepRules(record) }) }
 	return nil
 }
 
-// keepRules replaces the rules of a gallery. It is called in commit order, so the gallery is there.
-func (e *Engine) keepRules(name galleryName, r *rules) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	e.mu.galleries[name].rules.Store(r)
+// keepRules replaces the rules of a gallery and of the one that it is being moved to.
+func (g *gallery) keepRules(r galleryRecord) {
+	g.rules.Store(r.rules())
+	if next := g.successor.Load(); next != nil {
+		next.rules.Store(r.moved().rules())
+	}
 }
 
 // DeleteGallery deletes a gallery with everyone in it. It is let through on a nearly full disk. Errors: ErrID,
@@ -232,8 +237,10 @@ func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
 			return errGalleryNotFound
 		}
 		t.delete(galleryKey(tenant, name))
-		t.deletePrefix(galleryPrefix(prefixPerson, have.Number))
-		t.deletePrefix(galleryPrefix(prefixTemplate, have.Number))
+		t.deletePeople(have.Number)
+		if have.Move != nil {
+			t.deletePeople(have.Move.Number)
+		}
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.dropGallery(galleryName{tenant, name}) }
 		return nil
@@ -304,13 +311,12 @@ func (e *Engine) gallery(tenant, name string) (*gallery, error) {
 	return nil, errGalleryNotFound
 }
 
-// searchable is gallery for calls that compare templates. Errors: those and ErrSpaceUnknown.
-func (e *Engine) searchable(tenant, name string) (*gallery, error) {
-	g, err := e.gallery(tenant, name)
-	if err == nil && g.space == nil {
-		return nil, refuse(ErrSpaceUnknown, "gallery %q is of embedding space %q, for which this server has no model", name, g.record.Space)
+// spaceKnown refuses what compares templates where it can't be done. Errors: ErrSpaceUnknown.
+func (g *gallery) spaceKnown() error {
+	if g.space != nil {
+		return nil
 	}
-	return g, err
+	return refuse(ErrSpaceUnknown, "gallery %q is of embedding space %q, for which this server has no model", g.name, g.record.Space)
 }
 
 // newGallery makes a gallery without an index.
@@ -340,6 +346,14 @@ func (e *Engine) dropGallery(name galleryName) {
 	defer e.mu.Unlock()
 	g := e.mu.galleries[name]
 	delete(e.mu.galleries, name)
+	e.retireLocked(g)
+	if next := g.successor.Load(); next != nil {
+		e.retireLocked(next)
+	}
+}
+
+// retireLocked retires the index of a gallery that no new call finds.
+func (e *Engine) retireLocked(g *gallery) {
 	if x := g.currentIndex(); x != nil && !e.mu.closed {
 		e.retire(x, e.indexFolder(g))
 	}
@@ -355,8 +369,20 @@ func (g *gallery) info() Gallery {
 	r := g.rules.Load()
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
+	info := Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
 		Policy: r.policy.clone(), Gate: r.gate.clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
+	if next := g.successor.Load(); next != nil {
+		info.Move = &Move{Space: next.record.Space, Dim: next.record.Dim, Policy: next.rules.Load().policy.clone(), People: info.People,
+			Done: min(next.people(), info.People)} // as of two moments
+	}
+	return info
+}
+
+// people is how many there are.
+func (g *gallery) people() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.mu.people)
 }
 
 // version is the durable version of a person, 0 if there is none.
@@ -467,6 +493,10 @@ func (t *tx) gallery(tenant, name string) (r galleryRecord, found bool, err erro
 		return r, false, err
 	}
 	return r, true, t.store.openRecord(galleryPlace(tenant, name), value, &r)
+}
+
+func (t *tx) setGallery(tenant, name string, r galleryRecord) {
+	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), r))
 }
 
 func (t *tx) nextGalleryNumber() (uint64, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -115,9 +116,12 @@ func check(e *Engine) error {
 		return fmt.Errorf("sequence %x, in memory %d: %v", seq, e.store.seq, err)
 	}
 	people, templates := 0, 0
-	for name, g := range e.mu.galleries {
+	for _, g := range e.allGalleries() {
 		if err := checkGallery(e, g); err != nil {
-			return fmt.Errorf("gallery %v: %w", name, err)
+			return fmt.Errorf("gallery %q: %w", g.name, err)
+		}
+		if err := checkMove(e, g); err != nil {
+			return fmt.Errorf("move of gallery %q: %w", g.name, err)
 		}
 		people, templates = people+len(g.mu.people), templates+g.mu.templates
 	}
@@ -132,12 +136,43 @@ func check(e *Engine) error {
 	return nil
 }
 
+// checkMove verifies that the person's records in a gallery and its successor differ in their templates only (M2).
+func checkMove(e *Engine, g *gallery) error {
+	next := g.successor.Load()
+	if next == nil {
+		return nil
+	}
+	for id := range next.mu.people {
+		var records []*personRecord
+		for _, g := range []*gallery{g, next} {
+			sealed, found, err := e.store.get(nil, personKey(g.record.Number, id))
+			if err != nil || !found {
+				return fmt.Errorf("%q is not there in space %q: %v", id, g.record.Space, err)
+			}
+			r, err := g.openPerson(id, sealed)
+			if err != nil {
+				return err
+			}
+			r.templates, r.next = nil, 0
+			records = append(records, r)
+		}
+		if a, b := records[0], records[1]; !reflect.DeepEqual(a, b) {
+			return fmt.Errorf("%q is %+v and %+v", id, a, b)
+		}
+	}
+	return nil
+}
+
 func checkGallery(e *Engine, g *gallery) error {
 	if g.mu.behind != nil {
 		return g.mu.behind
 	}
 	record, found, err := (&tx{store: e.store}).gallery(g.tenant, g.name)
-	if err != nil || !found || record.Number != g.record.Number || !record.rules().equal(g.rules.Load()) {
+	if e.mu.galleries[galleryName{g.tenant, g.name}] != g && record.Move != nil {
+		record = record.moved()
+	}
+	if err != nil || !found || record.Number != g.record.Number || record.successor() != g.successor.Load().number() ||
+		!record.rules().equal(g.rules.Load()) {
 		return fmt.Errorf("the record %+v (%v, %v) is not what is in memory: %+v", record, found, err, g.rules.Load())
 	}
 	templates, rows := 0, map[uint32]bool{}

@@ -109,10 +109,17 @@ func (e *Engine) retire(x searcher, folder string) {
 	})
 }
 
+// allGalleries are those that searches find, and those that they are being moved to.
 func (e *Engine) allGalleries() []*gallery {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return slices.Collect(maps.Values(e.mu.galleries))
+	all := slices.Collect(maps.Values(e.mu.galleries))
+	for _, g := range all[:len(all):len(all)] {
+		if next := g.successor.Load(); next != nil {
+			all = append(all, next)
+		}
+	}
+	return all
 }
 
 // removeStrayIndexes removes the folders of galleries that are no more (I2): the process may have ended before it
@@ -126,7 +133,7 @@ func (e *Engine) removeStrayIndexes() error {
 		return fmt.Errorf("engine: search indexes: %w", err)
 	}
 	known := make(map[string]bool)
-	for _, g := range e.mu.galleries {
+	for _, g := range e.allGalleries() {
 		known[strconv.FormatUint(g.record.Number, 10)] = true
 	}
 	for _, entry := range entries {

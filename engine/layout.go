@@ -18,7 +18,16 @@ const (
 // formatVersion is the version of everything in doc.go's table.
 //
 //	1  first
-const formatVersion = 1
+//	2  galleries that are being moved to another space. A store becomes one of format 2 with its first move: programs that
+//	   know format 1 only would write to the one space and not to the other
+const (
+	firstFormat   = 1
+	moveFormat    = 2
+	formatVersion = moveFormat
+)
+
+// formatBytes is the value of keyFormat.
+func formatBytes(version uint32) []byte { return binary.BigEndian.AppendUint32(nil, version) }
 
 var (
 	keyFormat      = []byte{prefixMeta, 'f'}

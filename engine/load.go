@@ -67,7 +67,7 @@ func (e *Engine) loadGalleries() error {
 		if !ok || seal == nil || checkNames(tenant, name) != nil {
 			return false, fmt.Errorf("%w: gallery record without its tenant", ErrCorrupt)
 		}
-		g, err := e.newGallery(tenant, name, r, seal)
+		g, err := e.loadedGallery(tenant, name, r, seal)
 		if err != nil {
 			return false, err
 		}
@@ -76,9 +76,33 @@ func (e *Engine) loadGalleries() error {
 	})
 }
 
+// loadedGallery makes a gallery, and the one that it is being moved to, without people.
+func (e *Engine) loadedGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
+	var next *gallery
+	if r.Move != nil {
+		var err error
+		if next, err = e.newGallery(tenant, name, r.moved(), seal); err != nil {
+			return nil, err
+		}
+		r.Move = nil // of when it was loaded: in memory, successor says it
+	}
+	g, err := e.newGallery(tenant, name, r, seal)
+	if err != nil {
+		return nil, err
+	}
+	g.successor.Store(next)
+	return g, nil
+}
+
 func (e *Engine) loadPeople() error {
 	for name, g := range e.mu.galleries {
-		if err := e.loadGallery(g); err != nil {
+		err := e.loadGallery(g)
+		if next := g.successor.Load(); err == nil && next != nil {
+			if err = e.loadGallery(next); err == nil && !g.hasAllOf(next) {
+				err = fmt.Errorf("%w: a person of the new space only", ErrCorrupt)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("engine: load gallery %q of tenant %q: %w", name.name, name.tenant, err)
 		}
 	}

@@ -14,18 +14,18 @@ import (
 // ErrPersonNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
 // ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
 // ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
-func (e *Engine) Verify(ctx context.Context, tenant, gallery, id string, probe Template, policy Policy) (Decision, error) {
-	if _, err := e.enterPerson(ctx, tenant, gallery, id); err != nil {
+func (e *Engine) Verify(ctx context.Context, tenant, name, id string, probe Template, policy Policy) (Decision, error) {
+	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Decision{}, err
 	}
 	defer e.leave()
-	g, err := e.searchable(tenant, gallery)
-	if err != nil {
-		return Decision{}, err
-	}
 	if err := policy.Validate(); err != nil {
 		return Decision{}, err
 	}
+	return inGallery(e, tenant, name, func(g *gallery) (Decision, error) { return e.verify(ctx, g, id, probe, policy) })
+}
+
+func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Template, policy Policy) (Decision, error) {
 	q, err := g.probe(probe)
 	if err != nil {
 		return Decision{}, err
@@ -134,8 +134,7 @@ func (e *Engine) identify(ctx context.Context, tenant, name string, probe Templa
 		return Candidates{}, err
 	}
 	defer e.leave()
-	g, err := e.searchable(tenant, name)
-	if err != nil {
+	if _, err := e.gallery(tenant, name); err != nil {
 		return Candidates{}, err
 	}
 	if o.TopK < 0 || o.TopK > MaxTopK {
@@ -147,6 +146,10 @@ func (e *Engine) identify(ctx context.Context, tenant, name string, probe Templa
 	if err := o.Policy.Validate(); err != nil {
 		return Candidates{}, err
 	}
+	return inGallery(e, tenant, name, func(g *gallery) (Candidates, error) { return e.identifyIn(ctx, g, probe, o, policy) })
+}
+
+func (e *Engine) identifyIn(ctx context.Context, g *gallery, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
 	q, err := g.probe(probe)
 	if err != nil {
 		return Candidates{}, err

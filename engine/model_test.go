@@ -27,6 +27,7 @@ type model struct {
 
 type modelGallery struct {
 	space  Space
+	move   *Space // where it is being moved to, nil if it is not
 	kind   string
 	rules  rules
 	people map[string]*modelPerson
@@ -37,6 +38,7 @@ type modelPerson struct {
 	vectors  [][]float64
 	next     int
 	ids      []string
+	moved    *modelPerson // with the templates of the space that the gallery is being moved to, and those only
 }
 
 var (
@@ -58,6 +60,7 @@ func TestModel(t *testing.T) {
 		defer func() { m.e.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
 			"gallery": m.createGallery, "update gallery": m.updateGallery, "delete gallery": m.deleteGallery, "put": m.put, "put again": m.put, "add": m.add,
+			"move": m.startMove, "finish move": m.finishMove, "cancel move": m.cancelMove,
 			"patch": m.patch, "delete": m.delete, "get": m.get, "list": m.list, "verify": m.verify, "identify": m.identify,
 			"reopen": m.reopen, "flush": func(t *rapid.T) {
 				if err := m.e.store.db.Flush(); err != nil {
@@ -92,7 +95,7 @@ func (m *model) reopen(t *rapid.T) {
 	for _, g := range all {
 		want := m.galleries[g.Name]
 		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind ||
-			!(&rules{g.Policy, g.Gate}).equal(&want.rules) {
+			!(&rules{g.Policy, g.Gate}).equal(&want.rules) || !want.isMoving(g.Move) {
 			t.Fatalf("gallery %+v differs", g)
 		}
 	}
@@ -195,13 +198,16 @@ func (m *model) pick(t *rapid.T) (name, id string, g *modelGallery, p *modelPers
 	return name, id, g, p
 }
 
-// template is of the gallery's space, or of any where there is no gallery. Some are drawn from few directions, so
-// that ties and repeats happen.
+// template is of the gallery's space, or of any where there is no gallery.
 func (m *model) template(t *rapid.T, g *modelGallery) Template {
-	space := spaceA
-	if g != nil {
-		space = g.space
+	if g == nil {
+		return m.templateIn(t, spaceA)
 	}
+	return m.templateIn(t, g.space)
+}
+
+// templateIn is of a space. Some are drawn from few directions, so that ties and repeats happen.
+func (m *model) templateIn(t *rapid.T, space Space) Template {
 	if rapid.Bool().Draw(t, "axis") {
 		v := make([]float32, space.Dim)
 		v[rapid.IntRange(0, 3).Draw(t, "direction")] = float32(rapid.SampledFrom([]float64{1e-40, 0.5, 1, 3e38}).Draw(t, "norm"))
@@ -228,35 +234,74 @@ func (m *model) checkPerson(t *rapid.T, gallery string, got Person, id string, p
 		ids = append(ids, info.ID)
 	}
 	key := gallery + "/" + id
-	if got.ID != id || string(got.Metadata) != p.metadata || !slices.Equal(ids, p.ids) || got.Version < m.versions[key] || got.Updated.Before(got.Created) {
+	if got.ID != id || got.Moved != (p.moved != nil) || string(got.Metadata) != p.metadata || !slices.Equal(ids, p.ids) || got.Version < m.versions[key] || got.Updated.Before(got.Created) {
 		t.Fatalf("%+v, want %+v", got, p)
 	}
 	m.versions[key] = got.Version
 }
 
+// sides draws how many templates of the gallery's space a write has, and of the space that it is being moved to: one at least.
+func (m *model) sides(t *rapid.T, g *modelGallery, most int) (own, next int) {
+	own = rapid.IntRange(1, most).Draw(t, "templates")
+	if g != nil && g.move != nil {
+		next = rapid.IntRange(0, most).Draw(t, "templates of the new space")
+		if next > 0 && rapid.Bool().Draw(t, "of the new space only") {
+			own = 0
+		}
+	}
+	return own, next
+}
+
+// draw makes templates, adds them to their sides' models, and says which gate refuses them. Numbers go on from p's in both, and then from the larger.
+func (m *model) draw(t *rapid.T, g *modelGallery, p *modelPerson, own, next int) (templates []Template, refused error) {
+	moved := &modelPerson{next: p.next}
+	if p.moved != nil {
+		moved.vectors, moved.ids = p.moved.vectors, p.moved.ids
+	}
+	for range own {
+		v := m.template(t, g)
+		p.add(v)
+		templates = append(templates, v)
+	}
+	for range next {
+		v := m.templateIn(t, *g.move)
+		moved.add(v)
+		templates = slices.Insert(templates, rapid.IntRange(0, len(templates)).Draw(t, "at"), v)
+	}
+	if p.next = max(p.next, moved.next); len(moved.vectors) > 0 {
+		p.moved = moved
+	}
+	for i := range templates {
+		refused = cmp.Or(refused, m.photo(t, &templates[i], g.enrol()))
+	}
+	return templates, refused
+}
+
 func (m *model) put(t *rapid.T) {
 	name, id, g, p := m.pick(t)
 	spec := PersonSpec{Metadata: json.RawMessage(modelMetadata.Draw(t, "metadata"))}
-	next := &modelPerson{metadata: string(spec.Metadata), next: 1}
+	after := &modelPerson{metadata: string(spec.Metadata), next: 1}
+	own, next := m.sides(t, g, 4)
 	if p != nil {
-		next.next = p.next
+		if after.next = p.next; own == 0 {
+			after.vectors, after.ids = p.vectors, p.ids
+		}
 	}
-	var refused error
-	for range rapid.IntRange(1, 4).Draw(t, "templates") {
-		v := m.template(t, g)
-		refused = cmp.Or(refused, m.photo(t, &v, g.enrol()))
-		spec.Templates = append(spec.Templates, v)
-		next.add(v)
-	}
+	templates, refused := m.draw(t, g, after, own, next)
+	spec.Templates = templates
 	got, created, err := m.e.PutPerson(context.Background(), "t", name, id, spec)
-	if !want(t, "put", err, g != nil && refused == nil, cmp.Or(noGallery(g), refused)) {
+	target := noGallery(g)
+	if g != nil {
+		target = cmp.Or(refused, ErrSpaceMismatch)
+	}
+	if !want(t, "put", err, g != nil && refused == nil && (own > 0 || p != nil), target) {
 		return
 	}
 	if created != (p == nil) {
 		t.Fatalf("created %v", created)
 	}
-	g.people[id] = next
-	m.checkPerson(t, name, got, id, next)
+	g.people[id] = after
+	m.checkPerson(t, name, got, id, after)
 }
 
 func (p *modelPerson) add(v Template) {
@@ -266,18 +311,112 @@ func (p *modelPerson) add(v Template) {
 
 func (m *model) add(t *rapid.T) {
 	name, id, g, p := m.pick(t)
-	v := m.template(t, g)
-	refused := m.photo(t, &v, g.enrol())
-	got, err := m.e.AddTemplate(context.Background(), "t", name, id, v)
+	own, next := m.sides(t, g, 1)
+	after := &modelPerson{}
+	if p != nil {
+		*after = *p
+	}
+	templates, refused := m.draw(t, g, after, own, next)
+	got, err := m.e.AddTemplate(context.Background(), "t", name, id, templates...)
 	target := cmp.Or(refused, ErrPersonNotFound)
 	if g == nil {
 		target = ErrGalleryNotFound
 	} else if p != nil {
 		target = cmp.Or(refused, ErrTemplatesFull)
 	}
-	if want(t, "add", err, p != nil && refused == nil && len(p.vectors) < MaxTemplates, target) {
-		p.add(v)
-		m.checkPerson(t, name, got, id, p)
+	full := len(after.vectors) > MaxTemplates || after.moved != nil && len(after.moved.vectors) > MaxTemplates
+	if want(t, "add", err, p != nil && refused == nil && !full, target) {
+		g.people[id] = after
+		m.checkPerson(t, name, got, id, after)
+	}
+}
+
+// isMoving compares what the engine says of a move.
+func (g *modelGallery) isMoving(m *Move) bool {
+	if m == nil || g.move == nil {
+		return m == nil && g.move == nil
+	}
+	return m.Space == g.move.ID && m.People == len(g.people) && m.Done == len(g.people)-g.left()
+}
+
+// left is how many people have no templates of the new space.
+func (g *modelGallery) left() (n int) {
+	for _, p := range g.people {
+		if p.moved == nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) pickMove(t *rapid.T) (name string, g *modelGallery, space Space) {
+	name = modelGalleries.Draw(t, "gallery")
+	return name, m.galleries[name], rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
+}
+
+func (m *model) startMove(t *rapid.T) {
+	name, g, space := m.pickMove(t)
+	target := error(nil)
+	switch {
+	case g == nil:
+		target = ErrGalleryNotFound
+	case g.move != nil && g.move.ID != space.ID:
+		target = ErrMoving
+	case g.move == nil && g.space.ID != space.ID && g.rules.policy.Cosine != nil:
+		target = ErrPolicy
+	}
+	got, err := m.e.StartMove(context.Background(), "t", name, MoveSpec{Space: space.ID})
+	if want(t, "move", err, target == nil, target) {
+		if g.move == nil && g.space.ID != space.ID {
+			g.move = &space
+		}
+		if !g.isMoving(got.Move) {
+			t.Fatalf("%+v, want %+v", got.Move, g)
+		}
+	}
+}
+
+func (m *model) finishMove(t *rapid.T) {
+	name, g, space := m.pickMove(t)
+	drop, target := rapid.Bool().Draw(t, "drop"), error(nil)
+	switch {
+	case g == nil:
+		target = ErrGalleryNotFound
+	case g.move == nil && g.space.ID != space.ID:
+		target = ErrNotMoving
+	case g.move == nil:
+	case g.move.ID != space.ID:
+		target = ErrMoving
+	case g.rules.policy.Cosine != nil:
+		target = ErrPolicy
+	case g.left() > 0 && !drop:
+		target = ErrMoveIncomplete
+	}
+	_, err := m.e.FinishMove(context.Background(), "t", name, space.ID, drop)
+	if !want(t, "finish move", err, target == nil, target) || g.move == nil {
+		return
+	}
+	g.space, g.move = space, nil
+	for id, p := range g.people {
+		if p.moved == nil {
+			delete(g.people, id)
+			continue
+		}
+		p.vectors, p.ids, p.moved = p.moved.vectors, p.moved.ids, nil
+	}
+}
+
+func (m *model) cancelMove(t *rapid.T) {
+	name, g, _ := m.pickMove(t)
+	target := ErrNotMoving
+	if g == nil {
+		target = ErrGalleryNotFound
+	}
+	if want(t, "cancel move", m.e.CancelMove(context.Background(), "t", name), g != nil && g.move != nil, target) {
+		g.move = nil
+		for _, p := range g.people {
+			p.moved = nil
+		}
 	}
 }
 

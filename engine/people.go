@@ -11,61 +11,57 @@ import (
 )
 
 // PutPerson makes a person exactly what spec says: enrols who is new (created), replaces who is there. The
-// vectors are normalised into copies. Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch,
+// vectors are normalised into copies. While the gallery is being moved, the templates may be of both spaces: those of
+// each replace what the person has of it (M3). Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch,
 // ErrTemplateCount, ErrTemplateLength, ErrTemplateNotFinite, ErrTemplateZeroNorm, ErrMetadata, ErrGate, ErrQuality and
 // ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), and those of every write (see
 // CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
-	p, err := e.changePerson(ctx, tenant, name, id, func(g *gallery) (personChange, error) {
-		if g.space == nil {
-			_, err := e.searchable(tenant, name)
+	p, err := e.changePerson(ctx, tenant, name, id, func(g enrolment) (personChange, error) {
+		own, next, err := g.units(spec.Templates, MaxTemplates)
+		if err != nil {
 			return nil, err
-		}
-		if n := len(spec.Templates); n < 1 || n > MaxTemplates {
-			return nil, refuse(ErrTemplateCount, "the person has %d templates: send 1 to %d", n, MaxTemplates)
 		}
 		metadata, err := compactMetadata(spec.Metadata)
 		if err != nil {
 			return nil, err
 		}
-		vectors, err := g.unitVectors(spec.Templates)
-		if err != nil {
-			return nil, err
-		}
-		return func(t *personTx) error {
-			created = t.old == nil
-			t.replaceTemplates(spec.Templates, vectors)
-			t.record.metadata = metadata
-			t.remember = func() { g.put(id, t.seq, len(vectors), vectors) }
+		return func(p *personTx) error {
+			created = p.old == nil
+			if created && len(own) == 0 {
+				return refuse(ErrSpaceMismatch, "the gallery is of embedding space %q until its move to %q is finished, and this person is new: "+
+					"send templates of both", g.record.Space, g.next.record.Space)
+			}
+			if len(own) > 0 {
+				p.replaceTemplates(own)
+			}
+			if p.next != nil {
+				p.next.replaceTemplates(next)
+			}
+			p.record.metadata = metadata
 			return nil
 		}, nil
 	})
 	return p, created && err == nil, err
 }
 
-// AddTemplate adds one template to a person who is there. Errors: as PutPerson, ErrPersonNotFound,
-// ErrTemplatesFull.
-func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, template Template) (Person, error) {
-	return e.changePerson(ctx, tenant, name, id, func(g *gallery) (personChange, error) {
-		if g.space == nil {
-			_, err := e.searchable(tenant, name)
-			return nil, err
-		}
-		vectors, err := g.unitVectors([]Template{template})
+// AddTemplate adds one template to a person who is there; while the gallery is being moved, one of either space or one of
+// each. Errors: as PutPerson, ErrPersonNotFound, ErrTemplatesFull.
+func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, templates ...Template) (Person, error) {
+	return e.changePerson(ctx, tenant, name, id, func(g enrolment) (personChange, error) {
+		own, next, err := g.units(templates, 1)
 		if err != nil {
 			return nil, err
 		}
-		return func(t *personTx) error {
-			if t.old == nil {
+		return func(p *personTx) error {
+			if p.old == nil {
 				return errPersonNotFound
 			}
-			if len(t.record.templates) >= MaxTemplates {
-				return refuse(ErrTemplatesFull, "the person has %d templates, the most there may be: replace the person to drop old ones", MaxTemplates)
+			if err := p.addTemplate(own); err != nil || p.next == nil {
+				return err
 			}
-			t.addTemplate(template, vectors[0])
-			t.remember = func() { g.addTemplate(id, t.seq, vectors[0]) }
-			return nil
+			return p.next.addTemplate(next)
 		}, nil
 	})
 }
@@ -73,17 +69,16 @@ func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, templ
 // PatchPerson replaces a person's metadata, whole; nil or JSON null removes it. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, and those of every write.
 func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, metadata json.RawMessage) (Person, error) {
-	return e.changePerson(ctx, tenant, name, id, func(g *gallery) (personChange, error) {
+	return e.changePerson(ctx, tenant, name, id, func(enrolment) (personChange, error) {
 		compact, err := compactMetadata(metadata)
 		if err != nil {
 			return nil, err
 		}
-		return func(t *personTx) error {
-			if t.old == nil {
+		return func(p *personTx) error {
+			if p.old == nil {
 				return errPersonNotFound
 			}
-			t.record.metadata = compact
-			t.remember = func() { g.touch(id, t.seq) }
+			p.record.metadata = compact
 			return nil
 		}, nil
 	})
@@ -91,36 +86,38 @@ func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, metad
 
 // DeletePerson deletes a person with all templates. It is let through on a nearly full disk. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, and those of every write.
-func (e *Engine) DeletePerson(ctx context.Context, tenant, gallery, id string) error {
-	g, err := e.enterPerson(ctx, tenant, gallery, id)
-	if err != nil {
+func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string) error {
+	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return err
 	}
 	defer e.leave()
-	return e.store.update(ctx, true, func(t *tx) error {
-		p, err := g.personTx(t, id)
-		if err != nil {
-			return err
-		}
-		if p.old == nil {
-			return errPersonNotFound
-		}
-		p.dropTemplates()
-		p.delete(personKey(g.record.Number, id))
-		p.finish(func() { g.remove(id) })
-		return nil
+	return e.enrolling(tenant, name, func(g enrolment) error {
+		return e.store.update(ctx, true, func(t *tx) error {
+			p, err := g.personTx(t, id)
+			if err != nil {
+				return err
+			}
+			if p.old == nil {
+				return errPersonNotFound
+			}
+			p.erase()
+			return nil
+		})
 	})
 }
 
 // Person returns a person as of the last acknowledged write, without biometrics. A record that is visible but
 // not yet durable is waited for. Errors: ErrID, ErrGalleryNotFound, ErrPersonNotFound, ErrStorageFailed (for
 // who was being written when the disk failed), ErrCorrupt, ErrClosed, ctx's.
-func (e *Engine) Person(ctx context.Context, tenant, gallery, id string) (Person, error) {
-	g, err := e.enterPerson(ctx, tenant, gallery, id)
-	if err != nil {
+func (e *Engine) Person(ctx context.Context, tenant, name, id string) (Person, error) {
+	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Person{}, err
 	}
 	defer e.leave()
+	return inGallery(e, tenant, name, func(g *gallery) (Person, error) { return e.person(ctx, g, id) })
+}
+
+func (e *Engine) person(ctx context.Context, g *gallery, id string) (Person, error) {
 	sealed, found, err := e.store.get(nil, personKey(g.record.Number, id))
 	if err != nil {
 		return Person{}, err
@@ -141,7 +138,9 @@ func (e *Engine) Person(ctx context.Context, tenant, gallery, id string) (Person
 	if !found {
 		return Person{}, errPersonNotFound
 	}
-	return r.person(id), nil
+	p := r.person(id)
+	p.Moved = g.hasMoved(id)
+	return p, nil
 }
 
 // maxPageBytes ends a page of people early: a thousand with full metadata would be 16 MB.
@@ -152,13 +151,12 @@ const maxPageBytes = 8 << 20
 // whatever changes meanwhile; who comes or goes meanwhile may be. Errors: ErrID, ErrLimit, ErrCursor,
 // ErrGalleryNotFound, ErrStorageFailed (if a write to this gallery was under way when the disk failed),
 // ErrCorrupt, ErrClosed, ctx's.
-func (e *Engine) People(ctx context.Context, tenant, gallery string, limit int, cursor string) (people []Person, next string, err error) {
+func (e *Engine) People(ctx context.Context, tenant, name string, limit int, cursor string) (people []Person, next string, err error) {
 	if err := e.enter(ctx); err != nil {
 		return nil, "", err
 	}
 	defer e.leave()
-	g, err := e.gallery(tenant, gallery)
-	if err != nil {
+	if _, err := e.gallery(tenant, name); err != nil {
 		return nil, "", err
 	}
 	limit = cmp.Or(limit, DefaultListLimit)
@@ -169,7 +167,11 @@ func (e *Engine) People(ctx context.Context, tenant, gallery string, limit int, 
 	if err != nil {
 		return nil, "", err
 	}
-	people, more, err := e.page(ctx, g, after, limit)
+	more := false
+	people, err = inGallery(e, tenant, name, func(g *gallery) (people []Person, err error) {
+		people, more, err = e.page(ctx, g, after, limit)
+		return people, err
+	})
 	if err != nil {
 		return nil, "", err
 	}
@@ -179,7 +181,7 @@ func (e *Engine) People(ctx context.Context, tenant, gallery string, limit int, 
 	return people, next, nil
 }
 
-// page reads up to limit people after an id and says whether there are more.
+// page reads up to limit people after an id and says whether there are more. Errors: the store's, errMoved.
 func (e *Engine) page(ctx context.Context, g *gallery, after string, limit int) (people []Person, more bool, err error) {
 	prefix := galleryPrefix(prefixPerson, g.record.Number)
 	lower := prefix
@@ -202,7 +204,12 @@ func (e *Engine) page(ctx context.Context, g *gallery, after string, limit int) 
 		return true, ctx.Err()
 	})
 	if err == nil && g.unsynced.Load() != 0 {
-		err = e.store.settle(ctx, e.store.last.Load())
+		if err = e.store.settle(ctx, e.store.last.Load()); err == nil && !e.holds(g) {
+			err = errMoved // or deleted: nobody was there to read
+		}
+	}
+	for i, p := range people {
+		people[i].Moved = g.hasMoved(p.ID)
 	}
 	return people, more, err
 }
@@ -228,46 +235,45 @@ func parseCursor(cursor string) (after string, err error) {
 }
 
 // enterPerson is enter for calls about one person; the caller must leave unless err is set.
-func (e *Engine) enterPerson(ctx context.Context, tenant, gallery, id string) (*gallery, error) {
+func (e *Engine) enterPerson(ctx context.Context, tenant, name, id string) error {
 	if err := e.enter(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	g, err := e.gallery(tenant, gallery)
+	_, err := e.gallery(tenant, name)
 	if err == nil {
 		err = checkPersonID(id)
 	}
 	if err != nil {
 		e.leave()
-		return nil, err
 	}
-	return g, nil
+	return err
 }
 
 // personChange stages a change of a person's record.
 type personChange func(*personTx) error
 
 // changePerson runs prepare outside the store's turn and what it returns inside, and writes the record.
-func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, prepare func(*gallery) (personChange, error)) (Person, error) {
-	g, err := e.enterPerson(ctx, tenant, name, id)
-	if err != nil {
+func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, prepare func(enrolment) (personChange, error)) (after Person, err error) {
+	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Person{}, err
 	}
 	defer e.leave()
-	change, err := prepare(g)
-	if err != nil {
-		return Person{}, err
-	}
-	var after Person
-	err = e.store.update(ctx, false, func(t *tx) error {
-		p, err := g.personTx(t, id)
+	err = e.enrolling(tenant, name, func(g enrolment) error {
+		change, err := prepare(g)
 		if err != nil {
 			return err
 		}
-		if err := change(p); err != nil {
-			return err
-		}
-		after = p.write()
-		return nil
+		return e.store.update(ctx, false, func(t *tx) error {
+			p, err := g.personTx(t, id)
+			if err != nil {
+				return err
+			}
+			if err := change(p); err != nil {
+				return err
+			}
+			after = p.write()
+			return nil
+		})
 	})
 	if err != nil {
 		return Person{}, err
@@ -275,25 +281,81 @@ func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, prep
 	return after, nil
 }
 
+// enrolment is where a write of a person goes: the gallery, and the one that it is being moved to, nil if it is not.
+type enrolment struct {
+	*gallery
+	next *gallery
+}
+
+// units checks templates against the spaces of an enrolment and the gallery's gate, and returns copies of norm 1, by space: at least one, and at
+// most limit of each. Errors: ErrTemplateCount and those of a template.
+func (g enrolment) units(templates []Template, limit int) (own, next []Template, err error) {
+	spaces := 1
+	if g.next != nil {
+		spaces = 2
+	}
+	if n := len(templates); n < 1 || n > spaces*limit {
+		return nil, nil, refuse(ErrTemplateCount, "the person has %d templates: send 1 to %d", n, limit)
+	}
+	gate := g.rules.Load().gate.Enrol
+	for i, t := range templates {
+		if len(t.Source) > MaxSourceBytes { // said by the server, not by clients
+			return nil, nil, fmt.Errorf("engine: source of template %d has %d bytes, at most %d", i, len(t.Source), MaxSourceBytes)
+		}
+		to, list := g.gallery, &own
+		if g.next != nil && t.Space == g.next.record.Space {
+			to, list = g.next, &next
+		}
+		if t.Vector, err = to.unitVector(t); err != nil {
+			return nil, nil, err
+		}
+		if err := gate.admit(t); err != nil {
+			return nil, nil, atTemplate(err, i)
+		}
+		if *list = append(*list, t); len(*list) > limit {
+			return nil, nil, refuse(ErrTemplateCount, "there are more templates of embedding space %q than %d, the most that are taken here", t.Space, limit)
+		}
+	}
+	return own, next, nil
+}
+
 // personTx is a write of one person.
 type personTx struct {
 	*tx
-	g      *gallery
-	id     string
-	old    *personRecord // nil: new
-	record personRecord
+	g        *gallery
+	id       string
+	old      *personRecord // nil: new
+	record   personRecord
+	inMemory func()    // changes the person's templates in memory; nil if they stay
+	next     *personTx // of the same person in the gallery's successor; nil if there is none
 }
 
-// personTx begins with the record as the store will have it. Errors: ErrGalleryNotFound, if the gallery is
-// being deleted.
-func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
+// personTx begins with the records as the store will have them. Errors: ErrGalleryNotFound, if the gallery is
+// being deleted; errMoved.
+func (g enrolment) personTx(t *tx, id string) (*personTx, error) {
 	have, found, err := t.gallery(g.tenant, g.name)
 	if err != nil {
 		return nil, err
 	}
-	if !found || have.Number != g.record.Number {
+	if !found {
 		return nil, errGalleryNotFound
 	}
+	if have.Number != g.record.Number || have.successor() != g.next.number() {
+		return nil, errMoved
+	}
+	p, err := g.gallery.personTx(t, id)
+	if err != nil || g.next == nil {
+		return p, err
+	}
+	if p.next, err = g.next.personTx(t, id); err != nil {
+		return nil, err
+	}
+	p.next.record.next = p.record.next // it may be new: numbers go on
+	return p, nil
+}
+
+// personTx begins with the record as the store will have it.
+func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
 	p := &personTx{tx: t, g: g, id: id, record: personRecord{created: t.now, next: 1}}
 	sealed, found, err := t.get(personKey(g.record.Number, id))
 	if err != nil || !found {
@@ -307,11 +369,12 @@ func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
 	return p, nil
 }
 
-func (p *personTx) addTemplate(t Template, vector []float32) {
+// setTemplate stores a template under the next number. REQUIRES: its vector is of norm 1.
+func (p *personTx) setTemplate(t Template) {
 	number := p.record.next
 	p.record.next++
 	p.record.templates = append(p.record.templates, templateRecord{number: number, created: p.now, source: cmp.Or(t.Source, "template")})
-	plain := appendVector(make([]byte, 0, 4*len(vector)), vector)
+	plain := appendVector(make([]byte, 0, 4*len(t.Vector)), t.Vector)
 	p.set(templateKey(p.g.record.Number, p.id, number), p.g.seal.seal(p.g.templatePlace(p.id, number), plain))
 	clear(plain)
 }
@@ -323,26 +386,85 @@ func (p *personTx) dropTemplates() {
 	p.record.templates = nil
 }
 
-func (p *personTx) replaceTemplates(templates []Template, vectors [][]float32) {
+func (p *personTx) replaceTemplates(templates []Template) {
 	p.dropTemplates()
+	vectors := make([][]float32, len(templates))
 	for i, t := range templates {
-		p.addTemplate(t, vectors[i])
+		p.setTemplate(t)
+		vectors[i] = t.Vector
+	}
+	p.inMemory = func() { p.g.put(p.id, p.seq, len(vectors), vectors) }
+}
+
+// addTemplate adds what there is, one template or none. Errors: ErrTemplatesFull.
+func (p *personTx) addTemplate(templates []Template) error {
+	switch {
+	case len(templates) == 0:
+	case len(p.record.templates) >= MaxTemplates:
+		return refuse(ErrTemplatesFull, "the person has %d templates, the most there may be: replace the person to drop old ones", MaxTemplates)
+	case p.old == nil:
+		p.replaceTemplates(templates)
+	default:
+		p.setTemplate(templates[0])
+		p.inMemory = func() { p.g.addTemplate(p.id, p.seq, templates[0].Vector) }
+	}
+	return nil
+}
+
+// write stages the records and returns the person as it will be.
+func (p *personTx) write() Person {
+	p.record.version, p.record.updated = p.seq, p.now
+	if p.next != nil { // numbers are never used again in either space
+		p.record.next = max(p.record.next, p.next.record.next)
+	}
+	p.stage()
+	person := p.record.person(p.id)
+	if p.next != nil {
+		person.Moved = len(p.next.record.templates) > 0
+		p.next.follow(p.record)
+	}
+	return person
+}
+
+// follow stages the record of the person in the successor: there only if it has templates, and but for them the same (M2).
+func (p *personTx) follow(r personRecord) {
+	if len(p.record.templates) == 0 {
+		if p.old != nil {
+			p.erase()
+		}
+		return
+	}
+	r.templates = p.record.templates
+	p.record = r
+	p.stage()
+}
+
+func (p *personTx) stage() {
+	p.set(personKey(p.g.record.Number, p.id), p.g.seal.seal(p.g.personPlace(p.id), p.record.append(nil)))
+	if p.inMemory == nil {
+		p.inMemory = func() { p.g.touch(p.id, p.seq) }
+	}
+	p.finish(p.inMemory)
+}
+
+// erase stages the deletion of the person, in the successor too. REQUIRES: p.old is not nil.
+func (p *personTx) erase() {
+	p.dropTemplates()
+	p.delete(personKey(p.g.record.Number, p.id))
+	p.finish(func() { p.g.remove(p.id) })
+	if p.next != nil && p.next.old != nil {
+		p.next.erase()
 	}
 }
 
-// write stages the record and returns the person as it will be.
-func (p *personTx) write() Person {
-	p.record.version, p.record.updated = p.seq, p.now
-	p.set(personKey(p.g.record.Number, p.id), p.g.seal.seal(p.g.personPlace(p.id), p.record.append(nil)))
-	p.finish(p.remember)
-	return p.record.person(p.id)
-}
-
-// finish marks the gallery as having an unsynced write until remember has run.
+// finish marks the gallery as having an unsynced write until remember, and what is to be remembered already, has run.
 func (p *personTx) finish(remember func()) {
-	g := p.g
+	g, before := p.g, p.tx.remember
 	p.onHandOver = append(p.onHandOver, func() { g.unsynced.Add(1) })
-	p.remember = func() {
+	p.tx.remember = func() {
+		if before != nil {
+			before()
+		}
 		remember()
 		g.unsynced.Add(-1)
 	}
@@ -364,25 +486,6 @@ func (g *gallery) openPerson(id string, sealed []byte) (*personRecord, error) {
 	return parsePersonRecord(plain)
 }
 
-// unitVectors checks templates of a person against the gallery's space and gate. REQUIRES: g.space is known.
-func (g *gallery) unitVectors(templates []Template) ([][]float32, error) {
-	vectors, gate := make([][]float32, len(templates)), g.rules.Load().gate.Enrol
-	for i, t := range templates {
-		if len(t.Source) > MaxSourceBytes { // said by the server, not by clients
-			return nil, fmt.Errorf("engine: source of template %d has %d bytes, at most %d", i, len(t.Source), MaxSourceBytes)
-		}
-		v, err := g.unitVector(t)
-		if err != nil {
-			return nil, err
-		}
-		if err := gate.admit(t); err != nil {
-			return nil, atTemplate(err, i)
-		}
-		vectors[i] = v
-	}
-	return vectors, nil
-}
-
 // atTemplate says in a refusal of a gate which template it is about.
 func atTemplate(err error, i int) error {
 	if e, ok := errors.AsType[*QualityError](err); ok {
@@ -402,6 +505,9 @@ func (g *gallery) probe(t Template) ([]float32, error) {
 
 // unitVector is that of a template of the gallery's space.
 func (g *gallery) unitVector(t Template) ([]float32, error) {
+	if err := g.spaceKnown(); err != nil {
+		return nil, err
+	}
 	if t.Space != g.record.Space {
 		return nil, &SpaceMismatchError{Want: g.record.Space, Got: t.Space, Against: "gallery"}
 	}

@@ -123,7 +123,8 @@ func (r *personRecord) person(id string) Person {
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
 // galleryRecord is the JSON under a gallery's key. The structs of JSON records are the disk's, apart from those of
-// the API: their JSON names are format 1, which testdata/format-1 holds.
+// the API: their JSON names are on the disk for good: testdata/format-1
+// and its like hold them.
 type galleryRecord struct {
 	Number  uint64       `json:"number"`
 	Space   string       `json:"space"`
@@ -132,6 +133,33 @@ type galleryRecord struct {
 	Policy  policyRecord `json:"policy,omitzero"`
 	Gate    gatesRecord  `json:"gate,omitzero"`
 	Created time.Time    `json:"created"`
+	Move    *moveRecord  `json:"move,omitempty"`
+}
+
+// moveRecord is a move under way: people and templates of the new space are under a number of their own. Format 2.
+type moveRecord struct {
+	Number uint64        `json:"number"`
+	Space  string        `json:"space"`
+	Dim    int           `json:"dim"`
+	Policy *policyRecord `json:"policy,omitempty"` // nil: the gallery's
+}
+
+// moved is the record of the gallery that a move ends in. REQUIRES: a move is under way.
+func (r galleryRecord) moved() galleryRecord {
+	m := r.Move
+	r.Number, r.Space, r.Dim, r.Move = m.Number, m.Space, m.Dim, nil
+	if m.Policy != nil {
+		r.Policy = *m.Policy
+	}
+	return r
+}
+
+// successor is the number of the gallery that a move ends in, 0 if there is no move.
+func (r galleryRecord) successor() uint64 {
+	if r.Move == nil {
+		return 0
+	}
+	return r.Move.Number
 }
 
 // policyRecord is a Policy in a galleryRecord.

@@ -81,7 +81,7 @@ func (e *Engine) rebuild(g *gallery, cause error) error {
 	begin := time.Now()
 	e.log.Error("a search index is damaged: rebuilding it from the store", "gallery", g.record.Number, "error", cause)
 	err := e.store.whileQuiet(e.stopped, func() error {
-		if now, err := e.gallery(g.tenant, g.name); err != nil || now != g {
+		if !e.holds(g) {
 			return errGalleryNotFound
 		}
 		records, err := e.readPeople(g, func(string, *personRecord) {})

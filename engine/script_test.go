@@ -65,6 +65,16 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		return show(s.e.Galleries(ctx, scriptTenant))
 	case "delete-gallery":
 		return "ok\n", s.e.DeleteGallery(ctx, scriptTenant, d.CmdArgs[0].Key)
+	case "move":
+		spec := MoveSpec{Policy: policyArg(d)}
+		d.MaybeScanArgs(t, "space", &spec.Space)
+		return show(s.e.StartMove(ctx, scriptTenant, s.gallery, spec))
+	case "finish-move":
+		space := ""
+		d.MaybeScanArgs(t, "space", &space)
+		return show(s.e.FinishMove(ctx, scriptTenant, s.gallery, space, d.HasArg("drop")))
+	case "cancel-move":
+		return "ok\n", s.e.CancelMove(ctx, scriptTenant, s.gallery)
 	case "reopen":
 		s.e = reopen(t, s.e, s.config)
 		return "ok\n", check(s.e)
@@ -85,7 +95,7 @@ func (s *script) runPerson(ctx context.Context, d *datadriven.TestData) (string,
 		p, created, err := s.e.PutPerson(ctx, scriptTenant, s.gallery, id, PersonSpec{templates, metadata})
 		return show(map[string]any{"created": created, "person": p}, err)
 	case "add":
-		return show(s.e.AddTemplate(ctx, scriptTenant, s.gallery, id, templates[0]))
+		return show(s.e.AddTemplate(ctx, scriptTenant, s.gallery, id, templates...))
 	case "patch":
 		return show(s.e.PatchPerson(ctx, scriptTenant, s.gallery, id, metadata))
 	case "get":
@@ -134,7 +144,11 @@ func (s *script) list(ctx context.Context, t *testing.T, d *datadriven.TestData)
 	people, next, err := s.e.People(ctx, scriptTenant, s.gallery, limit, cursor)
 	var b strings.Builder
 	for _, p := range people {
-		fmt.Fprintf(&b, "%s version=%d templates=%d\n", p.ID, p.Version, len(p.Templates))
+		fmt.Fprintf(&b, "%s version=%d templates=%d", p.ID, p.Version, len(p.Templates))
+		if p.Moved {
+			b.WriteString(" moved")
+		}
+		b.WriteString("\n")
 	}
 	return fmt.Sprintf("%snext=%s\n", &b, next), err
 }

@@ -401,6 +401,12 @@ func (t *tx) deletePrefix(prefix []byte) {
 	must(t.batch.DeleteRange(prefix, prefixEnd(prefix), nil))
 }
 
+// deletePeople deletes everybody who is under a gallery's number.
+func (t *tx) deletePeople(number uint64) {
+	t.deletePrefix(galleryPrefix(prefixPerson, number))
+	t.deletePrefix(galleryPrefix(prefixTemplate, number))
+}
+
 func must(err error) {
 	if err != nil {
 		panic("BUG: " + err.Error())
