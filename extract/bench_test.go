@@ -33,7 +33,8 @@ func BenchmarkExtract(b *testing.B) {
 
 // BenchmarkStages shows where the time of BenchmarkExtract goes.
 func BenchmarkStages(b *testing.B) {
-	x := testExtractor(b)
+	x, done := atWork(b)
+	defer done()
 	data := testFile(b, "faces/a_1.jpg")
 	m, err := decode(b.Context(), data, testMaxPixels)
 	if err != nil {

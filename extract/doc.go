@@ -6,7 +6,7 @@
 //
 //  1. A photo is refused by the size in its header before a pixel is decoded (Config.MaxPixels). Damaged bytes are
 //     errors, never panics.
-//  2. Photos at work and waiting are bounded by Config.Workers and Config.Queue; one more is ErrBusy.
+//  2. Photos at work and waiting are bounded by Config.Photos and Config.Queue; one more is ErrBusy.
 //  3. The pipeline of preprocessing version 1 agrees with the reference values of the default pack (testdata/golden:
 //     boxes and landmarks within a pixel, templates at cosine ≥ 0.999). Whatever would break that is a new version, and
 //     so a new embedding space.
@@ -31,10 +31,29 @@
 //
 // # Memory and threads
 //
-// A worker is the memory for one photo at a time: its tensors are allocated once, pinned (ort.go says why) and reused. A
-// call holds a worker from decoding to the last face, so there are never more busy threads than workers, and each
-// model run uses one thread. Batches of one are not an oversight: on a CPU, runs side by side are 14 to 20 %
-// faster per face than batches (measured on the default pack with ONNX Runtime 1.30, one thread a run).
+// Config.Workers is how many cores may compute at once. Whatever computes holds one of them: decoding, geometry, filling a
+// tensor, a model run on the CPU, which uses one thread. So busy threads are never more than workers. A photo holds a core
+// from decoding to its last face. What is independent then, the models of a face and the faces of a group photo, also runs
+// on cores that nobody else wants: a single photo on an idle machine is done sooner, and a busy machine does photos side by
+// side. Tensors are allocated once, pinned (ort.go says why) and reused.
+//
+// How the items of a model go into runs is measured when an Extractor is made, or told by Config.Batching (see Strategy;
+// Extractor.Plan and mien doctor show it). On the CPU items of different photos never wait for each other, and most models are
+// run on one item at a time: larger batches gain little there or lose. On a device of its own, items of all photos at work
+// share runs: a call fills its slots of the batch, gives its core back and waits, 3 ms at most before the run begins if the
+// device is idle, and not at all once no core computes.
+//
+// Settings of ONNX Runtime that were measured on the default pack (1.30, two cores of a Xeon with AVX-512 and AMX): its
+// arena gains 2 to 6 %, so it stays; memory patterns and denormals as zero change nothing (the pack's weights hold no
+// denormals any more); without the layout optimisations of the highest level the detector takes almost three times as long; a second
+// thread for a run that may spin saves a quarter of its time for twice the cores, and one that may not saves nothing.
+//
+// # Execution providers
+//
+// Config.Devices names what models run on. Only the CPU has been run. CUDA, TensorRT, OpenVINO, CoreML, DirectML and
+// WebGPU are wired as their documentation says and have never run a model here: there was no device. What is tested
+// without one is that asking for what the library lacks fails with the reason, that auto falls back to the CPU, and, with a device
+// that only sleeps, the sharing of runs.
 //
 // # Differences from OpenCV, on which the reference ran
 //

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mien/extract/pack"
 )
@@ -21,9 +23,11 @@ type Config struct {
 	Library string // path of ONNX Runtime's shared library
 	Pack    string // folder of the model pack
 
-	// Workers is how many photos are worked on at once, one thread each; 0 is GOMAXPROCS. Each holds about
-	// 5 MB of tensors, and while it works the decoded photo: 3 bytes a pixel and up to 16 for a progressive JPEG.
+	// Workers is how many threads compute at once; 0 is GOMAXPROCS. Each has about 5 MB of tensors.
 	Workers int
+	// Photos is how many photos are worked on at once; each holds its pixels: 3 bytes a pixel and up to 16 for a progressive
+	// JPEG. 0 is Workers, and with devices that compute beside the CPU 32 more for each.
+	Photos int
 	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker.
 	Queue int
 	// MaxPixels is the largest photo by its header; 0 is 25,000,000. What the decoders of the standard library take for
@@ -32,6 +36,20 @@ type Config struct {
 	MaxPixels int
 	// MinFaceHeight is the least height of a face's box in source pixels where one face is asked for; 0 is 40.
 	MinFaceHeight float32
+
+	// Devices are what models run on: cpu, auto, or devices of one provider as cuda:0, cuda:1 (see CPU and following). None is
+	// cpu. auto is every device of the first provider that the library has and that works, else the CPU; what was found is
+	// logged. Any other that can't be used is an error of New: ErrNoProvider, ErrNoDevice, ErrDeviceMemory.
+	Devices []string
+	// Batching says by role how items share runs; "" stands for every role that is not named. What is not set is
+	// measured by New, in about a tenth of a second for each model.
+	Batching map[pack.Role]Batching
+	// BatchDelay is how long an item of a Shared batch waits for company; 0 is 3 ms.
+	BatchDelay time.Duration
+	// StageQueue is how many calls may be in a model's Shared batches; one more is ErrBusy. 0 is 1024.
+	StageQueue int
+	// Logger is told which devices were found; nil: nobody.
+	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -39,29 +57,42 @@ func (c Config) withDefaults() Config {
 	c.Queue = cmp.Or(c.Queue, 64*c.Workers)
 	c.MaxPixels = cmp.Or(c.MaxPixels, 25_000_000)
 	c.MinFaceHeight = cmp.Or(c.MinFaceHeight, 40)
+	c.BatchDelay = cmp.Or(c.BatchDelay, 3*time.Millisecond)
+	c.StageQueue = cmp.Or(c.StageQueue, 1024)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
 func (c Config) validate() error {
-	if c.Workers < 1 || c.Queue < 1 || c.MaxPixels < 1 || !(c.MinFaceHeight > 0) {
-		return fmt.Errorf("extract: workers, queue, pixels and face height must be positive: %+v", c)
+	if c.Workers < 1 || c.Photos < 0 || c.Queue < 1 || c.MaxPixels < 1 || !(c.MinFaceHeight > 0) || c.BatchDelay < 0 || c.StageQueue < 1 {
+		return fmt.Errorf("extract: workers, queues, pixels and face height must be positive: %+v", c)
 	}
-	return nil
+	for role, b := range c.Batching {
+		if role != "" && !slices.Contains(pack.Roles(), role) {
+			return fmt.Errorf("extract: batching for %q: no such model", role)
+		}
+		if err := b.validate(); err != nil {
+			return err
+		}
+	}
+	_, err := parseDevices(c.Devices)
+	return err
 }
 
 // Extractor turns photos into faces. Safe for concurrent use.
 type Extractor struct {
 	config   Config
 	manifest *pack.Manifest
+	host     host
 	stages   stages
-	idle     chan struct{} // a token for each worker that no call holds
-	load     atomic.Int64  // calls that hold or wait for a worker
+	photos   chan struct{} // a token for each photo more that may be worked on
+	load     atomic.Int64  // calls at work and waiting
 	stop     chan struct{}
 	stopOnce sync.Once
 	closeErr error
 }
 
-// New checks the pack's files against their sums, loads the library and the models and makes the workers.
+// New checks the pack's files against their sums, loads the library and the models and measures how they run best.
 func New(c Config) (*Extractor, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -74,7 +105,7 @@ func New(c Config) (*Extractor, error) {
 	if err := acquireEnvironment(c.Library); err != nil {
 		return nil, err
 	}
-	x := &Extractor{config: c, manifest: manifest, idle: make(chan struct{}, c.Workers), stop: make(chan struct{})}
+	x := &Extractor{config: c, manifest: manifest, stop: make(chan struct{})}
 	if err := x.start(); err != nil {
 		return nil, errors.Join(err, x.release())
 	}
@@ -119,6 +150,8 @@ type stages struct {
 	steps *steps
 
 	detector, landmarker, embedder, pose, eyes, live *stage // nil without the model
+
+	cores *cores
 }
 
 // all lists the stages in the order of steps.graphs.
@@ -139,6 +172,7 @@ func (s *stages) close() error {
 func (x *Extractor) start() error {
 	x.stages.steps = newSteps(x.manifest.Steps(), x.manifest.Dim)
 	graphs := x.stages.steps.graphs()
+	x.host = host{config: x.config, cores: newCores(x.config.Workers)}
 	for i, one := range x.stages.all() {
 		g := graphs[i]
 		if !x.manifest.Has(g.role) {
@@ -152,23 +186,39 @@ func (x *Extractor) start() error {
 		if err != nil {
 			return err
 		}
-		if *one, err = newStage(m, x.config.Workers); err != nil {
+		if *one, err = x.host.stage(m); err != nil {
 			return err
 		}
 	}
-	for range x.config.Workers {
-		x.idle <- struct{}{}
-	}
+	x.stages.cores = x.host.cores
+	x.admit()
 	return nil
 }
 
-// Close waits for the calls that hold a worker, then frees models and library. Calls that wait get ErrClosed,
+// admit opens the door for as many photos as keep the stages busy.
+func (x *Extractor) admit() {
+	beside := 0 // devices that compute beside the CPU
+	if !x.host.devices[0].onCPU() {
+		beside = len(x.host.devices)
+		x.host.cores.crew = deviceBatch
+	}
+	x.config.Photos = cmp.Or(x.config.Photos, x.config.Workers+beside*deviceBatch)
+	x.photos = make(chan struct{}, x.config.Photos)
+	for range x.config.Photos {
+		x.photos <- struct{}{}
+	}
+}
+
+// Plan says how each model is run, in the order in which a face meets them. The caller must not change it.
+func (x *Extractor) Plan() []StagePlan { return x.host.plans }
+
+// Close waits for the photos at work, then frees models and library. Calls that wait get ErrClosed,
 // and so does every later one. Close is idempotent.
 func (x *Extractor) Close() error {
 	x.stopOnce.Do(func() {
 		close(x.stop)
-		for range x.config.Workers { // every worker must come home first
-			<-x.idle
+		for range x.config.Photos { // every photo must be done first
+			<-x.photos
 		}
 		x.closeErr = x.release()
 	})
@@ -217,21 +267,22 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 	return []Face{face}, nil
 }
 
-// acquire takes a worker, which giveBack returns.
+// acquire takes a place among the photos at work and a core, which giveBack returns.
 func (x *Extractor) acquire(ctx context.Context) error {
-	if x.load.Add(1) > int64(x.config.Workers+x.config.Queue) {
+	if x.load.Add(1) > int64(x.config.Photos+x.config.Queue) {
 		x.load.Add(-1)
 		return ErrBusy
 	}
-	err := x.wait(ctx)
-	if err != nil {
+	if err := x.wait(ctx); err != nil {
 		x.load.Add(-1)
+		return err
 	}
-	return err
+	x.host.cores.take()
+	return nil
 }
 
 func (x *Extractor) wait(ctx context.Context) error {
-	select { // first of all: a closed extractor or a dead request gets no worker even if one is idle
+	select { // first of all: a closed extractor or a dead request gets no place even if one is free
 	case <-x.stop:
 		return ErrClosed
 	case <-ctx.Done():
@@ -239,7 +290,7 @@ func (x *Extractor) wait(ctx context.Context) error {
 	default:
 	}
 	select {
-	case <-x.idle:
+	case <-x.photos:
 		return nil
 	case <-x.stop:
 		return ErrClosed
@@ -249,7 +300,8 @@ func (x *Extractor) wait(ctx context.Context) error {
 }
 
 func (x *Extractor) giveBack() {
-	x.idle <- struct{}{}
+	x.host.cores.give()
+	x.photos <- struct{}{}
 	x.load.Add(-1)
 }
 
@@ -270,20 +322,28 @@ func (x *Extractor) choose(found []detection, s Select) (detection, error) {
 
 // faces completes detections, leaving out what turns out not to have the shape of a face.
 func (s *stages) faces(ctx context.Context, p *picture, found []detection, want Want) ([]Face, error) {
-	out := make([]Face, 0, len(found))
-	for _, d := range found {
-		f, err := s.face(ctx, p, d, want)
-		if errors.Is(err, errDegenerate) {
-			continue
+	out := make([]Face, len(found))
+	degenerate := make([]bool, len(found))
+	err := s.cores.spread(len(found), func(i int) (err error) {
+		out[i], err = s.face(ctx, p, found[i], want)
+		if degenerate[i] = errors.Is(err, errDegenerate); degenerate[i] {
+			return nil
 		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, f)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	kept := out[:0]
+	for i, f := range out {
+		if !degenerate[i] {
+			kept = append(kept, f)
+		}
+	}
+	return kept, nil
 }
 
+// face completes a detection. What is wanted beyond landmarks and crop has a model each: those run side by side.
 func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (Face, error) {
 	f := Face{Box: Box{float32(d.x1), float32(d.y1), float32(d.x2), float32(d.y2)}, Score: d.score}
 	q, err := s.findPoints(ctx, p, d)
@@ -294,19 +354,19 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 	if f.Crop, err = s.steps.align.cut(p, q); err != nil {
 		return f, err
 	}
-	if want == 0 || want&WantTemplate != 0 {
-		if f.Template, err = s.embed(ctx, f.Crop); err != nil {
-			return f, err
+	var steps [4]func() error
+	n := 0
+	step := func(wanted bool, do func() error) {
+		if wanted {
+			steps[n] = do
+			n++
 		}
 	}
-	if want&WantQuality != 0 {
-		if err = s.judge(ctx, p, d, q.all, &f); err != nil {
-			return f, err
-		}
-	}
-	if want&WantLiveness != 0 {
-		f.Liveness, err = s.liveness(ctx, p, d)
-	}
+	step(want == 0 || want&WantTemplate != 0, func() (err error) { f.Template, err = s.embed(ctx, f.Crop); return })
+	step(want&WantLiveness != 0, func() (err error) { f.Liveness, err = s.liveness(ctx, p, d); return })
+	step(want&WantQuality != 0, func() (err error) { f.Pose, err = s.findPose(ctx, p, d); return })
+	step(want&WantQuality != 0 && q.all != nil, func() (err error) { f.EyesOpen, err = s.findEyesOpen(ctx, p, q.all); return })
+	err = s.cores.spread(n, func(i int) error { return steps[i]() })
 	return f, err
 }
 
@@ -321,19 +381,6 @@ func (f *Face) place(q *points) {
 	for i, at := range q.all {
 		f.Landmarks[i] = Point{float32(at[0]), float32(at[1])}
 	}
-}
-
-// judge fills in what WantQuality asks for, as far as the pack can tell; l is nil if it has no 68 points.
-func (s *stages) judge(ctx context.Context, p *picture, d detection, l *landmarks, f *Face) (err error) {
-	if s.pose != nil {
-		if f.Pose, err = s.findPose(ctx, p, d); err != nil {
-			return err
-		}
-	}
-	if s.eyes != nil && l != nil {
-		f.EyesOpen, err = s.findEyesOpen(ctx, p, l)
-	}
-	return err
 }
 
 // SelfTest runs every model once on an empty picture and reports what fails. It waits for a worker as Extract does.
@@ -358,7 +405,10 @@ func (x *Extractor) SelfTest(ctx context.Context) error {
 	for i := range l {
 		l[i] = [2]float64{100 + float64(i), 130}
 	}
-	if err := x.stages.judge(ctx, p, d, l, new(Face)); err != nil {
+	if _, err := x.stages.findPose(ctx, p, d); err != nil {
+		return err
+	}
+	if _, err := x.stages.findEyesOpen(ctx, p, l); err != nil {
 		return err
 	}
 	_, err := x.stages.liveness(ctx, p, d)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,7 +101,9 @@ func TestTinyAndOddPhotos(t *testing.T) {
 // One worker and a queue of one: the third call must be refused at once, a waiting one obey its context, and closing
 // must let the first finish.
 func TestBoundsAndClose(t *testing.T) {
-	x, err := New(Config{Library: testLibrary(), Pack: *packFlag, Workers: 1, Queue: 1})
+	c := testConfig()
+	c.Workers, c.Queue = 1, 1
+	x, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,11 +286,11 @@ func TestResize(t *testing.T) {
 // endsAfter is a context that ends at its nth question: wherever the pipeline asks, it must stop.
 type endsAfter struct {
 	context.Context
-	left *int
+	left *atomic.Int64
 }
 
 func (c endsAfter) Err() error {
-	if *c.left--; *c.left < 0 {
+	if c.left.Add(-1) < 0 {
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -295,16 +298,18 @@ func (c endsAfter) Err() error {
 
 func TestExtractObeysContext(t *testing.T) {
 	x, photo := testExtractor(t), testFile(t, "faces/group.jpg")
-	asked := 1 << 30
+	var asked atomic.Int64
+	asked.Store(1 << 30)
 	if _, err := x.Extract(endsAfter{context.Background(), &asked}, photo, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	questions := 1<<30 - asked
+	questions := 1<<30 - asked.Load()
 	if questions < 4 { // while decoding, before detection, before each of two faces
 		t.Errorf("the context is asked %d times", questions)
 	}
 	for n := range questions {
-		left := n
+		var left atomic.Int64
+		left.Store(n)
 		if faces, err := x.Extract(endsAfter{context.Background(), &left}, photo, Options{}); !errors.Is(err, context.DeadlineExceeded) || faces != nil {
 			t.Errorf("ended at question %d of %d: %d faces, %v", n, questions, len(faces), err)
 		}

@@ -30,9 +30,14 @@ func testLibrary() string {
 	return filepath.Join("..", "build", "lib", runtime.GOOS+"-"+runtime.GOARCH, name)
 }
 
+// testConfig measures nothing, so that a test does the same each time.
+func testConfig() Config {
+	return Config{Library: testLibrary(), Pack: *packFlag, Batching: map[string]Batching{"": {Single, 1}}}
+}
+
 // shared is one extractor for all tests that don't need their own; the library is loaded by the first that does.
 var shared = sync.OnceValues(func() (*Extractor, error) {
-	x, err := New(Config{Library: testLibrary(), Pack: *packFlag})
+	x, err := New(testConfig())
 	if err == nil {
 		closeShared = x.Close
 	}
@@ -57,6 +62,16 @@ func testExtractor(t testing.TB) *Extractor {
 		t.Fatalf("%v (make setup fetches library and models)", err)
 	}
 	return x
+}
+
+// atWork takes a core of the shared extractor until done is called, as whoever calls its stages must.
+func atWork(t testing.TB) (x *Extractor, done func()) {
+	t.Helper()
+	x = testExtractor(t)
+	if err := x.acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return x, x.giveBack
 }
 
 func mustExtract(t testing.TB, name string, o Options) []Face {
@@ -205,23 +220,23 @@ func runOn(t *testing.T, g graph, data []byte, crop *Image) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.close()
-	r, err := m.newRun()
+	s, err := m.open(device{provider: CPU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	r, err := m.newRun(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.close()
 	small := resize(crop, int(g.in[2]), int(g.in[1]))
 	plane := small.W * small.H
-	for i := range r.in.data {
-		r.in.data[i] = (float32(small.Pix[i%plane*3+i/plane]) - 127.5) / 127.5
+	for i := range r.in[0] {
+		r.in[0][i] = (float32(small.Pix[i%plane*3+i/plane]) - 127.5) / 127.5
 	}
-	if err := r.do(); err != nil {
+	if err := s.run(r, 1); err != nil {
 		t.Fatal(err)
 	}
-	var out []float32
-	for _, o := range r.outs {
-		out = append(out, o.data...)
-	}
-	return slices.Clone(out)
+	return slices.Concat(r.outs[0]...)
 }

@@ -17,7 +17,9 @@ var spoofFlag = flag.String("spoof", filepath.Join("..", "..", "shared", "faces"
 // livenessAt is the model's score at each scale, for the best face of a file.
 func livenessAt(t testing.TB, data []byte, scales ...float64) []float32 {
 	t.Helper()
-	s := &testExtractor(t).stages
+	x, done := atWork(t)
+	defer done()
+	s := &x.stages
 	m, err := decode(t.Context(), data, testMaxPixels)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +82,7 @@ func TestPackWithoutLiveness(t *testing.T) {
 	m := *testExtractor(t).manifest
 	m.Files = maps.Clone(m.Files)
 	delete(m.Files, pack.Liveness)
-	x := &Extractor{config: testExtractor(t).config, manifest: &m, idle: make(chan struct{}, testExtractor(t).config.Workers)}
+	x := &Extractor{config: testExtractor(t).config, manifest: &m}
 	if err := x.start(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"runtime"
 	"slices"
@@ -77,52 +78,70 @@ func releaseEnvironment() error {
 // close, because the C side keeps its address between calls, which cgo's own pinning does not cover.
 type tensor struct {
 	data  []float32
-	value *ort.Tensor[float32]
+	shape []int64                // of one item, without the batch dimension
+	bare  bool                   // the only item, and no batch dimension
+	views []*ort.Tensor[float32] // of the first n items at n−1; nil: not asked for yet
 	pin   runtime.Pinner
 }
 
-func newTensor(shape []int64) (*tensor, error) {
-	t := &tensor{data: make([]float32, ort.NewShape(shape...).FlattenedSize())}
+// newTensor makes memory for max items.
+func newTensor(shape []int64, max int) *tensor {
+	t := &tensor{shape: shape, views: make([]*ort.Tensor[float32], max)}
+	t.data = make([]float32, max*int(ort.NewShape(shape...).FlattenedSize()))
 	t.pin.Pin(&t.data[0])
-	value, err := ort.NewTensor(ort.NewShape(shape...), t.data)
+	return t
+}
+
+// item is the memory of item i.
+func (t *tensor) item(i int) []float32 {
+	size := len(t.data) / len(t.views)
+	return t.data[i*size : (i+1)*size : (i+1)*size]
+}
+
+// view is the tensor of the first n items.
+func (t *tensor) view(n int) (ort.Value, error) {
+	if v := t.views[n-1]; v != nil {
+		return v, nil
+	}
+	shape := ort.NewShape(t.shape...)
+	if !t.bare {
+		shape = append(ort.NewShape(int64(n)), shape...)
+	}
+	v, err := ort.NewTensor(shape, t.data[:n*len(t.data)/len(t.views)])
 	if err != nil {
-		t.pin.Unpin()
 		return nil, fmt.Errorf("extract: tensor %v: %w", shape, err)
 	}
-	t.value = value
-	return t, nil
+	t.views[n-1] = v
+	return v, nil
 }
 
 func (t *tensor) close() error {
-	err := t.value.Destroy()
+	var errs []error
+	for _, v := range t.views {
+		if v != nil {
+			errs = append(errs, v.Destroy())
+		}
+	}
 	t.pin.Unpin()
-	return err
+	return errors.Join(errs...)
 }
 
-// model is one loaded graph. Its session is shared by all runs: Run is safe for concurrent use.
+// model is a graph whose inputs and outputs are what the pipeline expects.
 type model struct {
-	role    string
-	session *ort.DynamicAdvancedSession
-	in      []int64   // one item: [1, C, H, W]
-	out     [][]int64 // one item each; without the leading 1 where the graph has no batch
-	single  bool      // the graph takes one item a run: its batch is fixed at 1, or an output has none
+	role  string
+	data  []byte
+	input string
+	in    []int64 // one item: [C, H, W]
+	outs  []output
+	bare  []bool // which outputs have no batch dimension; then the batch is 1
+	fixed int    // the batch that the graph is made for; 0: any
 }
 
-// newModel loads the graph in data and checks that it has the one input that g expects, and its outputs.
+// newModel checks that the graph in data has the one input that g expects, and its outputs. data is retained.
 func newModel(g graph, data []byte) (*model, error) {
-	m := &model{role: g.role, in: append([]int64{1}, g.in...)}
-	input, outputs, err := m.bind(g, data)
-	if err != nil {
+	m := &model{role: g.role, data: data, in: g.in}
+	if err := m.bind(g); err != nil {
 		return nil, fmt.Errorf("extract: %s model: %w", g.role, err)
-	}
-	options, err := sessionOptions()
-	if err != nil {
-		return nil, err
-	}
-	defer options.Destroy()
-	m.session, err = ort.NewDynamicAdvancedSessionWithONNXData(data, []string{input}, outputs, options)
-	if err != nil {
-		return nil, fmt.Errorf("extract: load %s model: %w", g.role, err)
 	}
 	return m, nil
 }
@@ -133,32 +152,31 @@ type output struct {
 	shape []int64
 }
 
-// bind compares what the graph declares with what the pipeline expects and returns the names of input and outputs: a
-// wrong file must fail here, not as memory written past a tensor.
-func (m *model) bind(g graph, data []byte) (input string, outputs []string, err error) {
-	ins, outs, err := ports(data)
+// bind compares what the graph declares with what the pipeline expects: a wrong file must fail here, not as memory written
+// past a tensor.
+func (m *model) bind(g graph) error {
+	ins, outs, err := ports(m.data)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	if len(ins) != 1 || !ins[0].holds(g.in) || ins[0].single(g.in) {
-		return "", nil, fmt.Errorf("input is %v, want one of [N %v]", ins, g.in)
+		return fmt.Errorf("input is %v, want one of [N %v]", ins, g.in)
 	}
-	bound, err := g.bind(outs)
-	if err != nil {
-		return "", nil, err
+	if m.outs, err = g.bind(outs); err != nil {
+		return err
 	}
-	m.single = ins[0].dims[0] == 1
-	for _, o := range bound {
-		shape := o.shape
+	m.input, m.fixed = ins[0].name, max(int(ins[0].dims[0]), 0)
+	for _, o := range m.outs {
 		i := slices.IndexFunc(outs, func(p port) bool { return p.name == o.name })
-		if outs[i].single(shape) {
-			m.single = true
-		} else {
-			shape = append([]int64{1}, shape...)
+		m.bare = append(m.bare, outs[i].single(o.shape))
+		if m.bare[len(m.bare)-1] {
+			if m.fixed > 1 {
+				return fmt.Errorf("output is %v, want a batch of %d", outs[i], m.fixed)
+			}
+			m.fixed = 1
 		}
-		m.out, outputs = append(m.out, shape), append(outputs, o.name)
 	}
-	return ins[0].name, outputs, nil
+	return nil
 }
 
 // ports reads what the graph in data declares.
@@ -184,59 +202,105 @@ func portsOf(all []ort.InputOutputInfo) (ports []port, err error) {
 	return ports, nil
 }
 
-// sessionOptions: one thread a run, for the workers are the parallelism (doc.go, "Memory and threads").
-func sessionOptions() (*ort.SessionOptions, error) {
-	o, err := ort.NewSessionOptions()
-	if err != nil {
-		return nil, fmt.Errorf("extract: session options: %w", err)
-	}
-	if err := errors.Join(o.SetIntraOpNumThreads(1), o.SetInterOpNumThreads(1),
-		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll)); err != nil {
-		o.Destroy()
-		return nil, fmt.Errorf("extract: session options: %w", err)
-	}
-	return o, nil
-}
-
-func (m *model) close() error { return m.session.Destroy() }
-
-// run is memory for one run of a model: fill in.data, call do, read results before the next call.
+// run is memory for a run of a model on several items. One user at a time.
 type run struct {
-	model   *model
-	in      *tensor
-	outs    []*tensor
-	values  []ort.Value // of outs
-	results [][]float32 // data of outs
+	in   [][]float32   // the input of each item
+	outs [][][]float32 // the outputs of each item
+
+	tensors []*tensor   // what in and outs are parts of, the input first
+	values  []ort.Value // the tensors of the last run
+	items   int         // how many items values is for
 }
 
-func (m *model) newRun() (*run, error) {
-	r := &run{model: m}
-	var err error
-	if r.in, err = newTensor(m.in); err != nil {
-		return nil, err
+// newRun makes memory for max items at most, or for the graph's own batch if that is more.
+func (m *model) newRun(max int) (*run, error) {
+	max = m.batch(max)
+	r := &run{in: make([][]float32, max), outs: make([][][]float32, max), values: make([]ort.Value, 1+len(m.outs))}
+	r.tensors = append(r.tensors, newTensor(m.in, max))
+	for i, o := range m.outs {
+		t := newTensor(o.shape, max)
+		t.bare = m.bare[i]
+		r.tensors = append(r.tensors, t)
 	}
-	for _, shape := range m.out {
-		t, err := newTensor(shape)
-		if err != nil {
-			return nil, errors.Join(err, r.close())
+	for i := range max {
+		r.in[i] = r.tensors[0].item(i)
+		for _, t := range r.tensors[1:] {
+			r.outs[i] = append(r.outs[i], t.item(i))
 		}
-		r.outs = append(r.outs, t)
-		r.values, r.results = append(r.values, t.value), append(r.results, t.data)
 	}
 	return r, nil
 }
 
-func (r *run) do() error {
-	if err := r.model.session.Run([]ort.Value{r.in.value}, r.values); err != nil {
-		return fmt.Errorf("extract: run %s model: %w", r.model.role, err)
+// batch is the batch dimension of a run on n items.
+func (m *model) batch(n int) int { return max(n, m.fixed) }
+
+// use makes values the tensors of n items.
+func (r *run) use(n int) (err error) {
+	if r.items == n {
+		return nil
 	}
+	r.items = 0
+	for i, t := range r.tensors {
+		if r.values[i], err = t.view(n); err != nil {
+			return err
+		}
+	}
+	r.items = n
 	return nil
 }
 
 func (r *run) close() error {
-	err := r.in.close()
-	for _, t := range r.outs {
-		err = errors.Join(err, t.close())
+	var errs []error
+	for _, t := range r.tensors {
+		errs = append(errs, t.close())
 	}
-	return err
+	return errors.Join(errs...)
 }
+
+// session is a model loaded on a device. Safe for concurrent use with a run each.
+type session struct {
+	model   *model
+	device  device
+	session *ort.DynamicAdvancedSession
+}
+
+// open loads the model on a device.
+func (m *model) open(d device) (*session, error) {
+	options, err := d.options(m)
+	if err != nil {
+		return nil, err
+	}
+	defer options.Destroy()
+	names := make([]string, len(m.outs))
+	for i, o := range m.outs {
+		names[i] = o.name
+	}
+	s, err := ort.NewDynamicAdvancedSessionWithONNXData(m.data, []string{m.input}, names, options)
+	if err != nil {
+		return nil, d.explain(fmt.Errorf("load %s model: %w", m.role, err))
+	}
+	return &session{m, d, s}, nil
+}
+
+// run implements runner.
+func (s *session) run(r *run, n int) error {
+	n = s.size(n, len(r.in))
+	if err := r.use(n); err != nil {
+		return err
+	}
+	if err := s.session.Run(r.values[:1], r.values[1:]); err != nil {
+		return s.device.explain(fmt.Errorf("run %s model: %w", s.model.role, err))
+	}
+	return nil
+}
+
+// size is how many items are run for n: on a device that prepares itself for each size of batch only powers of two, up to
+// max. The rest is what earlier runs left.
+func (s *session) size(n, max int) int {
+	if !s.device.onCPU() {
+		n = min(1<<bits.Len(uint(n-1)), max)
+	}
+	return s.model.batch(n)
+}
+
+func (s *session) close() error { return s.session.Destroy() }

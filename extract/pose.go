@@ -11,8 +11,11 @@ const (
 	eyeSize  = 24
 )
 
-// findPose tells how the head of d is turned, on a square of one box height.
+// findPose tells how the head of d is turned, on a square of one box height. A pack without the model can't tell.
 func (s *stages) findPose(ctx context.Context, p *picture, d detection) (pose Pose, err error) {
+	if s.pose == nil {
+		return pose, nil
+	}
 	side := d.height()
 	a := squareCrop((d.x1+d.x2)/2-side/2, (d.y1+d.y2)/2-side/2, side, poseSize)
 	if !a.regular() {
@@ -77,6 +80,9 @@ func (l *landmarks) eyeCrop(i int) affine {
 // findEyesOpen tells for each eye the probability that it is open. It means little where the head is turned by more than 25°
 // or the eye is less than 16 pixels wide.
 func (s *stages) findEyesOpen(ctx context.Context, p *picture, l *landmarks) (open [2]float32, err error) {
+	if s.eyes == nil {
+		return open, nil
+	}
 	crops := [2]affine{l.eyeCrop(0), l.eyeCrop(1)}
 	if !crops[0].regular() || !crops[1].regular() {
 		return open, errDegenerate

@@ -1,0 +1,158 @@
+package extract
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// cores are tokens, one for each thread that may compute at a time. Whatever computes holds one: decoding, geometry,
+// filling a tensor, a model run on the CPU. What waits for a device holds none. Safe for concurrent use.
+type cores struct {
+	free   chan struct{}
+	wanted atomic.Int32 // how many wait in take
+	// crew is how many goroutines spread may have beside the caller's that wait for a core. 0: only such as find one idle.
+	crew  int
+	quiet []func() // called when a core was given back and none is held; set before first use
+}
+
+func newCores(n int) *cores {
+	c := &cores{free: make(chan struct{}, n)}
+	for range n {
+		c.free <- struct{}{}
+	}
+	return c
+}
+
+// try takes a core if one is idle that nobody waits for.
+func (c *cores) try() bool {
+	if c.wanted.Load() > 0 {
+		return false
+	}
+	select {
+	case <-c.free:
+		return true
+	default:
+		return false
+	}
+}
+
+// take waits for a core: no longer than a model run, unless more calls are at work than there are cores.
+func (c *cores) take() {
+	if c.try() {
+		return
+	}
+	c.wanted.Add(1)
+	<-c.free
+	c.wanted.Add(-1)
+}
+
+func (c *cores) give() {
+	select {
+	case c.free <- struct{}{}:
+	default:
+		panic("BUG: a core is given back that nobody held: what calls stage.do or spread must hold one")
+	}
+	if len(c.free) < cap(c.free) {
+		return
+	}
+	for _, f := range c.quiet {
+		f()
+	}
+}
+
+// without calls wait while the caller's core is others'.
+func (c *cores) without(wait func()) {
+	c.give()
+	defer c.take()
+	wait()
+}
+
+// spread calls do(0) … do(n−1), once each, on the caller's core and on idle ones, and returns the error of the least i that
+// failed. After an error or a panic no other i is begun. A panic of do goes on in the caller, with the stack of where it
+// began. An idle core is left to whoever wants it after each i.
+//
+// REQUIRES: the caller holds a core. It holds one again when spread returns.
+func (c *cores) spread(n int, do func(i int) error) error {
+	if n == 1 {
+		return do(0)
+	}
+	t := &team{cores: c, n: n, do: do, failed: n}
+	for range min(c.crew, n-1) {
+		t.members.Go(func() {
+			c.take()
+			defer c.give()
+			t.work(false)
+		})
+	}
+	t.work(false)
+	c.without(t.members.Wait)
+	if t.panicked != nil {
+		panic(t.panicked)
+	}
+	return t.err
+}
+
+// team is one spread under way.
+type team struct {
+	cores   *cores
+	n       int
+	do      func(i int) error
+	next    atomic.Int64
+	stop    atomic.Bool
+	members sync.WaitGroup // the goroutines beside the caller's
+
+	mu       sync.Mutex // guards what follows
+	failed   int        // the least i that failed; n: none
+	err      error
+	panicked error
+}
+
+// work does what is left; a helper leaves when its core is wanted elsewhere.
+func (t *team) work(helper bool) {
+	for !t.stop.Load() && !(helper && t.cores.wanted.Load() > 0) {
+		i := int(t.next.Add(1)) - 1
+		if i >= t.n {
+			return
+		}
+		if i+1 < t.n && t.cores.crew == 0 {
+			t.recruit()
+		}
+		t.call(i)
+	}
+}
+
+// recruit puts one idle core to work, which recruits the next.
+func (t *team) recruit() {
+	if !t.cores.try() {
+		return
+	}
+	t.members.Go(func() {
+		defer t.cores.give()
+		t.work(true)
+	})
+}
+
+func (t *team) call(i int) {
+	defer func() {
+		if v := recover(); v != nil {
+			t.fail(i, nil, fmt.Errorf("%v\n\n%s", v, debug.Stack()))
+		}
+	}()
+	if err := t.do(i); err != nil {
+		t.fail(i, err, nil)
+	}
+}
+
+func (t *team) fail(i int, err, panicked error) {
+	t.stop.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if panicked != nil {
+		t.panicked = panicked
+	}
+	if err != nil && i < t.failed {
+		t.failed, t.err = i, err
+	}
+}

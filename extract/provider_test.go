@@ -1,0 +1,141 @@
+package extract
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mien/extract/pack"
+)
+
+func TestParseDevices(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		want  []device
+	}{
+		{nil, []device{{CPU, ""}}}, {[]string{"cpu"}, []device{{CPU, ""}}}, {[]string{"auto"}, []device{{Auto, ""}}},
+		{[]string{"cuda:0", "cuda:3"}, []device{{CUDA, "0"}, {CUDA, "3"}}}, {[]string{"tensorrt"}, []device{{TensorRT, ""}}},
+		{[]string{"openvino:GPU"}, []device{{OpenVINO, "GPU"}}},
+	} {
+		if got, err := parseDevices(c.names); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v, %v", c.names, got, err)
+		}
+	}
+	for _, bad := range [][]string{
+		{"gpu"}, {""}, {"cpu:1"}, {"cuda:x"}, {"cuda:-1"}, {"cuda:01"}, {"cuda:0", "cuda:0"}, {"cuda:0", "tensorrt:1"}, {"auto", "cpu"}, {"openvino", "openvino:CPU"},
+	} {
+		if got, err := parseDevices(bad); err == nil {
+			t.Errorf("%v: %v, want an error", bad, got)
+		}
+	}
+}
+
+// The library of these tests has no CUDA: asked for by name that is an error of New that says so.
+func TestProviderMissing(t *testing.T) {
+	for _, name := range []string{CUDA, TensorRT, OpenVINO, CoreML, DirectML} {
+		c := testConfig()
+		c.Devices = []string{name}
+		x, err := New(c)
+		if !errors.Is(err, ErrNoProvider) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want ErrNoProvider", name, err)
+		}
+		if err == nil {
+			x.Close()
+		}
+	}
+}
+
+// Auto takes what there is, and says what.
+func TestProviderAuto(t *testing.T) {
+	var log bytes.Buffer
+	c := testConfig()
+	c.Devices, c.Logger = []string{Auto}, slog.New(slog.NewTextHandler(&log, nil))
+	x, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if p := x.Plan(); len(p) != 6 || !slices.Equal(p[0].Devices, []string{CPU}) || p[0].PerItem != 0 {
+		t.Errorf("%+v", p)
+	}
+	if !strings.Contains(log.String(), "on the CPU") {
+		t.Errorf("logged %q", log.String())
+	}
+}
+
+// What ONNX Runtime and CUDA say, as far as it is known, is sorted.
+func TestExplain(t *testing.T) {
+	for text, want := range map[string]error{
+		"CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=a":                         ErrNoDevice,
+		"CUDA failure 101: invalid device ordinal ; GPU=32764":                                               ErrNoDevice,
+		"CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version":                      ErrNoDevice,
+		"CUDA failure 2: out of memory ; GPU=0":                                                              ErrDeviceMemory,
+		"BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 1048576":       ErrDeviceMemory,
+		"OrtSessionOptionsAppendExecutionProvider_Cuda: Failed to load shared library":                       ErrNoProvider,
+		"Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.12: cannot open": ErrNoProvider,
+		"XNNPACK execution provider is not supported in this build.":                                         ErrNoProvider,
+	} {
+		if err := (device{CUDA, "0"}).explain(errors.New(text)); !errors.Is(err, want) || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), "cuda:0") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	plain := errors.New("something else")
+	if err := (device{CPU, ""}).explain(plain); !errors.Is(err, plain) || errors.Is(err, ErrNoDevice) || errors.Is(err, ErrNoProvider) || errors.Is(err, ErrDeviceMemory) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is not told is measured, within bounds; what is told is kept.
+func TestPlanMeasured(t *testing.T) {
+	c := testConfig()
+	c.Batching = map[string]Batching{pack.Detector: {Calls, 3}, pack.Eyes: {Shared, 6}}
+	start := time.Now()
+	x, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	t.Logf("ready after %v", time.Since(start))
+	for _, p := range x.Plan() {
+		t.Logf("%+v", p)
+		told, ok := c.Batching[p.Model]
+		if ok && (p.Batching != told || p.PerItem != 0) {
+			t.Errorf("%s: %+v, want %v", p.Model, p, told)
+		}
+		if !ok && (p.PerItem <= 0 || len(p.Tried) == 0 || p.Batching.validate() != nil || p.Batching.Strategy == Shared) {
+			t.Errorf("%s: %+v, want a measured strategy for the CPU", p.Model, p)
+		}
+	}
+	want := mustExtract(t, "faces/group.jpg", Options{Want: WantTemplate | WantQuality})
+	got, err := x.Extract(t.Context(), testFile(t, "faces/group.jpg"), Options{Want: WantTemplate | WantQuality})
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d faces, %v", len(got), err)
+	}
+	for i := range got {
+		if dot(got[i].Template, want[i].Template) < .99999 || max(got[i].EyesOpen[0]-want[i].EyesOpen[0], want[i].EyesOpen[0]-got[i].EyesOpen[0]) > 1e-3 {
+			t.Errorf("face %d differs with shared runs", i)
+		}
+	}
+}
+
+// The smallest batch wins unless a larger one is clearly faster.
+func TestFastest(t *testing.T) {
+	for _, c := range []struct {
+		perItem []time.Duration
+		want    int
+	}{
+		{[]time.Duration{100, 100, 100}, 1}, {[]time.Duration{100, 95, 94}, 1}, {[]time.Duration{100, 80, 79}, 2}, {[]time.Duration{100, 120, 50}, 4},
+	} {
+		var all []Trial
+		for i, d := range c.perItem {
+			all = append(all, Trial{Batching{Calls, 1 << i}, d})
+		}
+		if got := fastest(all); got.Batching.Max != c.want {
+			t.Errorf("%v: batch %d, want %d", c.perItem, got.Batching.Max, c.want)
+		}
+	}
+}
