@@ -35,6 +35,11 @@ type Reason struct {
 	Advice  string  `json:"advice"` // what to do about it, for a person
 }
 
+// String is the advice, with the numbers.
+func (r Reason) String() string {
+	return fmt.Sprintf("%s (%s is %.1f, at least %v is asked for)", r.Advice, r.Measure, math.Floor(10*r.Value)/10, r.Least)
+}
+
 // QualityError is an ErrQuality with what the photo lacks, in the order of Measures.
 type QualityError struct {
 	Template int // which of the call's templates, from 0
@@ -45,7 +50,7 @@ type QualityError struct {
 func (e *QualityError) Error() string {
 	lines := make([]string, len(e.Reasons))
 	for i, r := range e.Reasons {
-		lines[i] = fmt.Sprintf("%s (%s is %.1f, at least %.1f is asked for)", r.Advice, r.Measure, math.Floor(10*r.Value)/10, r.Least)
+		lines[i] = r.String()
 	}
 	return "the photo is not good enough: " + strings.Join(lines, "; ")
 }

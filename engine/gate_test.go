@@ -48,7 +48,7 @@ func TestGateCheck(t *testing.T) {
 		}
 	}
 	wantErr(t, Gate{"sharpness": 1}.Check(map[string]float64{"sharpness": math.NaN()}), ErrUnjudged)
-	const want = "the photo is not good enough: the face is too dark or too pale: light it from the front, evenly (luminance_mean is 12.3, at least 20.0 is asked for)"
+	const want = "the photo is not good enough: the face is too dark or too pale: light it from the front, evenly (luminance_mean is 12.3, at least 20 is asked for)"
 	if got := Detail(Gate{"luminance_mean": 20}.Check(judged)); got != want {
 		t.Errorf("%q", got)
 	}

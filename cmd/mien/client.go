@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mien/engine"
 )
 
 // remote says which server to talk to and as whom.
@@ -84,6 +86,8 @@ type problem struct {
 	Detail  string `json:"detail"`
 	Code    string `json:"code"`
 	Pointer string `json:"pointer"` // which part of the body, as a JSON pointer
+
+	Reasons []engine.Reason `json:"reasons"` // of quality_failed
 }
 
 func (p *problem) Error() string { return fmt.Sprintf("%s (%s)", p.Detail, p.Code) }

@@ -81,12 +81,57 @@ func TestCommands(t *testing.T) {
 		{[]string{"galleries", "show", "graph"}, 0, "\ngraph: 0 templates linked"},
 		{[]string{"galleries", "create", "--index", "ivf", "other"}, 80, `"auto","scan","hnsw"`},
 		{[]string{"galleries", "delete", "graph"}, 0, "deleted graph"},
+		{[]string{"identify", "-g", "demo", "--select", "all", photo("group.jpg")}, 0, "2 faces\nface 1\t"},
+		{[]string{"identify", "-g", "demo", "--select", "all", photo("noface.jpg")}, exitNegative, "0 faces"},
+		{[]string{"extract", photo("a_1.jpg")}, 0, "1 faces\nface 1\t"},
+		{[]string{"extract", photo("noface.jpg")}, exitNegative, "0 faces"},
 		{[]string{"galleries", "delete", "demo"}, 0, "deleted demo"},
 		{[]string{"galleries", "show", "demo"}, 1, "gallery_not_found"},
 		{[]string{"galleries", "list"}, 0, "no galleries"},
 		{[]string{"keys", "list"}, 0, "admin (operator)"},
 		{[]string{"version"}, 0, "mien "},
 		{[]string{"enroll", "-g", "demo", t.TempDir()}, 1, "no person/photo files"},
+	} {
+		out, stderr, code := s.run(c.args...)
+		if code != c.code || !strings.Contains(out+stderr, c.say) {
+			t.Errorf("mien %s: exit code %d, %q; want %d and %q", strings.Join(c.args, " "), code, out+stderr, c.code, c.say)
+		}
+	}
+}
+
+// The liveness of these photos by the default pack, in hundredths: a_1 100.00, b_1 99.9, c_2 99.4.
+func TestGateCommands(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	people := folder(t, map[string][]string{"Ada": {"a_1.jpg"}, "Cleo": {"c_2.jpg"}})
+	out, stderr, code := s.run("enroll", "--create", "--gate", "liveness=99.8", "-g", "demo", people)
+	if code != exitNegative || !strings.Contains(out, `"reasons":[{"code":"liveness_failed","measure":"liveness","value":99.`) ||
+		!strings.Contains(out, `{"people":1,"templates":1,"photos_refused":1,"people_refused":1}`) {
+		t.Errorf("enroll: %d %s%s", code, out, stderr)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{[]string{"galleries", "show", "demo"}, 0, "\ngate for enrolment: liveness=99.8\n"},
+		{[]string{"enroll", "--create", "-g", "demo", people}, 1, "gallery_exists"},
+		{[]string{"identify", "-g", "demo", "--gate", "liveness=99.8", photo("c_2.jpg")}, 1, ", at least 99.8 is asked for"},
+		{[]string{"identify", "-g", "demo", "--select", "all", "--gate", "liveness=99.8", photo("c_2.jpg")}, exitNegative, "\n  liveness_failed: "},
+		{[]string{"verify", "-g", "demo", "--gate", "liveness=99.8", "Ada", photo("c_2.jpg")}, 1, "quality_failed"},
+		{[]string{"verify", "-g", "demo", "--gate", "liveness=50", "Ada", photo("a_1.jpg")}, 0, "match"},
+		{[]string{"verify", "-g", "demo", "--gate", "beauty=50", "Ada", photo("a_1.jpg")}, 1, "the measures are: unified_score,"},
+		{[]string{"verify", "-g", "demo", "--gate", "liveness", "Ada", photo("a_1.jpg")}, 80, "--gate"},
+		{[]string{"compare", "--gate", "liveness=99.8", photo("a_1.jpg"), photo("c_2.jpg")}, 1, "target: the photo is not good enough"},
+		{[]string{"extract", "--gate", "liveness=99.8", photo("c_2.jpg")}, exitNegative, "\n  liveness_failed: "},
+		{[]string{"extract", "--gate", "liveness=99.8", photo("a_1.jpg")}, 0, "\n  passes the gate"},
+		{[]string{"--json", "extract", "--template", photo("a_1.jpg")}, 0, `"template":{"space":"`},
+		{[]string{"galleries", "update", "demo"}, 1, "nothing to change"},
+		{[]string{"galleries", "update", "--fmr", "1e-5", "--probe-gate", "liveness=50", "demo"}, 0, "\npolicy: fmr 1e-05\ngate for enrolment: liveness=99.8\ngate for probes: liveness=50"},
+		{[]string{"galleries", "update", "--no-policy", "--no-gates", "--enrol-gate", "liveness=1", "demo"}, 0, "\ngate for enrolment: liveness=1\n"},
+		{[]string{"galleries", "update", "--no-gates", "none"}, 1, "gallery_not_found"},
+		{[]string{"galleries", "create", "--enrol-gate", "liveness=101", "g"}, 1, "bad_gate"},
+		{[]string{"galleries", "create", "--probe-gate", "liveness=10", "--cosine", "0.5", "g"}, 0, "\npolicy: cosine 0.5\ngate for probes: liveness=10\n"},
+		{[]string{"enroll", "-g", "demo", people}, 0, `{"people":2,"templates":2,"photos_refused":0,"people_refused":0}`},
 	} {
 		out, stderr, code := s.run(c.args...)
 		if code != c.code || !strings.Contains(out+stderr, c.say) {

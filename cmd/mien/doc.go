@@ -1,7 +1,7 @@
 // Command mien is the face matching engine: a server, and a client for the shell.
 //
 //	mien serve --data DIR --listen ADDR
-//	mien enroll | identify | verify | compare | galleries | keys | doctor | version
+//	mien enroll | identify | verify | compare | extract | galleries | keys | doctor | version
 //
 // serve, doctor and `keys --data` work on a data folder, of which a running server is the only user; everything
 // else talks to a server by its public API, with the key of --key, --key-file or MIEN_KEY.
@@ -30,6 +30,7 @@
 //
 //	0  done (verify and compare: a match)
 //	1  failed, with one line on stderr
-//	2  verify and compare: no match; identify: nobody; enroll: some photos or people were refused
+//	2  verify and compare: no match; identify: nobody; extract: no face, or none that passes the gate; enroll: some
+//	   photos or people were refused
 //	80 the command line is wrong
 package main

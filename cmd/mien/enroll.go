@@ -22,8 +22,9 @@ import (
 type enrollCmd struct {
 	remote
 	selectFlag
+	gateFlag
 	Gallery  string `help:"Gallery to enrol into." required:"" short:"g"`
-	Create   bool   `help:"Create the gallery if it is not there."`
+	Create   bool   `help:"Create the gallery if it is not there; --gate becomes its gate for enrolment."`
 	Parallel int    `help:"People sent at once." default:"4"`
 	Folder   string `arg:"" type:"existingdir" help:"Folder with a folder a person, whose name is the person's id, with that person's photos."`
 }
@@ -45,7 +46,8 @@ func (c *enrollCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	if c.Create {
-		if err := client.do(ctx, "PUT", galleryPath(c.Gallery), map[string]any{}, nil); err != nil {
+		spec := gallerySpec{Gate: engine.Gates{Enrol: c.Gate}}
+		if err := client.do(ctx, "PUT", galleryPath(c.Gallery), spec, nil); err != nil {
 			return err
 		}
 	}
@@ -138,6 +140,9 @@ func (c *enrollCmd) enrol(ctx context.Context, client *client, p someone, r *enr
 // refuses, and returns how many were taken and which are left to add.
 func (c *enrollCmd) put(ctx context.Context, client *client, id string, photos []string, r *enrolReport) (int, []string, error) {
 	body := map[string]any{"select": c.Select}
+	if c.Gate != nil {
+		body["gate"] = c.Gate
+	}
 	if err := keepMetadata(ctx, client, personPath(c.Gallery, id), body); err != nil {
 		return 0, nil, err
 	}
@@ -221,7 +226,7 @@ func (c *enrollCmd) add(ctx context.Context, client *client, id, file string, r 
 	if err != nil {
 		return 0, err
 	}
-	err = client.do(ctx, "POST", personPath(c.Gallery, id)+"/templates", &probe{Image: data, Select: c.Select}, nil)
+	err = client.do(ctx, "POST", personPath(c.Gallery, id)+"/templates", &probe{Image: data, Select: c.Select, Gate: c.Gate}, nil)
 	if badPhoto(err, 1) == 0 {
 		r.refused(file, err)
 		return 0, nil
@@ -293,7 +298,11 @@ func (r *enrolReport) refused(file string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.PhotosRefused++
-	r.line(map[string]any{"photo": file, "code": p.Code, "error": p.Detail}, fmt.Sprintf("refused %s: %v", file, p))
+	event := map[string]any{"photo": file, "code": p.Code, "error": p.Detail}
+	if p.Reasons != nil {
+		event["reasons"] = p.Reasons
+	}
+	r.line(event, fmt.Sprintf("refused %s: %v", file, p))
 }
 
 // refusedPerson reports a person who was not enrolled; photos of theirs were not looked at.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,12 +15,14 @@ type galleriesCmd struct {
 	Create galleryCreateCmd `cmd:"" help:"Create a gallery."`
 	List   galleryListCmd   `cmd:"" help:"List the galleries."`
 	Show   galleryShowCmd   `cmd:"" help:"Show one gallery."`
+	Update galleryUpdateCmd `cmd:"" help:"Change a gallery's policy or gates."`
 	Delete galleryDeleteCmd `cmd:"" help:"Delete a gallery with everyone in it."`
 }
 
 type galleryCreateCmd struct {
 	remote
 	policyFlags
+	galleryGateFlags
 	Space string `help:"Embedding space (default: the server's)."`
 	Index string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
 	Name  string `arg:""`
@@ -27,18 +30,70 @@ type galleryCreateCmd struct {
 
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
-	body := map[string]any{"index": c.Index}
-	if c.Space != "" {
-		body["space"] = c.Space
-	}
-	if p := c.policy(); p != nil {
-		body["policy"] = p
-	}
+	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates()}
 	var g engine.Gallery
-	if err := c.call(ctx, "PUT", galleryPath(c.Name), body, &g); err != nil {
+	if err := c.call(ctx, "PUT", galleryPath(c.Name), spec, &g); err != nil {
 		return err
 	}
-	return out.print(g, galleryLine(g))
+	return out.print(g, galleryLine(g)+rulesLines(g))
+}
+
+// gallerySpec is the body of a gallery's PUT.
+type gallerySpec struct {
+	Index  string         `json:"index,omitempty"`
+	Space  string         `json:"space,omitempty"`
+	Policy *engine.Policy `json:"policy,omitempty"`
+	Gate   engine.Gates   `json:"gate,omitzero"`
+}
+
+type galleryUpdateCmd struct {
+	remote
+	policyFlags
+	galleryGateFlags
+	NoPolicy bool   `name:"no-policy" help:"Remove the policy: each operation has its own default." xor:"policy"`
+	NoGates  bool   `name:"no-gates" help:"Remove the gates that are not given."`
+	Name     string `arg:""`
+}
+
+// Run changes what was given, and nothing else of the gallery.
+func (c *galleryUpdateCmd) Run(ctx context.Context, out *output) error {
+	body := map[string]any{}
+	if p := c.policy(); p != nil || c.NoPolicy {
+		body["policy"] = p
+	}
+	if c.EnrolGate != nil || c.ProbeGate != nil || c.NoGates {
+		gates, err := c.changedGates(ctx)
+		if err != nil {
+			return err
+		}
+		body["gate"] = gates
+	}
+	if len(body) == 0 {
+		return errors.New("nothing to change: give a policy, --enrol-gate, --probe-gate, --no-policy or --no-gates")
+	}
+	var g engine.Gallery
+	if err := c.call(ctx, "PATCH", galleryPath(c.Name), body, &g); err != nil {
+		return err
+	}
+	return out.print(g, galleryLine(g)+rulesLines(g))
+}
+
+// changedGates are the gates given, and of the other the gallery's, for the server replaces both.
+func (c *galleryUpdateCmd) changedGates(ctx context.Context) (engine.Gates, error) {
+	var old engine.Gallery
+	if !c.NoGates {
+		if err := c.call(ctx, "GET", galleryPath(c.Name), nil, &old); err != nil {
+			return engine.Gates{}, err
+		}
+	}
+	gates := old.Gate
+	if c.EnrolGate != nil {
+		gates.Enrol = c.EnrolGate
+	}
+	if c.ProbeGate != nil {
+		gates.Probe = c.ProbeGate
+	}
+	return gates, nil
 }
 
 func galleryLine(g engine.Gallery) string {
@@ -76,7 +131,7 @@ func (c *galleryShowCmd) Run(ctx context.Context, out *output) error {
 	if err := c.call(ctx, "GET", galleryPath(c.Name), nil, &g); err != nil {
 		return err
 	}
-	return out.print(g, galleryLine(g)+indexLines(g.IndexStatus))
+	return out.print(g, galleryLine(g)+rulesLines(g)+indexLines(g.IndexStatus))
 }
 
 // indexLines says how searches are answered, and what they were seen to miss.

@@ -36,7 +36,8 @@ type cli struct {
 	Identify  identifyCmd  `cmd:"" help:"Search a gallery for the person on a photo."`
 	Verify    verifyCmd    `cmd:"" help:"Check that a photo shows a person of a gallery."`
 	Compare   compareCmd   `cmd:"" help:"Check that two photos show one person."`
-	Galleries galleriesCmd `cmd:"" help:"Create, list, show and delete galleries."`
+	Extract   extractCmd   `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
+	Galleries galleriesCmd `cmd:"" help:"Create, list, show, change and delete galleries."`
 	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
 	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine."`

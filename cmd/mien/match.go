@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -34,6 +35,8 @@ type probe struct {
 	Exact  bool           `json:"exact,omitempty"`
 	EF     *int           `json:"ef,omitempty"`
 	Policy *engine.Policy `json:"policy,omitempty"`
+	Gate   engine.Gate    `json:"gate,omitempty"`
+	Want   []string       `json:"want,omitempty"`
 }
 
 // selectFlag chooses among several faces.
@@ -44,7 +47,8 @@ type selectFlag struct {
 type identifyCmd struct {
 	remote
 	policyFlags
-	selectFlag
+	gateFlag
+	Select  string `help:"Which face of a photo: one (several are an error), largest or all, each by itself." enum:"one,largest,all" default:"one"`
 	Gallery string `help:"Gallery to search." required:"" short:"g"`
 	TopK    int    `help:"How many candidates at most." default:"10"`
 	Exact   bool   `help:"Compare with every template in full: slower in a large gallery; without it, the scan loses a template that belongs into the answer with a probability of at most 1e-6, and a graph as its gallery's status tells."`
@@ -57,17 +61,50 @@ func (c *identifyCmd) Run(ctx context.Context, out *output) error {
 	if c.TopK < 1 {
 		return errors.New("--top-k must be 1 or more")
 	}
+	p := &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, EF: c.EF, Policy: c.policy(), Gate: c.Gate}
+	if c.Select == "all" {
+		return c.identifyAll(ctx, out, p)
+	}
 	var found engine.Candidates
-	err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, EF: c.EF, Policy: c.policy()}, &found)
-	if err != nil {
+	if err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", p, &found); err != nil {
 		return err
 	}
+	return out.answer(len(found.Candidates) > 0, found, candidatesText(found))
+}
+
+func candidatesText(found engine.Candidates) string {
 	var text strings.Builder
 	for _, f := range found.Candidates {
 		fmt.Fprintf(&text, "%s\tsimilarity %.3f\tcosine %.3f\tFPIR %.1e\n", f.Person, f.Similarity, f.Cosine, f.FPIR)
 	}
 	fmt.Fprintf(&text, "%d people listed; threshold cosine %.3f; %d templates searched", len(found.Candidates), found.Threshold, found.Searched)
-	return out.answer(len(found.Candidates) > 0, found, text.String())
+	return text.String()
+}
+
+// identifyAll prints the candidates of each face, or why it does not pass the gate.
+func (c *identifyCmd) identifyAll(ctx context.Context, out *output, p *probe) error {
+	var answer json.RawMessage
+	if err := c.send(ctx, c.Photo, galleryPath(c.Gallery)+"/identify", p, &answer); err != nil {
+		return err
+	}
+	var found struct {
+		Faces []struct {
+			Face judgedFace
+			engine.Candidates
+		}
+	}
+	if err := json.Unmarshal(answer, &found); err != nil {
+		return err
+	}
+	text, known := []string{fmt.Sprintf("%d faces", len(found.Faces))}, 0
+	for i, f := range found.Faces {
+		text = append(text, fmt.Sprintf("face %d\t%s", i+1, f.Face.text(false)))
+		if len(f.Face.Reasons) == 0 {
+			text = append(text, candidatesText(f.Candidates))
+		}
+		known += len(f.Candidates.Candidates)
+	}
+	return out.answer(known > 0, answer, strings.Join(text, "\n"))
 }
 
 // send posts a probe with the photo of a file.
@@ -85,6 +122,7 @@ func (r *remote) send(ctx context.Context, photo, path string, p *probe, answer 
 type verifyCmd struct {
 	remote
 	policyFlags
+	gateFlag
 	selectFlag
 	Gallery string `help:"Gallery of the person." required:"" short:"g"`
 	Person  string `arg:"" help:"Who it should be."`
@@ -94,7 +132,7 @@ type verifyCmd struct {
 // Run prints the decision.
 func (c *verifyCmd) Run(ctx context.Context, out *output) error {
 	var d engine.Decision
-	err := c.send(ctx, c.Photo, personPath(c.Gallery, c.Person)+"/verify", &probe{Select: c.Select, Policy: c.policy()}, &d)
+	err := c.send(ctx, c.Photo, personPath(c.Gallery, c.Person)+"/verify", &probe{Select: c.Select, Policy: c.policy(), Gate: c.Gate}, &d)
 	if err != nil {
 		return err
 	}
@@ -113,6 +151,7 @@ func (o *output) decision(d engine.Decision) error {
 type compareCmd struct {
 	remote
 	policyFlags
+	gateFlag
 	selectFlag
 	Source string `arg:"" type:"existingfile" help:"One photo."`
 	Target string `arg:"" type:"existingfile" help:"The other photo."`
@@ -130,6 +169,9 @@ func (c *compareCmd) Run(ctx context.Context, out *output) error {
 	}
 	if p := c.policy(); p != nil {
 		body["policy"] = p
+	}
+	if c.Gate != nil {
+		body["gate"] = c.Gate
 	}
 	var d engine.Decision
 	if err := c.call(ctx, "POST", "/v1/compare", body, &d); err != nil {
