@@ -25,14 +25,15 @@ type Config struct {
 
 	// Workers is how many threads compute at once; 0 is GOMAXPROCS. Each has about 5 MB of tensors.
 	Workers int
-	// Photos is how many photos are worked on at once; each holds its pixels: 3 bytes a pixel and up to 16 for a progressive
-	// JPEG. 0 is Workers, and with devices that compute beside the CPU 32 more for each.
+	// Photos is how many photos are worked on at once; each holds its pixels (see MaxPixels). 0 is Workers, and with devices
+	// that compute beside the CPU 32 more for each.
 	Photos int
 	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker.
 	Queue int
-	// MaxPixels is the largest photo by its header; 0 is 25,000,000. What the decoders of the standard library take for
-	// their kinds of image bounds it: up to 20 bytes a pixel (interlaced 16-bit PNG, progressive JPEG), so some 500 MB
-	// a worker at the most, and a second or two.
+	// MaxPixels is the largest photo by its header; 0 is 25,000,000. PNG, BMP and WebP are decoded whole, with up to
+	// 20 bytes a pixel (interlaced 16-bit PNG), so some 500 MB a worker at the most, and a second or two. JPEG may have
+	// twice as many pixels, for it is decoded by parts: its bytes twice, a few MB of overview and faces, and 2 to 3 bytes a
+	// pixel more if it is progressive (6 with full colour, 8 with CMYK: 400 MB at the most).
 	MaxPixels int
 	// MinFaceHeight is the least height of a face's box in source pixels where one face is asked for; 0 is 40.
 	MinFaceHeight float32
@@ -51,6 +52,9 @@ type Config struct {
 	// Logger is told which devices were found; nil: nobody.
 	Logger *slog.Logger
 }
+
+// jpegPixels is how many times Config.MaxPixels a JPEG may have.
+const jpegPixels = 2
 
 func (c Config) withDefaults() Config {
 	c.Workers = cmp.Or(c.Workers, runtime.GOMAXPROCS(0))
@@ -240,11 +244,11 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 		return nil, err
 	}
 	defer x.giveBack()
-	m, err := decode(ctx, data, x.config.MaxPixels)
+	p, err := open(ctx, data, limits{x.config.MaxPixels, jpegPixels * x.config.MaxPixels}, x.stages.steps.detector.scale)
 	if err != nil {
 		return nil, err
 	}
-	p := newPicture(m)
+	defer p.close()
 	if o.Select == SelectAll {
 		found, err := x.stages.detectGroup(ctx, p)
 		if err != nil {

@@ -71,8 +71,7 @@ type rect struct{ x0, y0, x1, y1 int }
 func warp(dst, src *Image, m affine) {
 	inv := m.inverse()
 	from, origin := src, rect{0, 0, src.W, src.H}
-	if k := math.Sqrt(m.det()); k < .5 {
-		q := int(math.RoundToEven(1 / k))
+	if q := blurSide(math.Sqrt(m.det())); q > 1 {
 		origin = footprint(inv, dst.W, dst.H, src)
 		from = boxBlur(src, origin, q)
 	}
@@ -83,6 +82,14 @@ func warp(dst, src *Image, m affine) {
 			bilinear(row[3*x:3*x+3:3*x+3], from, sx-float64(origin.x0), sy-float64(origin.y0))
 		}
 	}
+}
+
+// blurSide is the side of the box that a crop of scale k is blurred by, 1 where it is not.
+func blurSide(k float64) int {
+	if k < .5 {
+		return int(math.RoundToEven(1 / k))
+	}
+	return 1
 }
 
 // footprint bounds the pixels of src that a w×h output reads through inv.

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"image/jpeg"
 	"image/png"
 	"io"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/webp"
+
+	"mien/extract/jpeg"
 )
 
 // Image is 8-bit RGB, interleaved, rows top to bottom without padding: Pix is uint8[H][W][3].
@@ -41,7 +42,7 @@ func (m *Image) PNG() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// codec is one of the formats that decode reads.
+// codec is one of the formats that are decoded whole.
 type codec struct {
 	name        string
 	magic       func(data []byte) bool
@@ -49,14 +50,12 @@ type codec struct {
 	decode      func(io.Reader) (image.Image, error)
 	check       func(data []byte, maxPixels int) error // what the header does not say
 	orientation func(data []byte) int
-	matrix      matrix
 }
 
 var codecs = []codec{
-	{"JPEG", hasPrefix("\xff\xd8\xff"), jpeg.DecodeConfig, jpeg.Decode, checkScans, jpegOrientation, color.YCbCrToRGB},
-	{"PNG", hasPrefix("\x89PNG\r\n\x1a\n"), png.DecodeConfig, png.Decode, unchecked, pngOrientation, nil},
-	{"BMP", hasPrefix("BM"), bmp.DecodeConfig, bmp.Decode, unchecked, upright, nil},
-	{"WebP", isWebP, webp.DecodeConfig, webp.Decode, checkWebPFrames, webpOrientation, studioToRGB},
+	{"PNG", hasPrefix("\x89PNG\r\n\x1a\n"), png.DecodeConfig, png.Decode, unchecked, pngOrientation},
+	{"BMP", hasPrefix("BM"), bmp.DecodeConfig, bmp.Decode, unchecked, upright},
+	{"WebP", isWebP, webp.DecodeConfig, webp.Decode, checkWebPFrames, webpOrientation},
 }
 
 func hasPrefix(magic string) func([]byte) bool {
@@ -71,19 +70,64 @@ func upright([]byte) int { return 1 }
 
 func unchecked([]byte, int) error { return nil }
 
-// decode reads a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive), PNG (1 to 16 bits, transparency
-// laid over white), BMP or WebP (one frame) and turns it upright by its EXIF orientation.
+// limits of a photo.
+type limits struct {
+	pixels int // of what is decoded whole
+	jpeg   int // pixels of a JPEG
+}
+
+// open reads a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive), PNG (1 to 16 bits, transparency
+// laid over white), BMP or WebP (one frame) and turns it upright by its EXIF orientation. Of a large JPEG only an
+// overview is drawn (overviewShrink); scale is how many pixels of the detector's canvas a pixel of a photo of w×h
+// upright pixels has.
 //
-// A header that states more than maxPixels is refused with ErrTooManyPixels before any pixel is decoded or
+// A header that states more than the limit is refused with ErrTooManyPixels before any pixel is decoded or
 // allocated. When ctx ends, so does decoding at its next read. Other errors: ErrNotImage, ErrTruncated, ctx's. The
-// result aliases nothing of data.
-func decode(ctx context.Context, data []byte, maxPixels int) (*Image, error) {
+// result aliases nothing of data, and wants to be closed.
+func open(ctx context.Context, data []byte, max limits, scale func(w, h int) float64) (*picture, error) {
+	if bytes.HasPrefix(data, []byte("\xff\xd8\xff")) {
+		return openJPEG(ctx, data, max.jpeg, scale)
+	}
 	for _, c := range codecs {
 		if c.magic(data) {
-			return c.read(ctx, data, maxPixels)
+			m, err := c.read(ctx, data, max.pixels)
+			if err != nil {
+				return nil, err
+			}
+			return newPicture(m), nil
 		}
 	}
 	return nil, ErrNotImage
+}
+
+// openJPEG reads a JPEG's coded data.
+func openJPEG(ctx context.Context, data []byte, maxPixels int, scale func(w, h int) float64) (*picture, error) {
+	o := jpegOrientation(data)
+	if o < 1 || o > 8 {
+		o = 1
+	}
+	p, err := jpeg.Open(ctx, data, jpeg.Options{MaxPixels: maxPixels, Shrink: func(w, h int) int {
+		w, h = orientedSize(o, w, h)
+		return overviewShrink(w, h, scale(w, h))
+	}})
+	if err != nil {
+		return nil, jpegError(err)
+	}
+	return newReduced(p, o), nil
+}
+
+// jpegError gives the decoder's errors our names.
+func jpegError(err error) error {
+	size, tooLarge := errors.AsType[*jpeg.SizeError](err)
+	switch {
+	case tooLarge:
+		return &PixelsError{Width: size.Width, Height: size.Height, Max: size.Max}
+	case errors.Is(err, jpeg.ErrTruncated):
+		return fmt.Errorf("%w (JPEG)", ErrTruncated)
+	case errors.Is(err, jpeg.ErrFormat), errors.Is(err, jpeg.ErrUnsupported):
+		return fmt.Errorf("%w: %v", ErrNotImage, err)
+	}
+	return err
 }
 
 func (c *codec) read(ctx context.Context, data []byte, maxPixels int) (*Image, error) {
@@ -106,7 +150,9 @@ func (c *codec) read(ctx context.Context, data []byte, maxPixels int) (*Image, e
 	if err != nil {
 		return nil, c.failed(err, in)
 	}
-	return orient(toRGB(m, c.matrix), c.orientation(data)), nil
+	rgb := toRGB(m)
+	w, h := orientedSize(c.orientation(data), rgb.W, rgb.H)
+	return orient(newImage(w, h), rgb, c.orientation(data)), nil
 }
 
 // watched ends with its context, and remembers that a decoder wanted more than there was: their own errors for
@@ -154,18 +200,6 @@ func (c *codec) failed(err error, in *watched) error {
 	return fmt.Errorf("%w: %s: %v", ErrNotImage, c.name, err)
 }
 
-// maxScans bounds the passes over the picture that a progressive JPEG may ask for. Encoders make about ten; a few
-// bytes suffice for another, and each costs the decoder a walk over every block.
-const maxScans = 100
-
-// checkScans counts SOS markers. In coded data 0xff is followed by 0, so only embedded previews add to them.
-func checkScans(data []byte, _ int) error {
-	if n := bytes.Count(data, []byte{0xff, 0xda}); n > maxScans {
-		return fmt.Errorf("%w: JPEG of %d scans, more than %d", ErrNotImage, n, maxScans)
-	}
-	return nil
-}
-
 // checkWebPFrames checks the size that each frame header states, for a canvas header may state less
 // than the frame behind it has, and the decoder trusts the frame.
 func checkWebPFrames(data []byte, maxPixels int) error {
@@ -186,14 +220,14 @@ func checkWebPFrames(data []byte, maxPixels int) error {
 }
 
 // toRGB converts what the decoders return; the common kinds have a loop of their own.
-func toRGB(m image.Image, convert matrix) *Image {
+func toRGB(m image.Image) *Image {
 	b := m.Bounds()
 	out := newImage(b.Dx(), b.Dy())
 	switch m := m.(type) {
 	case *image.YCbCr:
-		ycbcrToRGB(out, m, convert)
+		ycbcrToRGB(out, m)
 	case *image.NYCbCrA:
-		ycbcrToRGB(out, &m.YCbCr, convert)
+		ycbcrToRGB(out, &m.YCbCr)
 		overWhite(out, m)
 	case *image.RGBA: // opaque: the decoders return NRGBA where there is transparency
 		for y := range out.H {
@@ -249,9 +283,6 @@ func overWhite(out *Image, m *image.NYCbCrA) {
 	}
 }
 
-// matrix turns a YCbCr colour into RGB.
-type matrix func(y, cb, cr uint8) (r, g, b uint8)
-
 // studioToRGB is BT.601 with luma in 16..235 and chroma in 16..240, as WebP has it (RFC 6386, section 9.2). The standard
 // library's matrix is JPEG's, of full range, and would leave the photo flat.
 func studioToRGB(y, cb, cr uint8) (r, g, b uint8) {
@@ -260,37 +291,43 @@ func studioToRGB(y, cb, cr uint8) (r, g, b uint8) {
 	return clamp(l + 104597*v), clamp(l - 25675*u - 53279*v), clamp(l + 132201*u)
 }
 
-// ycbcrToRGB converts with chroma interpolated where it is subsampled.
-func ycbcrToRGB(out *Image, m *image.YCbCr, convert matrix) {
+// ycbcrToRGB converts WebP's colours, chroma interpolated.
+func ycbcrToRGB(out *Image, m *image.YCbCr) {
 	up := newChroma(m)
 	for y := range out.H {
 		cb, cr := up.row(y)
 		luma := m.Y[m.YOffset(m.Rect.Min.X, m.Rect.Min.Y+y):]
 		row := out.row(y)
 		for x := range out.W {
-			row[3*x], row[3*x+1], row[3*x+2] = convert(luma[x], cb[x], cr[x])
+			row[3*x], row[3*x+1], row[3*x+2] = studioToRGB(luma[x], cb[x], cr[x])
 		}
 	}
 }
 
-// orient turns m upright: o is EXIF tag 0x0112, 1..8 (TIFF 6.0 section 8, "Orientation").
-func orient(m *Image, o int) *Image {
+// orient draws m upright into out and returns that: o is EXIF tag 0x0112, 1..8 (TIFF 6.0 section 8, "Orientation"). Where m
+// is upright, it returns m.
+//
+// REQUIRES: out has m's size, turned by o.
+func orient(out, m *Image, o int) *Image {
 	if o <= 1 || o > 8 {
 		return m
 	}
-	w, h := m.W, m.H
-	if o >= 5 {
-		w, h = h, w
-	}
-	out := newImage(w, h)
 	for y := range m.H {
 		src := m.row(y)
 		for x := range m.W {
 			tx, ty := orientedAt(o, x, y, m.W, m.H)
-			copy(out.Pix[3*(ty*w+tx):], src[3*x:3*x+3])
+			copy(out.Pix[3*(ty*out.W+tx):], src[3*x:3*x+3])
 		}
 	}
 	return out
+}
+
+// orientedSize is the size of a w×h image after orient.
+func orientedSize(o, w, h int) (int, int) {
+	if o >= 5 && o <= 8 {
+		return h, w
+	}
+	return w, h
 }
 
 // orientedAt is where the stored pixel (x, y) of a w×h image is shown.

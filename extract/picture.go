@@ -1,19 +1,260 @@
 package extract
 
+import (
+	"context"
+	"image"
+	"math"
+	"sync"
+
+	"mien/extract/jpeg"
+)
+
 // picture is a decoded photo, upright. All that the models see of it goes through overview and warp, so that a large
-// photo need not exist in full.
+// photo need not exist in full: of a large JPEG there is an overview, and what a crop needs is decoded for it, as
+// small as the crop allows. Safe for concurrent use.
 type picture struct {
-	W, H  int // of the upright photo in full
-	whole *Image
+	W, H int    // of the upright photo in full
+	view *Image // the whole photo, perhaps reduced
+	seen rect   // the pixels of the photo in full that view covers
+
+	large *large // nil where view is the photo in full
 }
 
-func newPicture(m *Image) *picture { return &picture{W: m.W, H: m.H, whole: m} }
+// large is a photo that is decoded by parts.
+type large struct {
+	w, h        int // of the upright photo
+	orientation int
+	mu          sync.Mutex
+	photo       *jpeg.Photo // nil once closed. Protected by mu, as is scratch.
+	scratch     *scratch
+}
 
-// overview is the whole photo, in full or reduced, but never to less than twice the detector's canvas. The caller must
-// not change it.
-func (p *picture) overview() *Image { return p.whole }
+// scratch is memory that large photos hand on: pixels of the overview, of a part as it is stored, and upright.
+type scratch struct{ view, stored, upright []uint8 }
+
+var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+
+const (
+	// smallPhoto is a number of pixels up to which a photo is decoded in full: there is little to gain, and
+	// templates are those of the reference pipeline to the last bit.
+	smallPhoto = 1 << 20
+	// partPixels bounds the parts of a large photo that are in memory at once, but for parts that are one row of a crop.
+	partPixels = 4 << 20
+	// keepScratch is how many bytes of one kind a pool's member keeps.
+	keepScratch = 3 * partPixels
+)
+
+func newPicture(m *Image) *picture {
+	return &picture{W: m.W, H: m.H, view: m, seen: rect{0, 0, m.W, m.H}}
+}
+
+// newReduced takes over a JPEG and draws its overview.
+func newReduced(photo *jpeg.Photo, orientation int) *picture {
+	w, h := photo.Size()
+	l := &large{orientation: orientation, photo: photo, scratch: scratchPool.Get().(*scratch)}
+	l.w, l.h = orientedSize(orientation, w, h)
+	shrink := photo.Overview()
+	p := &picture{W: l.w, H: l.h, seen: l.covers(shrink), large: l}
+	whole := rect{0, 0, jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)}
+	if shrink > 1 {
+		p.view = l.part(whole, shrink, &l.scratch.view)
+		return p
+	}
+	var own []uint8 // the photo may live on as this image
+	p.view = l.part(whole, 1, &own)
+	p.close()
+	p.large = nil
+	return p
+}
+
+// overviewShrink is how much a photo of w×h pixels may be reduced to find faces in: to no less than twice its size on the
+// detector's canvas, at scale canvas pixels a pixel.
+func overviewShrink(w, h int, scale float64) int {
+	if w*h <= smallPhoto {
+		return 1
+	}
+	return powerOfTwo(1 / (2 * scale))
+}
+
+// powerOfTwo is the largest reduction of 1, 2, 4 and 8 that is at most limit, and 1 at least.
+func powerOfTwo(limit float64) int {
+	shrink := 1
+	for shrink < 8 && float64(2*shrink) <= limit {
+		shrink *= 2
+	}
+	return shrink
+}
+
+// close gives the photo's memory to the next one. After it, warp draws nothing and the overview must not be read.
+func (p *picture) close() {
+	l := p.large
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.photo == nil {
+		return
+	}
+	l.photo.Close()
+	for _, b := range []*[]uint8{&l.scratch.view, &l.scratch.stored, &l.scratch.upright} {
+		if cap(*b) > keepScratch {
+			*b = nil
+		}
+	}
+	scratchPool.Put(l.scratch)
+	l.photo, l.scratch = nil, nil
+}
+
+// overview is the whole photo, in full or reduced, but never to less than twice the detector's canvas, and the part of the
+// photo in full that it covers: a few pixels more than the photo where that is no multiple of the reduction. The caller
+// must not change it. It is valid until close.
+func (p *picture) overview() (m *Image, covers rect) { return p.view, p.seen }
 
 // warp draws the photo through m, which maps its full-size pixels to dst's (see the function warp).
 //
 // REQUIRES: m.regular().
-func (p *picture) warp(dst *Image, m affine) { warp(dst, p.whole, m) }
+func (p *picture) warp(dst *Image, m affine) {
+	if p.large == nil {
+		warp(dst, p.view, m)
+		return
+	}
+	p.large.warp(dst, m)
+}
+
+// warp draws bands of dst whose parts of the photo are of a bounded size.
+func (l *large) warp(dst *Image, m affine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.photo == nil {
+		return
+	}
+	shrink := reductionFor(math.Sqrt(m.det()))
+	m = l.onReduced(m, shrink)
+	for y := 0; y < dst.H; {
+		h, part := l.band(dst.W, dst.H-y, m, shrink)
+		l.warpBand(&Image{W: dst.W, H: h, Pix: dst.Pix[3*dst.W*y : 3*dst.W*(y+h)]}, m, part, shrink)
+		y += h
+		m.ty -= float64(h)
+	}
+}
+
+// band is how many of the next h rows of a crop through m are drawn at once, and which part of the reduced photo they read.
+func (l *large) band(w, h int, m affine, shrink int) (int, rect) {
+	for {
+		part := l.reads(w, h, m, shrink)
+		if h == 1 || (part.x1-part.x0)*(part.y1-part.y0) <= partPixels {
+			return h, part
+		}
+		h = (h + 1) / 2
+	}
+}
+
+// reads is what a w×h crop through m reads of the reduced photo, with what the blur reads around it.
+func (l *large) reads(w, h int, m affine, shrink int) rect {
+	around := blurSide(math.Sqrt(m.det())) - 1
+	all := &Image{W: jpeg.Reduced(l.w, shrink), H: jpeg.Reduced(l.h, shrink)}
+	r := footprint(m.inverse(), w, h, all)
+	return rect{max(r.x0-around, 0), max(r.y0-around, 0), min(r.x1+around, all.W), min(r.y1+around, all.H)}
+}
+
+func (l *large) warpBand(dst *Image, m affine, r rect, shrink int) {
+	if r.x1 <= r.x0 || r.y1 <= r.y0 {
+		clear(dst.Pix)
+		return
+	}
+	m.tx, m.ty = m.apply(float64(r.x0), float64(r.y0))
+	warp(dst, l.part(r, shrink, &l.scratch.upright), m)
+}
+
+// reductionFor is how much the photo may be reduced for a crop of scale k < 0.5: by no more than 1/2k, and so that the box
+// blur which is left, in full pixels, is off by a tenth at most. Without that a crop may be blurred by 8 pixels instead
+// of 10, which moves its template to cosine 0.9993 of the whole photo's.
+func reductionFor(k float64) int {
+	for shrink := powerOfTwo(1 / (2 * k)); shrink > 1; shrink /= 2 {
+		full, left := blurSide(k), shrink*blurSide(k*float64(shrink))
+		if max(full-left, left-full)*10 <= full {
+			return shrink
+		}
+	}
+	return 1
+}
+
+// onReduced is m for the pixels of the upright photo reduced by shrink, of which pixel i lies at shrink·i + (shrink−1)/2 of
+// what they cover. An even box blur moves what it blurs by half a pixel; m makes up for the difference between the pixels of both sizes.
+func (l *large) onReduced(m affine, shrink int) affine {
+	if shrink == 1 {
+		return m
+	}
+	s, k := float64(shrink), math.Sqrt(m.det())
+	at := (s-1)/2 + evenShift(k) - s*evenShift(k*s)
+	all := l.covers(shrink)
+	tx, ty := m.apply(float64(all.x0)+at, float64(all.y0)+at)
+	return affine{m.a * s, m.b * s, tx, m.c * s, m.d * s, ty}
+}
+
+// covers is the part of the upright photo that its pixels reduced by shrink cover. They may reach beyond the photo, at the
+// end of what is stored, and so at its begin where it is shown flipped.
+func (l *large) covers(shrink int) rect {
+	w, h := shrink*jpeg.Reduced(l.w, shrink), shrink*jpeg.Reduced(l.h, shrink)
+	r := rect{0, 0, w, h}
+	switch l.orientation {
+	case 2, 3, 6, 7:
+		r.x0, r.x1 = l.w-w, l.w
+	}
+	switch l.orientation {
+	case 3, 4, 7, 8:
+		r.y0, r.y1 = l.h-h, l.h
+	}
+	return r
+}
+
+// evenShift is how far to the left and up the blur for scale k looks.
+func evenShift(k float64) float64 {
+	if blurSide(k)%2 == 0 {
+		return .5
+	}
+	return 0
+}
+
+// part decodes the part r of the upright photo reduced by shrink, in the memory of pix and l.scratch.stored.
+func (l *large) part(r rect, shrink int, pix *[]uint8) *Image {
+	stored := image.Rect(r.x0, r.y0, r.x1, r.y1)
+	if l.orientation > 1 {
+		w, h := jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)
+		x0, y0 := orientedAt(inverseOrientation(l.orientation), r.x0, r.y0, w, h)
+		x1, y1 := orientedAt(inverseOrientation(l.orientation), r.x1-1, r.y1-1, w, h)
+		stored = image.Rect(min(x0, x1), min(y0, y1), max(x0, x1)+1, max(y0, y1)+1)
+	}
+	out := &Image{W: r.x1 - r.x0, H: r.y1 - r.y0}
+	out.Pix = sized(pix, 3*out.W*out.H)
+	m := out
+	if l.orientation > 1 {
+		m = &Image{W: stored.Dx(), H: stored.Dy()}
+		m.Pix = sized(&l.scratch.stored, len(out.Pix))
+	}
+	// Without the caller's context, for a bounded part: what is drawn is then always whole.
+	if err := l.photo.Region(context.Background(), m.Pix, stored, shrink); err != nil {
+		panic("BUG: extract: " + err.Error())
+	}
+	return orient(out, m, l.orientation)
+}
+
+// inverseOrientation undoes an orientation.
+func inverseOrientation(o int) int {
+	switch o {
+	case 6:
+		return 8
+	case 8:
+		return 6
+	}
+	return o
+}
+
+// sized returns n bytes in the memory of b, which grows.
+func sized(b *[]uint8, n int) []uint8 {
+	if cap(*b) < n {
+		*b = make([]uint8, n)
+	}
+	return (*b)[:n]
+}

@@ -95,12 +95,12 @@ func (d *detector) paint(in []float32, m *Image, c canvas) {
 	d.draw(in, resize(m, c.w, c.h), c.x, c.y)
 }
 
-// read returns the faces that the detector's outputs tell of, best first, for a photo of w×h pixels.
-func (d *detector) read(outs [][]float32, c canvas, w, h int) []detection {
-	kx, ky := float64(w)/float64(c.w), float64(h)/float64(c.h)
+// read returns the faces that the detector's outputs tell of, best first, in the pixels of which the canvas shows the part r.
+func (d *detector) read(outs [][]float32, c canvas, r rect) []detection {
+	kx, ky := float64(r.x1-r.x0)/float64(c.w), float64(r.y1-r.y0)/float64(c.h)
 	var found []detection
 	for _, f := range d.boxes(outs, float32(d.spec.Score), nil) {
-		f = f.moved(1, 1, -float64(c.x), -float64(c.y)).moved(kx, ky, 0, 0)
+		f = f.moved(1, 1, -float64(c.x), -float64(c.y)).moved(kx, ky, float64(r.x0), float64(r.y0))
 		if f.x2 > f.x1 && f.y2 > f.y1 && f.area() < math.MaxFloat32 { // NaN fails too
 			found = append(found, f)
 		}
@@ -110,11 +110,12 @@ func (d *detector) read(outs [][]float32, c canvas, w, h int) []detection {
 
 // detect finds the faces of p, best first.
 func (s *stages) detect(ctx context.Context, p *picture) (found []detection, err error) {
-	d, m := s.steps.detector, p.overview()
+	d := s.steps.detector
+	m, covers := p.overview()
 	c := d.fit(p.W, p.H)
 	err = s.detector.do(ctx, 1,
 		func(_ int, in []float32) { d.paint(in, m, c) },
-		func(_ int, outs [][]float32) { found = d.read(outs, c, p.W, p.H) })
+		func(_ int, outs [][]float32) { found = d.read(outs, c, covers) })
 	return found, err
 }
 

@@ -49,7 +49,7 @@ func (m modelFlags) paths() (library string, models []string) {
 type limitFlags struct {
 	Workers        int           `help:"Photos worked on at once, a core each." env:"MIEN_WORKERS" default:"${cores}"`
 	Queue          int           `help:"Photos that may wait for a worker." env:"MIEN_QUEUE" default:"128"`
-	MaxPixels      int           `help:"Largest photo in pixels." env:"MIEN_MAX_PIXELS" default:"25000000"`
+	MaxPixels      int           `help:"Largest photo in pixels; a JPEG may have twice as many." env:"MIEN_MAX_PIXELS" default:"25000000"`
 	MaxBody        int           `help:"Largest request in bytes." env:"MIEN_MAX_BODY" default:"16777216"`
 	MaxBodies      int           `help:"Bytes of all requests in flight." env:"MIEN_MAX_BODIES" default:"536870912"`
 	MaxConns       int           `help:"Open connections." env:"MIEN_MAX_CONNS" default:"1024"`
