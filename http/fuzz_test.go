@@ -101,6 +101,8 @@ func FuzzRequest(f *testing.F) {
 	template := templateJSON(vector(1, 16))
 	ct, multi := form(f, part{name: "image", file: "x.jpg", data: []byte("x")}, part{name: "top_k", data: []byte("3")},
 		part{name: "metadata", data: []byte(`{"a":1}`)})
+	judgedType, judged := form(f, part{name: "image", file: "x.jpg", data: []byte("x")}, part{name: "select", data: []byte("all")},
+		part{name: "gate", data: []byte("sharpness=1,liveness=2")}, part{name: "want", data: []byte("quality,liveness")})
 	for _, s := range []struct{ method, path, ct, body string }{
 		{"PUT", "/v1/galleries/g", "application/json", `{"policy":{"fmr":1e-3},"index":"scan"}`},
 		{"PUT", "/v1/galleries/g/people/p", "application/json", `{"templates":[` + template + `],"metadata":{"a":[1,{"b":"\u00e9"}]}}`},
@@ -114,6 +116,7 @@ func FuzzRequest(f *testing.F) {
 		{"PATCH", "/v1/galleries/g/people/p", "application/json", `{"metadata":null}`},
 		{"POST", "/v1/galleries/g/people/p/verify?fmr=1e-4&select=one", "image/png", "x"},
 		{"POST", "/v1/galleries/g/identify", ct, string(multi)},
+		{"POST", "/v1/galleries/g/identify", judgedType, string(judged)},
 		{"POST", "/v1/galleries/g/identify", "application/json", `{"image":"data:image/png;base64,AA\/A","top_k":3,"exact":true,"policy":{"fpir":0.5}}`},
 		{"POST", "/v1/galleries/g/duplicates?top_k=5", "application/octet-stream", "x"},
 		{"POST", "/v1/compare", "application/json", `{"source":{"template":` + template + `},"target":{"image":"AAAA"},"select":"largest"}`},

@@ -96,6 +96,9 @@ func TestExtract(t *testing.T) {
 	if len(got.Faces) != 1 || len(got.Faces[0].Landmarks) != 68 {
 		t.Fatalf("%d faces", len(got.Faces))
 	}
+	if l := got.Faces[0].Liveness; l == nil || l.Verdict != extract.Live {
+		t.Errorf("liveness of a person: %+v", l)
+	}
 	crop, err := png.Decode(bytes.NewReader(got.Faces[0].Crop))
 	if err != nil || crop.Bounds().Dx() != 112 {
 		t.Errorf("crop: %v", err)
@@ -125,4 +128,7 @@ func TestExtract(t *testing.T) {
 		base64.StdEncoding.EncodeToString(face(t, "group.jpg")) + `"},"target":{"image":"` + img + `"}}`)})
 }
 
-var _ Extractor = (*extract.Extractor)(nil)
+var (
+	_ Extractor = (*extract.Extractor)(nil)
+	_ judging   = (*extract.Extractor)(nil)
+)

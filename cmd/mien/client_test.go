@@ -108,11 +108,16 @@ func TestGateCommands(t *testing.T) {
 		!strings.Contains(out, `{"people":1,"templates":1,"photos_refused":1,"people_refused":1}`) {
 		t.Errorf("enroll: %d %s%s", code, out, stderr)
 	}
+	settings := filepath.Join(t.TempDir(), "mien.json")
+	if err := os.WriteFile(settings, []byte(`{"gate": {"liveness": 99.8}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
 		say  string
 	}{
+		{[]string{"--config", settings, "verify", "-g", "demo", "Ada", photo("c_2.jpg")}, 1, "at least 99.8"},
 		{[]string{"galleries", "show", "demo"}, 0, "\ngate for enrolment: liveness=99.8\n"},
 		{[]string{"enroll", "--create", "-g", "demo", people}, 1, "gallery_exists"},
 		{[]string{"identify", "-g", "demo", "--gate", "liveness=99.8", photo("c_2.jpg")}, 1, ", at least 99.8 is asked for"},
