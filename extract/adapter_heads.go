@@ -14,13 +14,13 @@ type heads interface {
 	boxes(outs [][]float32, least float32, found []detection) []detection
 }
 
-// newHeads returns the adapter for a detector whose input is of w×h pixels.
-func newHeads(adapter string, w, h int) heads {
+// newHeads returns the adapter for a detector whose input is of w×h pixels, and which must find five points if points says so.
+func newHeads(adapter string, w, h int, points bool) heads {
 	switch adapter {
 	case pack.UltraFace:
 		return ultraFace{w, h}
 	case pack.SCRFD:
-		return scrfd{w, h}
+		return scrfd{w, h, points}
 	case pack.RetinaFace:
 		return retinaFace{w, h, retinaPriors(w, h)}
 	case pack.YuNet:
@@ -77,7 +77,10 @@ func (u ultraFace) boxes(outs [][]float32, least float32, found []detection) []d
 
 // scrfd: for each stride a score, four distances to the sides of the box and, in nine-output files, five points, all for two
 // equal anchors at each node of the grid, distances and points in strides (InsightFace, model_zoo/scrfd.py).
-type scrfd struct{ w, h int }
+type scrfd struct {
+	w, h   int
+	points bool // a graph without them is refused
+}
 
 const scrfdAnchors = 2
 
@@ -87,7 +90,11 @@ func (s scrfd) nodes(level int) int64 {
 
 func (s scrfd) bind(outs []port) ([]output, error) {
 	var want [][]int64
-	for _, values := range []int64{1, 4, 10}[:min(max(len(outs)/3, 2), 3)] {
+	kinds := []int64{1, 4, 10}
+	if len(outs) < 9 && !s.points {
+		kinds = kinds[:2]
+	}
+	for _, values := range kinds {
 		for level := range strides {
 			want = append(want, []int64{s.nodes(level), values})
 		}

@@ -55,6 +55,9 @@ func (c *stageConfig) choose(candidates []Batching) (best Trial, all []Trial, er
 	hopeless := func(t time.Duration) bool { return float64(t) > 1.25*float64(least) }
 	for _, b := range candidates {
 		t, err := c.try(b)
+		if err != nil && len(all) > 0 {
+			break // a graph that declares any batch and was exported for one, or no memory for more
+		}
 		if err != nil {
 			return best, nil, err
 		}

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
+
+	"mien/extract/pack"
 )
 
 // environment is ONNX Runtime's process-wide state: loaded with the first Extractor, unloaded with the last.
@@ -137,10 +139,17 @@ type model struct {
 	fixed int    // the batch that the graph is made for; 0: any
 }
 
-// newModel checks that the graph in data has the one input that g expects, and its outputs. data is retained.
+// newModel checks that the graph in data has the one input that g expects, and its outputs. Inputs and outputs of float16
+// are converted within the graph. data is retained.
 func newModel(g graph, data []byte) (*model, error) {
 	m := &model{role: g.role, data: data, in: g.in}
-	if err := m.bind(g); err != nil {
+	err := m.bind(g)
+	if errors.Is(err, errHalf) {
+		if m.data, err = pack.Rewrite(data, pack.EditFloat32IO); err == nil {
+			err = m.bind(g)
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("extract: %s model: %w", g.role, err)
 	}
 	return m, nil
@@ -192,8 +201,14 @@ func ports(data []byte) (ins, outs []port, err error) {
 	return ins, outs, err
 }
 
+// errHalf says that a graph has an input or output of float16.
+var errHalf = errors.New("float16 where float32 is wanted")
+
 func portsOf(all []ort.InputOutputInfo) (ports []port, err error) {
 	for _, v := range all {
+		if v.DataType == ort.TensorElementDataTypeFloat16 {
+			return nil, fmt.Errorf("%s: %w", v.Name, errHalf)
+		}
 		if v.DataType != ort.TensorElementDataTypeFloat {
 			return nil, fmt.Errorf("%s is of type %v, want float32", v.Name, v.DataType)
 		}

@@ -19,7 +19,7 @@ type steps struct {
 
 func newSteps(p *pack.Pipeline, dim int) *steps {
 	s := &steps{
-		detector: newDetector(p.Detector), align: newAligner(p.Align, p.Embedder.Input),
+		detector: newDetector(p.Detector, p.Landmarks == nil), align: newAligner(p.Align, p.Embedder.Input),
 		embedder: &embedder{newPixels(p.Embedder.Input), p.Embedder.Output, p.Embedder.Flip, dim},
 	}
 	if p.Landmarks != nil {
@@ -35,9 +35,9 @@ type detector struct {
 	spec pack.Detection
 }
 
-func newDetector(d pack.Detection) *detector {
+func newDetector(d pack.Detection, points bool) *detector {
 	d.Margin = cmp.Or(d.Margin, 1)
-	return &detector{newPixels(d.Input), newHeads(d.Adapter, d.Input.Width, d.Input.Height), d}
+	return &detector{newPixels(d.Input), newHeads(d.Adapter, d.Input.Width, d.Input.Height, points), d}
 }
 
 // detection is a face before landmarks: box in source pixels.

@@ -14,6 +14,9 @@ import (
 //go:embed default.json
 var defaultJSON []byte
 
+//go:embed faceapi.json
+var faceAPIJSON []byte
+
 // Package is an npm package at a version.
 type Package struct {
 	Spec   string `json:"spec"`   // name@version
@@ -32,8 +35,12 @@ type Definition struct {
 // Default returns the definition of the default pack, a fresh copy.
 func Default() *Definition { return parseDefinition(defaultJSON) }
 
+// FaceAPI returns the definition of the pack "faceapi", a fresh copy: face-api's port of dlib's recogniser, less
+// accurate, for users to whom it matters more where the weights come from.
+func FaceAPI() *Definition { return parseDefinition(faceAPIJSON) }
+
 // Definitions returns the definitions of all packs that set-up makes, the default pack's first.
-func Definitions() []*Definition { return []*Definition{Default()} }
+func Definitions() []*Definition { return []*Definition{Default(), FaceAPI()} }
 
 func parseDefinition(b []byte) *Definition {
 	d := new(Definition)

@@ -29,6 +29,10 @@ const (
 	EditZeroTiny Edit = "zero-tiny"
 )
 
+// EditFloat32IO makes inputs and outputs of float16 float32 by a Cast behind each input and before each output; the
+// graph computes in float16 as before. A model without such is returned as it is.
+const EditFloat32IO Edit = "float32-io"
+
 // batchParam is the name that EditDynamicBatch gives to the batch dimension.
 const batchParam = "N"
 
@@ -55,6 +59,8 @@ func (e Edit) apply(graph message) (message, error) {
 		return rewritePRelu(graph)
 	case EditZeroTiny:
 		return zeroTiny(graph)
+	case EditFloat32IO:
+		return float32IO(graph)
 	}
 	return nil, fmt.Errorf("pack: unknown edit %q", string(e))
 }

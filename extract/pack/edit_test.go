@@ -223,3 +223,62 @@ func TestZeroTiny(t *testing.T) {
 		t.Errorf("a tensor of the wrong size: %v, want ErrBadModel", err)
 	}
 }
+
+// halfModel is y = Relu(Abs(x)) in float16, with a float32 output beside it.
+func halfModel() message {
+	half := func(num protowire.Number, name string) field {
+		f := value(num, name, 1, 4)
+		b, err := inside(f.val, []protowire.Number{valueType, typeTensor}, func(t message) (message, error) {
+			return append(message{varintField(typeElement, typeHalf)}, t.without(typeElement)...), nil
+		})
+		if err != nil {
+			panic(err)
+		}
+		return bytesField(num, b)
+	}
+	return message{
+		half(graphInput, "x"), half(graphOutput, "y"), value(graphOutput, "z", 1, 4),
+		node("Abs", []string{"x"}, "a"), node("Relu", []string{"a"}, "y"), node("Cast", []string{"y"}, "z", intAttribute("to", typeFloat)),
+	}
+}
+
+func TestFloat32IO(t *testing.T) {
+	out, err := Rewrite(model(halfModel()), EditFloat32IO)
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph := mustGraph(t, out)
+	if half, err := halfValues(graph); err != nil || len(half) != 0 {
+		t.Errorf("still float16: %v, %v", half, err)
+	}
+	var got []string
+	for _, f := range graph {
+		if f.num != graphNode {
+			continue
+		}
+		op, in, err := nodeInputs(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := mustParse(t, f.val).text(nodeOutput)
+		got = append(got, in[0]+" "+op+" "+out)
+	}
+	want := []string{"x Cast x/float16", "x/float16 Abs a", "a Relu y/float16", "y/float16 Cast z", "y/float16 Cast y"}
+	if !slices.Equal(got, want) {
+		t.Errorf("nodes are %q, want %q", got, want)
+	}
+	again, err := Rewrite(out, EditFloat32IO)
+	if err != nil || !bytes.Equal(again, out) {
+		t.Errorf("a model without float16 was changed: %v", err)
+	}
+}
+
+func TestFloat32IORefuses(t *testing.T) {
+	taken := append(halfModel(), node("Abs", []string{"a"}, "y"+halfSuffix))
+	if _, err := Rewrite(model(taken), EditFloat32IO); !errors.Is(err, ErrBadModel) {
+		t.Error(err)
+	}
+	if _, err := Rewrite(model(message{messageField(graphInput, message{bytesField(valueName, "x")})}), EditFloat32IO); !errors.Is(err, ErrBadModel) {
+		t.Error(err)
+	}
+}

@@ -59,6 +59,7 @@ const (
 const (
 	typeFloat int64 = 1
 	typeInt64 int64 = 7
+	typeHalf  int64 = 10
 )
 
 // AttributeProto.AttributeType.

@@ -415,6 +415,25 @@ func TestDefaultIsWhatTheEngineExpects(t *testing.T) {
 	}
 }
 
+// Its templates are stored under this space; and who takes the pack for its licence must be told what is known.
+func TestFaceAPIDefinition(t *testing.T) {
+	m := FaceAPI().Manifest
+	if m.Space != "face_recognition_model-128-4f954e6c2c2c" || m.Has(Liveness) || m.Has(Pose) || m.Has(Eyes) {
+		t.Errorf("space %q, files %v", m.Space, m.Files)
+	}
+	for _, part := range []string{"MIT", "public domain", "UltraFace", "does not name them"} {
+		if !strings.Contains(m.Licence, part) {
+			t.Errorf("the licence text does not say %q", part)
+		}
+	}
+	if !strings.Contains(m.Use, "no liveness") {
+		t.Error("the text on use does not warn of missing liveness")
+	}
+	if d := Definitions(); len(d) != 2 || d[0].Manifest.Name != "default" {
+		t.Errorf("%d definitions", len(d))
+	}
+}
+
 func TestWriteFileReplacesWhole(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for _, want := range []string{"first", "second, longer", ""} {

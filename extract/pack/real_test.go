@@ -14,12 +14,36 @@ import (
 // published returns the tarball of the default pack from the cache where set-up keeps it.
 func published(t testing.TB) string {
 	t.Helper()
+	return fromCache(t, Default().Packages[0])
+}
+
+func fromCache(t testing.TB, p Package) string {
+	t.Helper()
 	user, _ := os.UserCacheDir()
-	path := filepath.Join(cmp.Or(os.Getenv("MIEN_CACHE"), filepath.Join(user, "mien")), "sha256", Default().Packages[0].SHA256)
+	path := filepath.Join(cmp.Or(os.Getenv("MIEN_CACHE"), filepath.Join(user, "mien")), "sha256", p.SHA256)
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("the published models are not in the cache (%v): make setup SETUP_FLAGS=--sources", err)
 	}
 	return path
+}
+
+// The sums of the definition were made on amd64; they must come out everywhere.
+func TestBuildFaceAPI(t *testing.T) {
+	d, tarballs := FaceAPI(), make(map[string]string)
+	for _, p := range d.Packages {
+		tarballs[p.Spec] = fromCache(t, p)
+	}
+	dir := filepath.Join(t.TempDir(), d.Manifest.Name)
+	if err := d.Build(tarballs, dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Check(dir); err != nil {
+		t.Fatal(err)
+	}
+	d.Graphs[Embedder] = Weights{GraphFaceAPILandmarks, d.Graphs[Embedder].Index}
+	if err := d.Build(tarballs, dir); !errors.Is(err, ErrBadModel) {
+		t.Errorf("weights of another graph: %v", err)
+	}
 }
 
 // unpacked keeps the published models between tests: the race detector takes seconds to unpack them.

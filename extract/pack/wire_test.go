@@ -59,7 +59,7 @@ func TestParseRefusesDamage(t *testing.T) {
 
 // Damage anywhere on the way down to what an edit reads is an error of Rewrite too.
 func TestRewriteRefusesDamageAtEveryDepth(t *testing.T) {
-	edits := []Edit{EditDynamicBatch, EditPRelu}
+	edits := []Edit{EditDynamicBatch, EditPRelu, EditFloat32IO}
 	for name, bad := range damaged {
 		f := bytesField(graphNode, bad)
 		models := map[string][]byte{
