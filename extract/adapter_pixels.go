@@ -86,7 +86,8 @@ func drawGreyRow(out []float32, row []uint8, step int, value *[256]float32) {
 
 // crop fills in with the part of photo that a maps to it.
 func (p *pixels) crop(in []float32, photo *picture, a affine) {
-	m := newImage(p.w, p.h)
+	m := borrowImage(p.w, p.h)
+	defer m.giveBack()
 	photo.warp(m, a)
 	p.draw(in, m, 0, 0)
 }

@@ -247,7 +247,8 @@ func TestBoxBlur(t *testing.T) {
 	}
 	for _, q := range []int{1, 2, 3, 4, 7} {
 		r := rect{0, 2, 13, 9}
-		got := boxBlur(src, r, q)
+		got := newImage(r.x1-r.x0, r.y1-r.y0)
+		boxBlurInto(got, src, r, q)
 		for y := r.y0; y < r.y1; y++ {
 			for x := r.x0; x < r.x1; x++ {
 				sum := 0
@@ -263,6 +264,12 @@ func TestBoxBlur(t *testing.T) {
 			}
 		}
 	}
+}
+
+func resize(src *Image, w, h int) *Image {
+	out := newImage(w, h)
+	resizeInto(out, src)
+	return out
 }
 
 func TestResize(t *testing.T) {

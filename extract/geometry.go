@@ -1,6 +1,9 @@
 package extract
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // Pixel convention: integer coordinates are pixel centres. Crops are made on uint8 with one rounding a stage, as
 // the reference pipeline does.
@@ -69,18 +72,22 @@ type rect struct{ x0, y0, x1, y1 int }
 //
 // REQUIRES: m.regular().
 func warp(dst, src *Image, m affine) {
-	inv := m.inverse()
-	from, origin := src, rect{0, 0, src.W, src.H}
+	w := walk{inv: m.inverse(), from: src}
 	if q := blurSide(math.Sqrt(m.det())); q > 1 {
-		origin = footprint(inv, dst.W, dst.H, src)
-		from = boxBlur(src, origin, q)
+		origin := footprint(w.inv, dst.W, dst.H, src)
+		w.from = borrowImage(origin.x1-origin.x0, origin.y1-origin.y0)
+		defer w.from.giveBack()
+		boxBlurInto(w.from, src, origin, q)
+		w.ox, w.oy = float64(origin.x0), float64(origin.y0)
+	}
+	steps := borrow[float64](2 * dst.W)
+	defer giveBack(steps)
+	w.ax, w.cx = (*steps)[:dst.W], (*steps)[dst.W:]
+	for x := range dst.W {
+		w.ax[x], w.cx[x] = w.inv.a*float64(x), w.inv.c*float64(x)
 	}
 	for y := range dst.H {
-		row := dst.row(y)
-		for x := range dst.W {
-			sx, sy := inv.apply(float64(x), float64(y))
-			bilinear(row[3*x:3*x+3:3*x+3], from, sx-float64(origin.x0), sy-float64(origin.y0))
-		}
+		w.row(dst.row(y), float64(y))
 	}
 }
 
@@ -90,6 +97,81 @@ func blurSide(k float64) int {
 		return int(math.RoundToEven(1 / k))
 	}
 	return 1
+}
+
+// walk is the way of one warp over its source.
+type walk struct {
+	inv    affine
+	from   *Image
+	ox, oy float64   // where from begins in the source
+	ax, cx []float64 // inv.a·x and inv.c·x
+}
+
+// at is the place in from of pixel x of a row, of which by and dy are inv.b·y and inv.d·y. The products are rounded before
+// they are added, so that all processors draw the same.
+func (w *walk) at(x int, by, dy float64) (float64, float64) {
+	return w.ax[x] + by + w.inv.tx - w.ox, w.cx[x] + dy + w.inv.ty - w.oy
+}
+
+// inside says that four whole pixels lie around (x, y), for certain.
+func (w *walk) inside(x, y float64) bool {
+	return x >= 0 && y >= 0 && x <= float64(w.from.W-1)-1e-6 && y <= float64(w.from.H-1)-1e-6
+}
+
+// row draws row y: its middle part, all of whose pixels lie inside, without asking for each.
+func (w *walk) row(out []uint8, y float64) {
+	by, dy := float64(w.inv.b*y), float64(w.inv.d*y)
+	lo, hi := 0, len(w.ax)
+	for ; lo < hi; lo++ {
+		sx, sy := w.at(lo, by, dy)
+		if w.inside(sx, sy) {
+			break
+		}
+		bilinear(out[3*lo:3*lo+3:3*lo+3], w.from, sx, sy)
+	}
+	for ; hi > lo; hi-- {
+		sx, sy := w.at(hi-1, by, dy)
+		if w.inside(sx, sy) {
+			break
+		}
+		bilinear(out[3*hi-3:3*hi:3*hi], w.from, sx, sy)
+	}
+	w.middle(out, lo, hi, by, dy)
+}
+
+// byteValue is each byte as a float32: a load takes less time than a conversion.
+var byteValue = func() (v [256]float32) {
+	for i := range v {
+		v[i] = float32(i)
+	}
+	return v
+}()
+
+// middle draws pixels lo … hi−1 of a row. REQUIRES: they lie inside.
+func (w *walk) middle(out []uint8, lo, hi int, by, dy float64) {
+	ax, cx := w.ax[lo:hi], w.cx[lo:hi]
+	out = out[3*lo : 3*hi]
+	pix, stride := w.from.Pix, 3*w.from.W
+	tx, ty, ox, oy := w.inv.tx, w.inv.ty, w.ox, w.oy
+	for i, a := range ax {
+		x, y := a+by+tx-ox, cx[i]+dy+ty-oy
+		x0, y0 := int(x+1)-1, int(y+1)-1 // as bilinear
+		fx, fy := float32(x-float64(x0)), float32(y-float64(y0))
+		at := y0*stride + 3*x0
+		top, bottom := (*[6]uint8)(pix[at:]), (*[6]uint8)(pix[at+stride:])
+		to := (*[3]uint8)(out[3*i:])
+		to[0] = mix(top[0], top[3], bottom[0], bottom[3], fx, fy)
+		to[1] = mix(top[1], top[4], bottom[1], bottom[4], fx, fy)
+		to[2] = mix(top[2], top[5], bottom[2], bottom[5], fx, fy)
+	}
+}
+
+// mix interpolates between four samples.
+func mix(topLeft, topRight, bottomLeft, bottomRight uint8, fx, fy float32) uint8 {
+	a, b := byteValue[topLeft], byteValue[bottomLeft]
+	a += fx * (byteValue[topRight] - a)
+	b += fx * (byteValue[bottomRight] - b)
+	return uint8(a + fy*(b-a) + .5)
 }
 
 // footprint bounds the pixels of src that a w×h output reads through inv.
@@ -116,10 +198,7 @@ func bilinear(out []uint8, from *Image, x, y float64) {
 		p := 3 * (y0*from.W + x0)
 		top, bottom := from.Pix[p:p+6:p+6], from.Pix[p+3*from.W:p+3*from.W+6:p+3*from.W+6]
 		for i := range 3 {
-			a, b := float32(top[i]), float32(bottom[i])
-			a += fx * (float32(top[i+3]) - a)
-			b += fx * (float32(bottom[i+3]) - b)
-			out[i] = uint8(a + fy*(b-a) + .5)
+			out[i] = mix(top[i], top[i+3], bottom[i], bottom[i+3], fx, fy)
 		}
 		return
 	}
@@ -144,57 +223,95 @@ func addPixel(sum *[3]float32, from *Image, x, y int, weight float32) {
 	sum[2] += weight * float32(p[2])
 }
 
-// boxBlur returns the part r of src after a q×q box filter, borders reflected without repeating the edge. An even
-// box reaches one pixel further to the left and up, as OpenCV's does.
-func boxBlur(src *Image, r rect, q int) *Image {
-	out := newImage(max(r.x1-r.x0, 0), max(r.y1-r.y0, 0))
+// boxBlurInto writes the part r of src after a q×q box filter, borders reflected without repeating the edge, into out of that
+// part's size. An even box reaches one pixel further to the left and up, as OpenCV's does.
+func boxBlurInto(out, src *Image, r rect, q int) {
 	if len(out.Pix) == 0 {
-		return out
+		return
 	}
-	sums := make([]uint32, 3*out.W) // of q horizontal sums
-	line := make([]uint32, 3*out.W)
-	add := func(y int, sign uint32) {
-		boxRow(line, src.row(reflect101(y, src.H)), r.x0-q/2, q, src.W)
-		for i, v := range line {
-			sums[i] += sign * v
-		}
-	}
-	for y := r.y0 - q/2; y < r.y0-q/2+q-1; y++ {
-		add(y, 1)
+	c := newColumns(r.x0-q/2, r.x1-q/2+q-1, src.W)
+	defer c.close()
+	first := r.y0 - q/2
+	for y := first; y < first+q; y++ {
+		c.add(src.row(reflect101(y, src.H)))
 	}
 	area := uint32(q * q)
 	reciprocal := (1<<40 + uint64(area) - 1) / uint64(area) // exact for sums below 2⁴⁰ / area
 	for y := range out.H {
-		top := r.y0 + y - q/2
-		add(top+q-1, 1)
-		row := out.row(y)
-		for i, v := range sums {
-			row[i] = uint8(uint64(v+area/2) * reciprocal >> 40)
+		if y > 0 {
+			c.replace(src.row(reflect101(first+y-1, src.H)), src.row(reflect101(first+y+q-1, src.H)))
 		}
-		add(top, ^uint32(0)) // subtract
-	}
-	return out
-}
-
-// boxRow writes the running sums of q pixels of row that begin at x0, x0+1, ….
-func boxRow(dst []uint32, row []uint8, x0, q, w int) {
-	var s [3]uint32
-	for x := x0; x < x0+q-1; x++ {
-		addRGB(&s, row, reflect101(x, w), 1)
-	}
-	for x := x0; len(dst) > 0; x++ {
-		addRGB(&s, row, reflect101(x+q-1, w), 1)
-		dst[0], dst[1], dst[2] = s[0], s[1], s[2]
-		addRGB(&s, row, reflect101(x, w), ^uint32(0))
-		dst = dst[3:]
+		c.slide(out.row(y), q, area/2, reciprocal)
 	}
 }
 
-func addRGB(s *[3]uint32, row []uint8, x int, sign uint32) {
-	p := row[3*x : 3*x+3 : 3*x+3]
-	s[0] += sign * uint32(p[0])
-	s[1] += sign * uint32(p[1])
-	s[2] += sign * uint32(p[2])
+// columns are sums of a box's height over the columns x0 … x1−1 of an image w pixels wide; those outside are reflected.
+type columns struct {
+	x0, x1, w int
+	lo, hi    int // what is summed: x0 … x1−1, or all where some are reflected
+	reflects  bool
+	memory    *[]uint32
+	sums      []uint32 // of lo … hi−1, three each
+	all       []uint32 // of x0 … x1−1
+}
+
+func newColumns(x0, x1, w int) columns {
+	c := columns{x0: x0, x1: x1, w: w, lo: x0, hi: x1, reflects: x0 < 0 || x1 > w}
+	if c.reflects {
+		c.lo, c.hi = 0, w
+	}
+	n, all := 3*(c.hi-c.lo), 3*(x1-x0)
+	c.memory = borrow[uint32](n + all)
+	c.sums, c.all = (*c.memory)[:n], (*c.memory)[n:]
+	clear(c.sums)
+	if !c.reflects {
+		c.all = c.sums
+	}
+	return c
+}
+
+func (c *columns) close() { giveBack(c.memory) }
+
+func (c *columns) add(row []uint8) {
+	row = row[3*c.lo:][:len(c.sums)]
+	for i, v := range row {
+		c.sums[i] += uint32(v)
+	}
+}
+
+func (c *columns) replace(old, row []uint8) {
+	old, row = old[3*c.lo:][:len(c.sums)], row[3*c.lo:][:len(c.sums)]
+	for i, v := range row {
+		c.sums[i] += uint32(v) - uint32(old[i])
+	}
+}
+
+// reflect fills in all.
+func (c *columns) reflect() {
+	if !c.reflects {
+		return // it is sums
+	}
+	for x := c.x0; x < c.x1; x++ {
+		copy(c.all[3*(x-c.x0):][:3], c.sums[3*(reflect101(x, c.w)-c.lo):])
+	}
+}
+
+// slide writes a row of means of boxes q columns wide.
+func (c *columns) slide(row []uint8, q int, half uint32, reciprocal uint64) {
+	c.reflect()
+	var r, g, b uint32
+	for i := range q - 1 {
+		p := c.all[3*i:][:3]
+		r, g, b = r+p[0], g+p[1], b+p[2]
+	}
+	old, new := c.all[:len(row)], c.all[3*(q-1):][:len(row)]
+	for i := 0; i+2 < len(row); i += 3 {
+		r, g, b = r+new[i], g+new[i+1], b+new[i+2]
+		row[i] = uint8(uint64(r+half) * reciprocal >> 40)
+		row[i+1] = uint8(uint64(g+half) * reciprocal >> 40)
+		row[i+2] = uint8(uint64(b+half) * reciprocal >> 40)
+		r, g, b = r-old[i], g-old[i+1], b-old[i+2]
+	}
 }
 
 // reflect101 folds i into [0, n): …2 1 | 0 1 2 … n-1 | n-2….
@@ -210,84 +327,140 @@ func reflect101(i, n int) int {
 	return min(i, period-i)
 }
 
-// tap is a span of source samples and their weights for one output sample.
-type tap struct {
-	from    int
+// taps are the source samples, and their weights, that make up each output sample of one dimension.
+type taps struct {
+	spans   []span
 	weights []float32
 }
 
-// resize scales src to w×h: by area where it shrinks, bilinear with replicated edges where it grows.
-func resize(src *Image, w, h int) *Image {
-	tapsFor := linearTaps
-	if w < src.W || h < src.H {
-		tapsFor = areaTaps
+// span is a run of source samples; its weights are n from at.
+type span struct{ from, at, n int }
+
+// resizeInto draws src into dst: by area where it shrinks, bilinear with replicated edges where it grows.
+func resizeInto(dst, src *Image) {
+	xs, ys := tapsPool.Get().(*taps), tapsPool.Get().(*taps)
+	defer tapsPool.Put(xs)
+	defer tapsPool.Put(ys)
+	if dst.W < src.W || dst.H < src.H {
+		xs.area(src.W, dst.W)
+		ys.area(src.H, dst.H)
+	} else {
+		xs.linear(src.W, dst.W)
+		ys.linear(src.H, dst.H)
 	}
-	xs, ys := tapsFor(src.W, w), tapsFor(src.H, h)
-	out := newImage(w, h)
-	line, sum := make([]float32, 3*w), make([]float32, 3*w)
+	n := 3 * dst.W
+	lines := borrow[float32](2 * n)
+	defer giveBack(lines)
+	line, sum := (*lines)[:n], (*lines)[n:]
 	cached := -1 // enlarging reads most source rows twice or more
-	for y, t := range ys {
-		clear(sum)
-		for i, weight := range t.weights {
+	for y, t := range ys.spans {
+		for i, weight := range ys.weights[t.at : t.at+t.n] {
 			if t.from+i != cached {
 				cached = t.from + i
-				scaleRow(line, src.row(cached), xs)
+				xs.scaleRow(line, src.row(cached))
 			}
-			for j, v := range line {
-				sum[j] += weight * v
-			}
+			addScaled(sum, line, weight, i == 0)
 		}
-		row := out.row(y)
+		row := dst.row(y)
 		for j, v := range sum {
 			row[j] = uint8(v + .5)
 		}
 	}
-	return out
 }
 
-func scaleRow(dst []float32, row []uint8, taps []tap) {
-	for x, t := range taps {
-		var r, g, b float32
-		p := row[3*t.from:]
-		for i, w := range t.weights {
-			r += w * float32(p[3*i])
-			g += w * float32(p[3*i+1])
-			b += w * float32(p[3*i+2])
+var tapsPool = sync.Pool{New: func() any { return new(taps) }}
+
+// addScaled adds weight·line to sum, or makes it sum.
+func addScaled(sum, line []float32, weight float32, first bool) {
+	line = line[:len(sum)]
+	if first {
+		for j, v := range line {
+			sum[j] = weight * v
 		}
-		dst[3*x], dst[3*x+1], dst[3*x+2] = r, g, b
+		return
+	}
+	for j, v := range line {
+		sum[j] += weight * v
 	}
 }
 
-// areaTaps weighs every source sample by the part of it that the output sample covers.
-func areaTaps(from, to int) []tap {
+// scaleRow scales a row. Two to four samples, as photos that are little larger than the canvas have them, are spelt
+// out: that halves its time.
+func (t *taps) scaleRow(dst []float32, row []uint8) {
+	for x, s := range t.spans {
+		p, w := row[3*s.from:][:3*s.n], t.weights[s.at:][:s.n]
+		to := (*[3]float32)(dst[3*x:])
+		switch len(w) {
+		case 2:
+			scale2(to, (*[6]uint8)(p), w[0], w[1])
+		case 3:
+			scale3(to, (*[9]uint8)(p), w[0], w[1], w[2])
+		case 4:
+			scale4(to, (*[12]uint8)(p), w[0], w[1], w[2], w[3])
+		default:
+			scaleMany(to, p, w)
+		}
+	}
+}
+
+func scale2(to *[3]float32, p *[6]uint8, a, b float32) {
+	to[0] = a*byteValue[p[0]] + b*byteValue[p[3]]
+	to[1] = a*byteValue[p[1]] + b*byteValue[p[4]]
+	to[2] = a*byteValue[p[2]] + b*byteValue[p[5]]
+}
+
+func scale3(to *[3]float32, p *[9]uint8, a, b, c float32) {
+	to[0] = a*byteValue[p[0]] + b*byteValue[p[3]] + c*byteValue[p[6]]
+	to[1] = a*byteValue[p[1]] + b*byteValue[p[4]] + c*byteValue[p[7]]
+	to[2] = a*byteValue[p[2]] + b*byteValue[p[5]] + c*byteValue[p[8]]
+}
+
+func scale4(to *[3]float32, p *[12]uint8, a, b, c, d float32) {
+	to[0] = a*byteValue[p[0]] + b*byteValue[p[3]] + c*byteValue[p[6]] + d*byteValue[p[9]]
+	to[1] = a*byteValue[p[1]] + b*byteValue[p[4]] + c*byteValue[p[7]] + d*byteValue[p[10]]
+	to[2] = a*byteValue[p[2]] + b*byteValue[p[5]] + c*byteValue[p[8]] + d*byteValue[p[11]]
+}
+
+func scaleMany(to *[3]float32, p []uint8, weights []float32) {
+	var r, g, b float32
+	for i, w := range weights {
+		q := (*[3]uint8)(p[3*i:])
+		r += w * byteValue[q[0]]
+		g += w * byteValue[q[1]]
+		b += w * byteValue[q[2]]
+	}
+	*to = [3]float32{r, g, b}
+}
+
+// area weighs every source sample by the part of it that the output sample covers.
+func (t *taps) area(from, to int) {
+	t.spans, t.weights = t.spans[:0], t.weights[:0]
 	scale := float64(from) / float64(to)
-	taps := make([]tap, to)
-	for i := range taps {
+	for i := range to {
 		lo := float64(i) * scale
 		hi := min(lo+scale, float64(from))
 		first, end := int(lo), min(int(math.Ceil(hi-1e-9)), from)
-		t := tap{from: first, weights: make([]float32, end-first)}
-		for j := range t.weights {
-			left, right := float64(first+j), float64(first+j+1)
-			t.weights[j] = float32((min(right, hi) - max(left, lo)) / (hi - lo))
+		t.spans = append(t.spans, span{first, len(t.weights), end - first})
+		for j := first; j < end; j++ {
+			t.weights = append(t.weights, float32((min(float64(j+1), hi)-max(float64(j), lo))/(hi-lo)))
 		}
-		taps[i] = t
 	}
-	return taps
 }
 
-// linearTaps interpolates between the two nearest samples.
-func linearTaps(from, to int) []tap {
+// linear interpolates between the two nearest samples.
+func (t *taps) linear(from, to int) {
+	t.spans, t.weights = t.spans[:0], t.weights[:0]
 	scale := float64(from) / float64(to)
-	taps := make([]tap, to)
-	for i := range taps {
+	for i := range to {
 		at := min(max((float64(i)+.5)*scale-.5, 0), float64(from-1))
 		first := int(at)
 		f := float32(at - float64(first))
-		taps[i] = tap{first, []float32{1 - f, f}}
 		if first+1 == from {
-			taps[i].weights = []float32{1}
+			t.spans = append(t.spans, span{first, len(t.weights), 1})
+			t.weights = append(t.weights, 1)
+			continue
 		}
+		t.spans = append(t.spans, span{first, len(t.weights), 2})
+		t.weights = append(t.weights, 1-f, f)
 	}
-	return taps
 }

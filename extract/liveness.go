@@ -65,7 +65,8 @@ func (d detection) insideCrop(k float64, w, h int) affine {
 
 // drawBGR255 fills in, float32[3][size][size] BGR 0..255, with the crop a of p.
 func drawBGR255(in []float32, p *picture, a affine, size int) {
-	crop := newImage(size, size)
+	crop := borrowImage(size, size)
+	defer crop.giveBack()
 	p.warp(crop, a)
 	plane := size * size
 	for i := range plane {

@@ -92,7 +92,10 @@ func (d *detector) scale(w, h int) float64 {
 // paint fills the detector's input with the photo m as c says, and with what the model wants around it.
 func (d *detector) paint(in []float32, m *Image, c canvas) {
 	d.fill(in, d.spec.Pad)
-	d.draw(in, resize(m, c.w, c.h), c.x, c.y)
+	small := borrowImage(c.w, c.h)
+	defer small.giveBack()
+	resizeInto(small, m)
+	d.draw(in, small, c.x, c.y)
 }
 
 // read returns the faces that the detector's outputs tell of, best first, in the pixels of which the canvas shows the part r.
@@ -256,7 +259,8 @@ func (s *stages) landmarkCrop(ctx context.Context, p *picture, a affine) (*landm
 
 // drawGrey fills in, float32[1][size][size], with the crop a of p in grey divided by scale.
 func drawGrey(in []float32, p *picture, a affine, size int, scale float32) {
-	crop := newImage(size, size)
+	crop := borrowImage(size, size)
+	defer crop.giveBack()
 	p.warp(crop, a)
 	for i := range in {
 		in[i] = float32(grey(crop.Pix[3*i:])) / scale

@@ -30,7 +30,8 @@ func (s *stages) findPose(ctx context.Context, p *picture, d detection) (pose Po
 // drawImageNet fills in, float32[3][size][size] RGB, with the crop a of p in the normalisation of ImageNet's models.
 func drawImageNet(in []float32, p *picture, a affine, size int) {
 	mean, deviation := [3]float32{.485, .456, .406}, [3]float32{.229, .224, .225}
-	crop := newImage(size, size)
+	crop := borrowImage(size, size)
+	defer crop.giveBack()
 	p.warp(crop, a)
 	plane := size * size
 	for c := range mean {
