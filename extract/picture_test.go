@@ -26,17 +26,17 @@ func pasted(t testing.TB, face *Image, w, h, x, y int, scale float64, o int) []b
 	}
 	back := inverseOrientation(o)
 	sw, sh := orientedSize(back, w, h)
-	return withOrientation(encodeJPEG(t, orient(newImage(sw, sh), upright, back)), o)
+	return withOrientation(encodeJPEG(t, orient(newImage(sw, sh), upright, back), 90), o)
 }
 
-func encodeJPEG(t testing.TB, m *Image) []byte {
+func encodeJPEG(t testing.TB, m *Image, quality int) []byte {
 	t.Helper()
 	out := image.NewRGBA(image.Rect(0, 0, m.W, m.H))
 	for i := range m.W * m.H {
 		out.SetRGBA(i%m.W, i/m.W, color.RGBA{m.Pix[3*i], m.Pix[3*i+1], m.Pix[3*i+2], 255})
 	}
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, out, &jpeg.Options{Quality: 90}); err != nil {
+	if err := jpeg.Encode(&b, out, &jpeg.Options{Quality: quality}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
