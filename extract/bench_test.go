@@ -87,6 +87,8 @@ func BenchmarkStages(b *testing.B) {
 		{"pose", func() error { _, err := s.findPose(b.Context(), p, found[0]); return err }},
 		{"pose model alone", bare(s.pose)},
 		{"eyes", func() error { _, err := s.findEyesOpen(b.Context(), p, q.all); return err }},
+		{"liveness", func() error { _, err := s.liveness(b.Context(), p, found[0]); return err }},
+		{"liveness model alone", bare(s.live)},
 	} {
 		b.Run(stage.name, func(b *testing.B) {
 			for b.Loop() {

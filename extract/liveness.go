@@ -31,11 +31,16 @@ func (s *stages) liveness(ctx context.Context, p *picture, d detection) (Livenes
 	if err != nil {
 		return Liveness{}, err
 	}
+	return verdictOf(livenessScore(scores)), nil
+}
+
+// livenessScore is the mean of the scales' probabilities.
+func livenessScore(p []float32) float32 {
 	var sum float32
-	for _, score := range scores {
-		sum += score
+	for _, v := range p {
+		sum += v
 	}
-	return verdictOf(sum / float32(len(scores))), nil
+	return sum / float32(len(p))
 }
 
 // livenessAt returns the probability of a person before the camera, by the model, for each scale of the crop.
