@@ -30,6 +30,11 @@ func newAligner(a pack.Alignment, in pack.Input) *aligner {
 	return x
 }
 
+// isArcFace says that crops are those of ArcFace's template, whose size and places measures of quality know.
+func (x *aligner) isArcFace() bool {
+	return x.w == alignSize && x.h == alignSize && x.five == arcFace && len(x.of68) == 0
+}
+
 // transform maps the photo to the embedder's input.
 func (x *aligner) transform(p *points) affine {
 	if p.all == nil || len(x.of68) == 0 {

@@ -334,7 +334,7 @@ func TestFlip(t *testing.T) {
 	for i := range crop.Pix {
 		crop.Pix[i] = uint8(i * 7)
 	}
-	got, err := x.stages.embed(t.Context(), crop)
+	got, _, err := x.stages.embed(t.Context(), crop)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,6 +152,7 @@ func (s *steps) graphs() []graph {
 // stages are the models of a pack at work.
 type stages struct {
 	steps *steps
+	norm  float64 // typical of templates before they are normalised; 0: not known
 
 	detector, landmarker, embedder, pose, eyes, live *stage // nil without the model
 
@@ -174,7 +175,7 @@ func (s *stages) close() error {
 }
 
 func (x *Extractor) start() error {
-	x.stages.steps = newSteps(x.manifest.Steps(), x.manifest.Dim)
+	x.stages.steps, x.stages.norm = newSteps(x.manifest.Steps(), x.manifest.Dim), typicalNorm[x.manifest.Space]
 	graphs := x.stages.steps.graphs()
 	x.host = host{config: x.config, cores: newCores(x.config.Workers)}
 	for i, one := range x.stages.all() {
@@ -268,6 +269,9 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 	if err != nil {
 		return nil, err
 	}
+	if o.Want&WantQuality != 0 {
+		face.Quality[SingleFace] = chosen.alone(found)
+	}
 	return []Face{face}, nil
 }
 
@@ -333,6 +337,9 @@ func (s *stages) faces(ctx context.Context, p *picture, found []detection, want 
 		if degenerate[i] = errors.Is(err, errDegenerate); degenerate[i] {
 			return nil
 		}
+		if want&WantQuality != 0 {
+			out[i].Quality[SingleFace] = found[i].alone(found)
+		}
 		return err
 	})
 	if err != nil {
@@ -347,6 +354,17 @@ func (s *stages) faces(ctx context.Context, p *picture, found []detection, want 
 	return kept, nil
 }
 
+// alone is 100 less the size of the largest other face by that of d, in percent.
+func (d detection) alone(found []detection) float32 {
+	rival := 0.
+	for _, other := range found {
+		if other.x1 != d.x1 || other.y1 != d.y1 || other.x2 != d.x2 || other.y2 != d.y2 {
+			rival = max(rival, other.area())
+		}
+	}
+	return percent(1 - rival/d.area())
+}
+
 // face completes a detection. What is wanted beyond landmarks and crop has a model each: those run side by side.
 func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (Face, error) {
 	f := Face{Box: Box{float32(d.x1), float32(d.y1), float32(d.x2), float32(d.y2)}, Score: d.score}
@@ -358,6 +376,7 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 	if f.Crop, err = s.steps.align.cut(p, q); err != nil {
 		return f, err
 	}
+	norm := 0.
 	var steps [4]func() error
 	n := 0
 	step := func(wanted bool, do func() error) {
@@ -366,11 +385,14 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 			n++
 		}
 	}
-	step(want == 0 || want&WantTemplate != 0, func() (err error) { f.Template, err = s.embed(ctx, f.Crop); return })
+	step(want == 0 || want&WantTemplate != 0, func() (err error) { f.Template, norm, err = s.embed(ctx, f.Crop); return })
 	step(want&WantLiveness != 0, func() (err error) { f.Liveness, err = s.liveness(ctx, p, d); return })
-	step(want&WantQuality != 0, func() (err error) { f.Pose, err = s.findPose(ctx, p, d); return })
+	step(want&WantQuality != 0, func() (err error) { f.Pose, err = s.findPose(ctx, p, d, &q.five); return })
 	step(want&WantQuality != 0 && q.all != nil, func() (err error) { f.EyesOpen, err = s.findEyesOpen(ctx, p, q.all); return })
 	err = s.cores.spread(n, func(i int) error { return steps[i]() })
+	if err == nil && want&WantQuality != 0 {
+		s.judge(p, q, &f, norm)
+	}
 	return f, err
 }
 
@@ -385,6 +407,25 @@ func (f *Face) place(q *points) {
 	for i, at := range q.all {
 		f.Landmarks[i] = Point{float32(at[0]), float32(at[1])}
 	}
+}
+
+// judge measures a face whose pose and eyes are known. norm is the length that the embedder gave the template; 0: there is none.
+func (s *stages) judge(p *picture, q *points, f *Face, norm float64) {
+	c := scene{photo: p, points: q, face: f, eyes: s.eyes != nil}
+	if s.steps.align.isArcFace() {
+		c.crop = f.Crop
+	}
+	f.Quality = c.measure()
+	f.Quality.unify(s.relativeNorm(norm))
+}
+
+// relativeNorm is a template's length before it was normalised by what is typical; 1 if there is no template (0) or nothing
+// is known of the embedder.
+func (s *stages) relativeNorm(norm float64) float64 {
+	if norm == 0 || s.norm == 0 {
+		return 1
+	}
+	return norm / s.norm
 }
 
 // SelfTest runs every model once on an empty picture and reports what fails. It waits for a worker as Extract does.
@@ -402,14 +443,14 @@ func (x *Extractor) SelfTest(ctx context.Context) error {
 		return err
 	}
 	e := x.stages.steps.embedder
-	if _, err := x.stages.embed(ctx, newImage(e.w, e.h)); err != nil && !errors.Is(err, errDegenerate) {
+	if _, _, err := x.stages.embed(ctx, newImage(e.w, e.h)); err != nil && !errors.Is(err, errDegenerate) {
 		return err
 	}
 	l := new(landmarks)
 	for i := range l {
 		l[i] = [2]float64{100 + float64(i), 130}
 	}
-	if _, err := x.stages.findPose(ctx, p, d); err != nil {
+	if _, err := x.stages.findPose(ctx, p, d, d.five); err != nil {
 		return err
 	}
 	if _, err := x.stages.findEyesOpen(ctx, p, l); err != nil {

@@ -22,6 +22,11 @@ func MeasureOf(name string) Measure {
 // LivenessMeasure.
 func (x *Extractor) Measures() []string {
 	var names []string
+	for i, name := range measureNames {
+		if m := Measure(i); m != EyesOpen && m != MouthClosed || x.Manifest().Has(pack.Landmarks) {
+			names = append(names, name)
+		}
+	}
 	if x.Manifest().Has(pack.Liveness) {
 		names = append(names, LivenessMeasure)
 	}

@@ -295,8 +295,8 @@ func (e *embedder) bind(outs []port) ([]output, error) {
 	return byShape(outs, shape)
 }
 
-// embed returns the L2-normalised template of an aligned crop. Errors: errDegenerate.
-func (s *stages) embed(ctx context.Context, crop *Image) ([]float32, error) {
+// embed returns the L2-normalised template of an aligned crop and the length that the model gave it. Errors: errDegenerate.
+func (s *stages) embed(ctx context.Context, crop *Image) ([]float32, float64, error) {
 	e := s.steps.embedder
 	views := []*Image{crop}
 	if e.flip {
@@ -307,13 +307,14 @@ func (s *stages) embed(ctx context.Context, crop *Image) ([]float32, error) {
 		func(i int, in []float32) { e.draw(in, views[i], 0, 0) },
 		func(i int, outs [][]float32) { outputs[i] = slices.Clone(outs[0]) })
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return normalised(outputs...)
+	t, norm, err := normalised(outputs...)
+	return t, norm / float64(len(views)), err
 }
 
-// normalised returns the sum of the vectors at length 1, in memory of its own or the first's.
-func normalised(vectors ...[]float32) ([]float32, error) {
+// normalised returns the sum of the vectors at length 1, in memory of its own or the first's, and its length before.
+func normalised(vectors ...[]float32) ([]float32, float64, error) {
 	sum := vectors[0]
 	for _, v := range vectors[1:] {
 		for i, x := range v {
@@ -326,10 +327,10 @@ func normalised(vectors ...[]float32) ([]float32, error) {
 	}
 	n = math.Sqrt(n)
 	if !(n > 1e-6 && n < math.MaxFloat32) { // NaN fails too
-		return nil, errDegenerate
+		return nil, 0, errDegenerate
 	}
 	for i, x := range sum {
 		sum[i] = float32(float64(x) / n)
 	}
-	return sum, nil
+	return sum, n, nil
 }
