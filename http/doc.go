@@ -38,6 +38,9 @@
 // (bad_gate), and in the gallery's own gate, of which the request knows nothing, named as the server's (measure_missing).
 // reasons.go has what other vendors' APIs call the reasons.
 //
+// While a gallery is being moved to another space, photos that people are enrolled with are read by the models of both, and
+// must be good for both. A photo that was read for one space when the switch to the other came is read again (moves.go).
+//
 // # Limits
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not

@@ -39,6 +39,9 @@ var sentinels = []sentinel{
 	{engine.ErrGalleryExists, codeGalleryExists, nil},
 	{engine.ErrGalleryNotFound, codeGalleryNotFound, nil},
 	{engine.ErrPersonNotFound, codePersonNotFound, nil},
+	{engine.ErrMoving, codeGalleryMoving, nil},
+	{engine.ErrNotMoving, codeGalleryNotMoving, nil},
+	{engine.ErrMoveIncomplete, codeMoveIncomplete, nil},
 	{engine.ErrKeyNotFound, codeKeyNotFound, nil},
 	{engine.ErrGalleriesFull, codeGalleriesFull, nil},
 	{engine.ErrTemplateCount, codeBadRequest, nil},
@@ -103,6 +106,11 @@ func (s *Server) problemOf(err error) *problem {
 	if e, ok := errors.AsType[*partError](err); ok {
 		p := *s.problemOf(e.err)
 		p.at, p.detail = e.at, e.at+": "+p.detail
+		return &p
+	}
+	if e, ok := errors.AsType[*spaceError](err); ok {
+		p := *s.problemOf(e.err)
+		p.detail = fmt.Sprintf("in embedding space %q, which the gallery is being moved to: %s", e.space, p.detail)
 		return &p
 	}
 	if p, ok := errors.AsType[*problem](err); ok {

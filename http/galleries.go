@@ -75,8 +75,14 @@ func (s *Server) patchGallery(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := s.canJudge(g.Space, gate); err != nil && !errors.Is(err, engine.ErrSpaceUnknown) {
-		return reply{}, err
+	spaces := []string{g.Space}
+	if g.Move != nil {
+		spaces = append(spaces, g.Move.Space)
+	}
+	for _, space := range spaces {
+		if err := s.canJudge(space, gate); err != nil && !errors.Is(err, engine.ErrSpaceUnknown) {
+			return reply{}, err
+		}
 	}
 	g, err = s.engine.UpdateGallery(r.ctx, r.key.Tenant, r.params[0], change)
 	return reply{status: 200, value: g}, err

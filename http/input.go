@@ -221,24 +221,23 @@ func metadataField(dst *json.RawMessage) field {
 }
 
 // resolve returns the templates of the subject; of photos also the faces, in order. Photos are extracted at
-// the same time, as far as the extractor lets them. Errors: those of the extractor, the first photo's first.
+// the same time, as far as the extractor lets them; those that people are enrolled with in a gallery that is being moved,
+// once more for templates of the new space, which follow the others. Errors: those of the extractor, the first photo's first.
 func (r *request) resolve(sub *subject) ([]engine.Template, []faceBody, error) {
 	if len(sub.photos) == 0 {
 		return sub.templates, nil, nil
 	}
-	t, err := r.task(sub)
+	t, next, err := r.tasks(sub)
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := r.extractAll(t, sub.photos)
-	if err != nil {
-		return nil, nil, err
+	templates, faces, err := r.extractAll(t, sub.photos)
+	if err == nil && next != nil {
+		var moved []engine.Template
+		moved, _, err = r.extractAll(*next, sub.photos)
+		templates, err = append(templates, moved...), inSpace(next.x.space, err)
 	}
-	templates, faces := make([]engine.Template, len(found)), make([]faceBody, len(found))
-	for i := range found {
-		templates[i], faces[i] = t.template(&found[i]), t.x.face(&found[i], t.want)
-	}
-	return templates, faces, nil
+	return templates, faces, err
 }
 
 // task is what is to be done with the photos of a request.
@@ -256,16 +255,37 @@ func (r *request) task(sub *subject) (task, error) {
 	if err != nil {
 		return task{}, err
 	}
-	x, err := r.server.extractorOf(g.Space)
+	return r.taskIn(g.Space, g.Gate, sub)
+}
+
+// tasks is task, and for photos that people of a gallery that is being moved are enrolled with also the one for the new space,
+// else nil.
+func (r *request) tasks(sub *subject) (t task, next *task, err error) {
+	g, err := r.precheck(sub.space)
+	if err != nil {
+		return task{}, nil, err
+	}
+	t, err = r.taskIn(g.Space, g.Gate, sub)
+	if err == nil && g.Move != nil && sub.enrols {
+		next = new(task)
+		*next, err = r.taskIn(g.Move.Space, g.Gate, sub)
+		err = inSpace(g.Move.Space, err)
+	}
+	return t, next, err
+}
+
+// taskIn is the task of a subject's photos for a gallery of a space, with its gates.
+func (r *request) taskIn(space string, gates engine.Gates, sub *subject) (task, error) {
+	x, err := r.server.extractorOf(space)
 	if err != nil {
 		return task{}, err
 	}
 	if err := x.judges(sub.gate); err != nil {
 		return task{}, err
 	}
-	gate := g.Gate.Probe
+	gate := gates.Probe
 	if sub.enrols {
-		gate = g.Gate.Enrol
+		gate = gates.Enrol
 	}
 	want, missing := x.wantFor(gate.Stricter(sub.gate))
 	if missing != "" {
@@ -301,21 +321,21 @@ func (r *request) precheck(space string) (g engine.Gallery, err error) {
 // located says of a refusal by the gate which of several photos it is about.
 func (s *subject) located(err error) error {
 	if e, ok := errors.AsType[*engine.QualityError](err); ok && len(s.photos) > 1 {
-		return &partError{s.photos[e.Template].at, err}
+		return &partError{s.photos[e.Template%len(s.photos)].at, err} // photos are there once for each space
 	}
 	return err
 }
 
-// extractAll returns the one face of each photo.
-func (r *request) extractAll(t task, photos []photo) ([]extract.Face, error) {
-	faces := make([]extract.Face, len(photos))
+// extractAll returns the template and the one face of each photo.
+func (r *request) extractAll(t task, photos []photo) ([]engine.Template, []faceBody, error) {
+	templates, faces := make([]engine.Template, len(photos)), make([]faceBody, len(photos))
 	errs := make([]error, len(photos))
 	var wg sync.WaitGroup
 	for i, p := range photos {
 		wg.Go(func() {
 			found, err := r.extractOne(t, p.data)
 			if err == nil {
-				faces[i] = found[0]
+				templates[i], faces[i] = t.template(&found[0]), t.x.face(&found[0], t.want)
 			} else if len(photos) > 1 {
 				err = &partError{p.at, err}
 			}
@@ -324,9 +344,9 @@ func (r *request) extractAll(t task, photos []photo) ([]extract.Face, error) {
 	}
 	wg.Wait()
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return nil, errs[i]
+		return nil, nil, errs[i]
 	}
-	return faces, nil
+	return templates, faces, nil
 }
 
 // extractOne runs the extractor and turns a panic of it into an error: the photos of a request run on

@@ -42,12 +42,14 @@ func (s *Server) verify(r *request) (reply, error) {
 	if err := r.decodeProbe(&sub, &policy); err != nil {
 		return reply{}, err
 	}
-	probe, face, err := r.resolveOne(&sub)
-	if err != nil {
-		return reply{}, err
-	}
-	d, err := s.engine.Verify(r.ctx, r.key.Tenant, r.params[0], r.params[1], probe, policy)
-	return reply{status: 200, value: decisionBody{d, face}}, err
+	return sub.steadily(func() (reply, error) {
+		probe, face, err := r.resolveOne(&sub)
+		if err != nil {
+			return reply{}, err
+		}
+		d, err := s.engine.Verify(r.ctx, r.key.Tenant, r.params[0], r.params[1], probe, policy)
+		return reply{status: 200, value: decisionBody{d, face}}, err
+	})
 }
 
 // candidatesBody is the answer to a 1:N question.
@@ -73,16 +75,18 @@ func (r *request) search(find search) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if sub.sel == "all" {
-		return r.searchGroup(find, sub, o)
-	}
-	probe, face, err := r.resolveOne(sub)
-	if err != nil {
-		return reply{}, err
-	}
-	found, err := find(r.ctx, r.key.Tenant, r.params[0], probe, o)
-	found.Candidates = orEmpty(found.Candidates)
-	return reply{status: 200, value: candidatesBody{found, face}}, err
+	return sub.steadily(func() (reply, error) {
+		if sub.sel == "all" {
+			return r.searchGroup(find, sub, o)
+		}
+		probe, face, err := r.resolveOne(sub)
+		if err != nil {
+			return reply{}, err
+		}
+		found, err := find(r.ctx, r.key.Tenant, r.params[0], probe, o)
+		found.Candidates = orEmpty(found.Candidates)
+		return reply{status: 200, value: candidatesBody{found, face}}, err
+	})
 }
 
 // comparedBody is the answer of compare, with the faces of the sides that came as photos.

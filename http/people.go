@@ -15,19 +15,21 @@ func (s *Server) putPerson(r *request) (reply, error) {
 	if err := sub.check("images", "templates"); err != nil {
 		return reply{}, err
 	}
-	templates, faces, err := r.resolve(&sub)
-	if err != nil {
-		return reply{}, err
-	}
-	p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
-		engine.PersonSpec{Templates: templates, Metadata: metadata})
-	if err != nil {
-		return reply{}, sub.located(err)
-	}
-	if created {
-		return reply{status: 201, value: enrolledBody{p, faces}}, nil
-	}
-	return reply{status: 200, value: enrolledBody{p, faces}}, nil
+	return sub.steadily(func() (reply, error) {
+		templates, faces, err := r.resolve(&sub)
+		if err != nil {
+			return reply{}, err
+		}
+		p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
+			engine.PersonSpec{Templates: templates, Metadata: metadata})
+		if err != nil {
+			return reply{}, sub.located(err)
+		}
+		if created {
+			return reply{status: 201, value: enrolledBody{p, faces}}, nil
+		}
+		return reply{status: 200, value: enrolledBody{p, faces}}, nil
+	})
 }
 
 // enrolledBody is a person whose templates have changed, with the faces of the photos that were sent, in their order.
@@ -44,12 +46,14 @@ func (s *Server) addTemplate(r *request) (reply, error) {
 	if err := sub.check("image", "template"); err != nil {
 		return reply{}, err
 	}
-	templates, faces, err := r.resolve(&sub)
-	if err != nil {
-		return reply{}, err
-	}
-	p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], templates[0])
-	return reply{status: 201, value: enrolledBody{p, faces}}, err
+	return sub.steadily(func() (reply, error) {
+		templates, faces, err := r.resolve(&sub)
+		if err != nil {
+			return reply{}, err
+		}
+		p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], templates...)
+		return reply{status: 201, value: enrolledBody{p, faces}}, err
+	})
 }
 
 func (s *Server) patchPerson(r *request) (reply, error) {

@@ -46,6 +46,11 @@ const (
 	codeSpaceUnknown   code = "space_unknown"
 	codeGateChanged    code = "gate_changed"
 	codeTemplatesFull  code = "templates_full"
+
+	codeGalleryMoving    code = "gallery_moving"
+	codeGalleryNotMoving code = "gallery_not_moving"
+	codeMoveIncomplete   code = "move_incomplete"
+
 	codeBodyTooLarge   code = "body_too_large"
 	codeUnsupported    code = "unsupported_media_type"
 	codeHeaderTooLarge code = "header_too_large"
@@ -104,6 +109,11 @@ var codes = map[code]struct {
 	codeSpaceUnknown:   {409, "The embedding space is unknown here"},
 	codeGateChanged:    {409, "The gallery's gate changed meanwhile"},
 	codeTemplatesFull:  {409, "The person has all templates it may have"},
+
+	codeGalleryMoving:    {409, "The gallery is being moved elsewhere"},
+	codeGalleryNotMoving: {409, "The gallery is not being moved"},
+	codeMoveIncomplete:   {409, "People have no templates of the new space"},
+
 	codeBodyTooLarge:   {413, "The body is too large"},
 	codeUnsupported:    {415, "The content type is not understood"},
 	codeHeaderTooLarge: {431, "The header is too large"},

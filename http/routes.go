@@ -46,6 +46,8 @@ var routes = []route{
 	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery, nil},
 	{"PATCH", "/v1/galleries/{gallery}", "patchGallery", adminOnly, (*Server).patchGallery, nil},
 	{"DELETE", "/v1/galleries/{gallery}", "deleteGallery", adminOnly, (*Server).deleteGallery, nil},
+	{"POST", "/v1/galleries/{gallery}/move", "moveGallery", adminOnly, (*Server).moveGallery, nil},
+	{"DELETE", "/v1/galleries/{gallery}/move", "cancelMove", adminOnly, (*Server).cancelMove, nil},
 
 	{"GET", "/v1/galleries/{gallery}/people", "listPeople", reading, (*Server).listPeople, nil},
 	{"PUT", "/v1/galleries/{gallery}/people/{person}", "putPerson", enrolling, (*Server).putPerson, nil},

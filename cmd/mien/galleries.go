@@ -16,6 +16,7 @@ type galleriesCmd struct {
 	List   galleryListCmd   `cmd:"" help:"List the galleries."`
 	Show   galleryShowCmd   `cmd:"" help:"Show one gallery."`
 	Update galleryUpdateCmd `cmd:"" help:"Change a gallery's policy or gates."`
+	Move   galleryMoveCmd   `cmd:"" help:"Move a gallery to another embedding space, while it goes on being searched in the one it has."`
 	Delete galleryDeleteCmd `cmd:"" help:"Delete a gallery with everyone in it."`
 }
 
@@ -97,7 +98,11 @@ func (c *galleryUpdateCmd) changedGates(ctx context.Context) (engine.Gates, erro
 }
 
 func galleryLine(g engine.Gallery) string {
-	return fmt.Sprintf("%s\t%d people\t%d templates\t%s", g.Name, g.People, g.Templates, g.Space)
+	line := fmt.Sprintf("%s\t%d people\t%d templates\t%s", g.Name, g.People, g.Templates, g.Space)
+	if m := g.Move; m != nil {
+		line += fmt.Sprintf("\tmoving to %s: %d of %d people done", m.Space, m.Done, m.People)
+	}
+	return line
 }
 
 type galleryListCmd struct{ remote }
@@ -150,6 +155,36 @@ func indexLines(s *engine.IndexStatus) string {
 			kind, r.Checked, r.Due, r.Missed, r.MissRateUpper95, r.BestMissed)
 	}
 	return b.String()
+}
+
+type galleryMoveCmd struct {
+	remote
+	policyFlags
+	Space  string `help:"Embedding space to move to; the server needs its model pack beside the present one." xor:"how" required:""`
+	Finish bool   `help:"Switch to it: everybody must have been enrolled again, or have got a template of it."`
+	Drop   bool   `help:"With --finish, delete who has no template of the new space."`
+	Cancel bool   `help:"Stay in the present space, and delete the templates of the other." xor:"how" required:""`
+	Name   string `arg:""`
+}
+
+// Run begins, finishes or cancels the move; enrolling everybody again in between is the client's part (mien enroll).
+func (c *galleryMoveCmd) Run(ctx context.Context, out *output) error {
+	path := galleryPath(c.Name) + "/move"
+	if c.Cancel {
+		if err := c.call(ctx, "DELETE", path, nil, nil); err != nil {
+			return err
+		}
+		return out.print(map[string]string{"cancelled": c.Name}, c.Name+" stays in its space")
+	}
+	body := map[string]any{"space": c.Space, "finish": c.Finish, "drop": c.Drop}
+	if p := c.policy(); p != nil {
+		body["policy"] = p
+	}
+	var g engine.Gallery
+	if err := c.call(ctx, "POST", path, body, &g); err != nil {
+		return err
+	}
+	return out.print(g, galleryLine(g))
 }
 
 type galleryDeleteCmd struct {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mien/engine"
@@ -53,6 +54,41 @@ func TestServeTwoPacks(t *testing.T) {
 	}
 	side := map[string]any{"image": photoBytes(t, "a_1.jpg")}
 	s.want(200, "POST", "/v1/compare", map[string]any{"source": side, "target": side, "space": secondSpace}, nil)
+}
+
+// A gallery is moved to another pack's space with the commands, and survives a restart on the way.
+func TestMoveBetweenPacks(t *testing.T) {
+	first, second, space := secondPack(t)
+	data := filepath.Join(t.TempDir(), "data")
+	s := start(t, data, "--workers", "1", "--models", first, "--models", second)
+	people := folder(t, map[string][]string{"Ada": {"a_1.jpg"}, "Bob": {"b_1.jpg"}, "Cleo": {"c_1.jpg"}})
+	run := func(code int, say string, args ...string) {
+		t.Helper()
+		if out, stderr, got := s.run(args...); got != code || !strings.Contains(out+stderr, say) {
+			t.Errorf("mien %s: exit code %d, %q; want %d and %q", strings.Join(args, " "), got, out+stderr, code, say)
+		}
+	}
+	run(0, `"people":3`, "enroll", "--create", "-g", "g", people)
+	run(80, "missing flags", "galleries", "move", "g")
+	run(0, "moving to "+space+": 0 of 3 people done", "galleries", "move", "g", "--space", space)
+	run(1, "move_incomplete", "galleries", "move", "g", "--space", space, "--finish")
+	run(0, `"people":2`, "enroll", "-g", "g", folder(t, map[string][]string{"Ada": {"a_1.jpg"}, "Bob": {"b_1.jpg"}}))
+	run(0, "2 of 3 people done", "galleries", "show", "g")
+	run(0, "Cleo\t", "identify", "-g", "g", photo("c_2.jpg"))
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, data, "--workers", "1", "--models", first, "--models", second)
+	run(0, "Ada\t", "identify", "-g", "g", photo("a_2.jpg"))
+	run(0, "g\t2 people\t2 templates\t"+space, "galleries", "move", "g", "--space", space, "--finish", "--drop")
+	run(0, "Ada\t", "identify", "-g", "g", photo("a_2.jpg"))
+	run(exitNegative, "0 people", "identify", "-g", "g", photo("c_2.jpg"))
+	run(1, "gallery_not_moving", "galleries", "move", "g", "--cancel")
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, data, "--workers", "1", "--models", second) // the old pack is not needed any more
+	run(0, "Bob\t", "identify", "-g", "g", photo("b_2.jpg"))
 }
 
 // doctor checks every pack, and two of one space are refused by both commands.
