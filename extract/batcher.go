@@ -43,7 +43,7 @@ type batch struct {
 func newBatcher(c stageConfig, idle chan *run) *batcher {
 	b := &batcher{config: c, idle: idle, changed: make(chan struct{})}
 	b.work.L = &b.mu
-	c.cores.quiet = append(c.cores.quiet, b.hurry)
+	c.cores.hurry(b)
 	for i := range c.lanes() {
 		b.lanes.Go(func() { b.lane(c.runners[i%len(c.runners)]) })
 	}
@@ -260,6 +260,7 @@ func (b *batcher) finish(t *batch, err error) {
 
 // close runs what is left and ends the lanes. REQUIRES: no call is in do.
 func (b *batcher) close() {
+	b.config.cores.unhurry(b)
 	b.hurry()
 	b.mu.Lock()
 	b.closed = true

@@ -3,30 +3,48 @@ package extract
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// cores are tokens, one for each thread that may compute at a time. Whatever computes holds one: decoding, geometry,
-// filling a tensor, a model run on the CPU. What waits for a device holds none. Safe for concurrent use.
-type cores struct {
+// Cores are tokens, one for each thread that may compute at a time. Whatever computes holds one: decoding, geometry,
+// filling a tensor, a model run on the CPU. What waits for a device holds none. Extractors may share them. Safe for
+// concurrent use.
+type Cores struct {
 	free   chan struct{}
 	wanted atomic.Int32 // how many wait in take
-	// crew is how many goroutines spread may have beside the caller's that wait for a core. 0: only such as find one idle.
-	crew  int
-	quiet []func() // called when a core was given back and none is held; set before first use
+	// crew is how many goroutines a spread may have beside the caller's that wait for a core. 0: only such as find one idle.
+	crew atomic.Int32
+
+	mu       sync.Mutex
+	batchers []*batcher // to be hurried when a core was given back and none is held. Protected by mu; copied to change.
 }
 
-func newCores(n int) *cores {
-	c := &cores{free: make(chan struct{}, n)}
+// NewCores makes n ≥ 1 of them, all idle.
+func NewCores(n int) *Cores {
+	c := &Cores{free: make(chan struct{}, n)}
 	for range n {
 		c.free <- struct{}{}
 	}
 	return c
 }
 
+// hurry has b.hurry called whenever no core is held; unhurry ends that.
+func (c *Cores) hurry(b *batcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.batchers = append(slices.Clone(c.batchers), b)
+}
+
+func (c *Cores) unhurry(b *batcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.batchers = slices.DeleteFunc(slices.Clone(c.batchers), func(o *batcher) bool { return o == b })
+}
+
 // try takes a core if one is idle that nobody waits for.
-func (c *cores) try() bool {
+func (c *Cores) try() bool {
 	if c.wanted.Load() > 0 {
 		return false
 	}
@@ -39,7 +57,7 @@ func (c *cores) try() bool {
 }
 
 // take waits for a core: no longer than a model run, unless more calls are at work than there are cores.
-func (c *cores) take() {
+func (c *Cores) take() {
 	if c.try() {
 		return
 	}
@@ -48,7 +66,7 @@ func (c *cores) take() {
 	c.wanted.Add(-1)
 }
 
-func (c *cores) give() {
+func (c *Cores) give() {
 	select {
 	case c.free <- struct{}{}:
 	default:
@@ -57,13 +75,16 @@ func (c *cores) give() {
 	if len(c.free) < cap(c.free) {
 		return
 	}
-	for _, f := range c.quiet {
-		f()
+	c.mu.Lock()
+	all := c.batchers
+	c.mu.Unlock()
+	for _, b := range all {
+		b.hurry()
 	}
 }
 
 // without calls wait while the caller's core is others'.
-func (c *cores) without(wait func()) {
+func (c *Cores) without(wait func()) {
 	c.give()
 	defer c.take()
 	wait()
@@ -74,12 +95,12 @@ func (c *cores) without(wait func()) {
 // began. An idle core is left to whoever wants it after each i.
 //
 // REQUIRES: the caller holds a core. It holds one again when spread returns.
-func (c *cores) spread(n int, do func(i int) error) error {
+func (c *Cores) spread(n int, do func(i int) error) error {
 	if n == 1 {
 		return do(0)
 	}
 	t := &team{cores: c, n: n, do: do, failed: n}
-	for range min(c.crew, n-1) {
+	for range min(int(c.crew.Load()), n-1) {
 		t.members.Go(func() {
 			c.take()
 			defer c.give()
@@ -96,7 +117,7 @@ func (c *cores) spread(n int, do func(i int) error) error {
 
 // team is one spread under way.
 type team struct {
-	cores   *cores
+	cores   *Cores
 	n       int
 	do      func(i int) error
 	next    atomic.Int64
@@ -116,7 +137,7 @@ func (t *team) work(helper bool) {
 		if i >= t.n {
 			return
 		}
-		if i+1 < t.n && t.cores.crew == 0 {
+		if i+1 < t.n && t.cores.crew.Load() == 0 {
 			t.recruit()
 		}
 		t.call(i)

@@ -25,6 +25,9 @@ type Config struct {
 
 	// Workers is how many threads compute at once; 0 is GOMAXPROCS. Each has about 5 MB of tensors.
 	Workers int
+	// Cores are shared with other extractors, so that all together never compute on more than there are; nil: Workers of
+	// its own. Workers must be as many.
+	Cores *Cores
 	// Photos is how many photos are worked on at once; each holds its pixels (see MaxPixels). 0 is Workers, and with devices
 	// that compute beside the CPU 32 more for each.
 	Photos int
@@ -78,6 +81,9 @@ func (c Config) validate() error {
 		if err := b.validate(); err != nil {
 			return err
 		}
+	}
+	if c.Cores != nil && cap(c.Cores.free) != c.Workers {
+		return fmt.Errorf("extract: %d shared cores and %d workers: they must be as many", cap(c.Cores.free), c.Workers)
 	}
 	_, err := parseDevices(c.Devices)
 	return err
@@ -156,7 +162,7 @@ type stages struct {
 
 	detector, landmarker, embedder, pose, eyes, live *stage // nil without the model
 
-	cores *cores
+	cores *Cores
 }
 
 // all lists the stages in the order of steps.graphs.
@@ -177,7 +183,7 @@ func (s *stages) close() error {
 func (x *Extractor) start() error {
 	x.stages.steps, x.stages.norm = newSteps(x.manifest.Steps(), x.manifest.Dim), typicalNorm[x.manifest.Space]
 	graphs := x.stages.steps.graphs()
-	x.host = host{config: x.config, cores: newCores(x.config.Workers)}
+	x.host = host{config: x.config, cores: cmp.Or(x.config.Cores, NewCores(x.config.Workers))}
 	for i, one := range x.stages.all() {
 		g := graphs[i]
 		if !x.manifest.Has(g.role) {
@@ -205,7 +211,7 @@ func (x *Extractor) admit() {
 	beside := 0 // devices that compute beside the CPU
 	if !x.host.devices[0].onCPU() {
 		beside = len(x.host.devices)
-		x.host.cores.crew = deviceBatch
+		x.host.cores.crew.Store(deviceBatch)
 	}
 	x.config.Photos = cmp.Or(x.config.Photos, x.config.Workers+beside*deviceBatch)
 	x.photos = make(chan struct{}, x.config.Photos)

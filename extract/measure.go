@@ -176,7 +176,7 @@ func closeAll(sessions []*session) error {
 // host is what the stages of an extractor share.
 type host struct {
 	config  Config
-	cores   *cores
+	cores   *Cores
 	devices []device // nil before the first model
 	plans   []StagePlan
 }

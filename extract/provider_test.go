@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,5 +138,37 @@ func TestFastest(t *testing.T) {
 		if got := fastest(all); got.Batching.Max != c.want {
 			t.Errorf("%v: batch %d, want %d", c.perItem, got.Batching.Max, c.want)
 		}
+	}
+}
+
+// Extractors that share cores compute on no more than there are, and outlive each other.
+func TestSharedCores(t *testing.T) {
+	c := testConfig()
+	c.Workers, c.Cores = 1, NewCores(1)
+	c.Batching = map[string]Batching{"": {Shared, 2}}
+	photo := testFile(t, "faces/group.jpg")
+	var calls sync.WaitGroup
+	for n := range 2 {
+		x, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls.Go(func() {
+			defer x.Close()
+			for range 2 - n {
+				if faces, err := x.Extract(t.Context(), photo, Options{}); err != nil || len(faces) != 2 {
+					t.Errorf("%d faces, %v", len(faces), err)
+				}
+			}
+		})
+	}
+	calls.Wait()
+	if len(c.Cores.free) != 1 || len(c.Cores.batchers) != 0 {
+		t.Errorf("%d cores are idle, %d batchers are left", len(c.Cores.free), len(c.Cores.batchers))
+	}
+	c.Workers = 2
+	if x, err := New(c); err == nil {
+		x.Close()
+		t.Error("two workers on one shared core")
 	}
 }

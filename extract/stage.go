@@ -15,7 +15,7 @@ type runner interface {
 // stage runs one model for all callers. Safe for concurrent use.
 type stage struct {
 	role     string
-	cores    *cores
+	cores    *Cores
 	batching Batching
 	idle     chan *run // Single and Calls: every run that no call holds
 	runner   runner    // Single and Calls
@@ -27,7 +27,7 @@ type stage struct {
 // stageConfig is what a stage is made of.
 type stageConfig struct {
 	role     string
-	cores    *cores
+	cores    *Cores
 	batching Batching
 	runners  []runner                    // one for each device
 	newRun   func(max int) (*run, error) // memory for a run on up to max items

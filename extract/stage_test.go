@@ -51,7 +51,7 @@ func fakeStage(t *testing.T, f *fakeModel, b Batching, workers int) *stage {
 		f.takes = time.Millisecond
 	}
 	s, err := newStage(stageConfig{
-		role: "fake", cores: newCores(workers), batching: b, runners: []runner{f}, newRun: fakeRun,
+		role: "fake", cores: NewCores(workers), batching: b, runners: []runner{f}, newRun: fakeRun,
 		delay: 3 * time.Millisecond, queue: 100, free: func() error { return nil },
 	})
 	if err != nil {
@@ -277,7 +277,7 @@ func TestBatchTwoDevices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &fakeModel{takes: time.Millisecond}, &fakeModel{takes: time.Millisecond}
 		s, err := newStage(stageConfig{
-			role: "fake", cores: newCores(16), batching: Batching{Shared, 2}, runners: []runner{a, b}, newRun: fakeRun,
+			role: "fake", cores: NewCores(16), batching: Batching{Shared, 2}, runners: []runner{a, b}, newRun: fakeRun,
 			delay: time.Millisecond, queue: 100, free: func() error { return nil },
 		})
 		if err != nil {
@@ -305,7 +305,7 @@ func TestStageStress(t *testing.T) {
 	for _, b := range []Batching{{Single, 1}, {Calls, 3}, {Shared, 5}} {
 		f := &fakeModel{takes: 50 * time.Microsecond}
 		s, err := newStage(stageConfig{
-			role: "fake", cores: newCores(3), batching: b, runners: []runner{f}, newRun: fakeRun, onCPU: true,
+			role: "fake", cores: NewCores(3), batching: b, runners: []runner{f}, newRun: fakeRun, onCPU: true,
 			delay: 200 * time.Microsecond, queue: 100, free: func() error { return nil },
 		})
 		if err != nil {
@@ -340,7 +340,7 @@ func TestStageStress(t *testing.T) {
 func TestSpread(t *testing.T) {
 	for cores, want := range map[int]time.Duration{1: 6 * time.Millisecond, 2: 3 * time.Millisecond, 6: time.Millisecond, 9: time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCores(cores)
+			c := NewCores(cores)
 			c.take()
 			start := time.Now()
 			var did atomic.Int32
@@ -358,7 +358,7 @@ func TestSpread(t *testing.T) {
 // A spread leaves the cores that it found to who wants them, an item later.
 func TestSpreadYields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCores(2)
+		c := NewCores(2)
 		c.take()
 		var other sync.WaitGroup
 		other.Go(func() {
@@ -378,7 +378,7 @@ func TestSpreadYields(t *testing.T) {
 }
 
 func TestSpreadErrors(t *testing.T) {
-	c := newCores(4)
+	c := NewCores(4)
 	c.take()
 	defer c.give()
 	err := c.spread(100, func(i int) error {

@@ -18,6 +18,7 @@ import (
 
 type doctorCmd struct {
 	modelFlags
+	providerFlags
 	masterKeyFlags
 	simdFlags
 	Data string `help:"Data folder to check." env:"MIEN_DATA" default:"data" type:"path"`
@@ -107,22 +108,38 @@ func (c *doctorCmd) models(ctx context.Context) []finding {
 		}
 		of[m.Space] = dir
 		found = append(found, ok("models", "pack %q in %s, space %s, every file as pinned", m.Name, dir, m.Space))
-		found = append(found, inference(ctx, library, dir))
+		found = append(found, c.inference(ctx, library, dir)...)
 	}
 	return found
 }
 
-// inference loads the models of a pack and runs each once.
-func inference(ctx context.Context, library, dir string) finding {
-	x, err := extract.New(extract.Config{Library: library, Pack: dir, Workers: 1})
+// inference loads the models of a pack, runs each once and says how a server would run them.
+func (c *doctorCmd) inference(ctx context.Context, library, dir string) []finding {
+	config := extract.Config{Library: library, Pack: dir}
+	if err := c.apply(&config); err != nil {
+		return []finding{ok("inference", "%v", err).but("fail", "correct it")}
+	}
+	x, err := extract.New(config)
 	if err != nil {
-		return ok("inference", "%v", err).but("fail", setupAdvice)
+		return []finding{ok("inference", "%v", err).but("fail", adviceFor(err))}
 	}
 	defer x.Close()
 	if err := x.SelfTest(ctx); err != nil {
-		return ok("inference", "%v", err).but("fail", setupAdvice)
+		return []finding{ok("inference", "%v", err).but("fail", setupAdvice)}
 	}
-	return ok("inference", "every model runs")
+	return append([]finding{ok("inference", "every model runs")}, planFindings(x.Plan())...)
+}
+
+func adviceFor(err error) string {
+	switch {
+	case errors.Is(err, extract.ErrNoProvider):
+		return "put an ONNX Runtime library that has the provider, and what it needs, at --library, or choose --provider cpu"
+	case errors.Is(err, extract.ErrNoDevice):
+		return "check the device and its driver, or choose --provider auto or cpu"
+	case errors.Is(err, extract.ErrDeviceMemory):
+		return "free memory on the device, or choose another"
+	}
+	return setupAdvice
 }
 
 // data checks the folder and the keys' permissions, and opens the store as a server would.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"mien/engine"
 	"mien/extract"
@@ -13,13 +14,19 @@ import (
 // packs are the model packs that a server has loaded, each of a space of its own; the first is the default.
 type packs []*extract.Extractor
 
-// loadPacks loads every pack that the flags name. Each has as many workers as the flags say: photos of one space are as
-// quick beside an idle second pack as alone, and a server that is busy in both has more threads than cores.
-func (c *serveCmd) loadPacks() (loaded packs, err error) {
+// loadPacks loads every pack that the flags name. They share the workers: all together compute on no more cores.
+func (c *serveCmd) loadPacks(log *slog.Logger) (loaded packs, err error) {
 	library, models := c.paths()
 	of := make(map[string]string) // the folder of each space
+	config := extract.Config{
+		Library: library, Workers: c.Workers, Cores: extract.NewCores(c.Workers), Queue: c.Queue, MaxPixels: c.MaxPixels, Logger: log,
+	}
+	if err := c.apply(&config); err != nil {
+		return nil, err
+	}
 	for _, dir := range models {
-		x, err := extract.New(extract.Config{Library: library, Pack: dir, Workers: c.Workers, Queue: c.Queue, MaxPixels: c.MaxPixels})
+		config.Pack = dir
+		x, err := extract.New(config)
 		if err != nil {
 			return nil, errors.Join(err, loaded.close())
 		}
@@ -29,6 +36,7 @@ func (c *serveCmd) loadPacks() (loaded packs, err error) {
 			return nil, errors.Join(sameSpace(of[space], dir, space), loaded.close())
 		}
 		of[space] = dir
+		log.Info("models", "space", space, "devices", x.Plan()[0].Devices, "runs", planLine(x.Plan()))
 	}
 	return loaded, nil
 }

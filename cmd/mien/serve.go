@@ -87,6 +87,7 @@ func (l limitFlags) Validate() error {
 
 type serveCmd struct {
 	modelFlags
+	providerFlags
 	masterKeyFlags
 	limitFlags
 	simdFlags
@@ -110,7 +111,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 		return listenError(c.Listen, err)
 	}
 	defer ln.Close()
-	packs, err := c.loadPacks()
+	packs, err := c.loadPacks(log)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func setUp(t testing.TB) []string {
 	if _, err := os.Stat(lib); err != nil {
 		t.Fatalf("%v (make setup fetches library and models)", err)
 	}
-	return []string{"MIEN_LIBRARY=" + lib, "MIEN_MODELS=" + filepath.Join(root, "models", "default")}
+	return []string{"MIEN_LIBRARY=" + lib, "MIEN_MODELS=" + filepath.Join(root, "models", "default"), "MIEN_BATCHING=all=single"}
 }
 
 // testServer is a running mien serve.
