@@ -28,7 +28,7 @@ var degradations = []degradation{
 	{"bright", []Measure{LuminanceMean, OverExposure}, []float64{1, 1.6, 2.2, 3, 4}, gain, true, false},
 	{"contrast", []Measure{LuminanceVariance, DynamicRange}, []float64{1, .6, .4, .3, .22}, contrast, false, false},
 	{"half shadow", []Measure{IlluminationUniformity}, []float64{1, .7, .5, .35, .25}, halfShadow, true, false},
-	{"noise", []Measure{UnifiedScore}, []float64{0, 15, 30, 60}, noisy, false, false},
+	{"noise", []Measure{UnifiedScore}, []float64{0, 20, 35, 50}, noisy, false, false},
 	{"jpeg", []Measure{Compression}, []float64{100, 40, 20, 10, 5}, jpegOf, false, false},
 	{"roll", []Measure{PoseRoll}, []float64{0, 15, 30, 45}, rotated, false, false},
 	{"eye bar", []Measure{EyesVisible}, []float64{0, .35, .6, .8}, eyeBar, false, false},

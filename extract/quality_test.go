@@ -103,6 +103,18 @@ func falls(v []float32, peaked bool) bool {
 	return v[len(v)-1] < v[from]-3
 }
 
+// keeps says that after the degradation the points are those of the same face, not of another in the background.
+func (d *degradation) keeps(from, to *points) bool {
+	if d.frame {
+		k := to.five.apparent() / from.five.apparent()
+		return k > .8 && k < 1.25
+	}
+	if d.name == "reduced" {
+		return true
+	}
+	return distance(from.five.eyesMiddle(), to.five.eyesMiddle()) < .6*from.five.apparent()
+}
+
 // ladder is what the measures of a degradation say at its steps, as far as the face is found.
 func (d *degradation) ladder(t testing.TB, m *Image, l *points) [][]float32 {
 	values, want := make([][]float32, len(d.measures)), WantQuality
@@ -110,8 +122,8 @@ func (d *degradation) ladder(t testing.TB, m *Image, l *points) [][]float32 {
 		want |= WantTemplate
 	}
 	for _, amount := range d.steps {
-		f, _, ok := look(t, d.apply(m, l, amount), want)
-		if !ok {
+		f, found, ok := look(t, d.apply(m, l, amount), want)
+		if !ok || !d.keeps(l, found) {
 			break
 		}
 		for i, k := range d.measures {
