@@ -3,13 +3,12 @@ package main
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 	"strconv"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+
+	"mien/bench/chart"
 )
 
 // charts draws recall@10 against probes a second on one thread, a chart for each gallery: a line for each graph, a point
@@ -34,44 +33,31 @@ func (r *report) charts() error {
 			return err
 		}
 		p.Title.Text = fmt.Sprintf("%s, %d rows of %d numbers, one thread", k.variant, k.rows, r.Dim)
-		for _, format := range []string{".svg", ".png"} {
-			name := fmt.Sprintf("recall-%s-%d%s", k.variant, k.rows, format)
-			if err := p.Save(26*vg.Centimeter, 13*vg.Centimeter, filepath.Join(r.folder, name)); err != nil {
-				return err
-			}
+		if err := chart.Save(p, 26, r.folder, fmt.Sprintf("recall-%s-%d", k.variant, k.rows)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func recallChart(lines []result) (*plot.Plot, error) {
-	var names []string
-	points := map[string]plotter.XYs{}
+	var s chart.Series
 	for _, l := range lines {
 		name := l.Name
 		if l.EF == 0 {
 			name += ", " + l.Setting
 		}
-		if points[name] == nil {
-			names = append(names, name)
-		}
-		points[name] = append(points[name], plotter.XY{X: nines(l.Recall10), Y: l.PerSecond1})
+		s.Add(name, nines(l.Recall10), l.PerSecond1)
 	}
-	p := plot.New()
-	p.X.Label.Text, p.Y.Label.Text = "recall@10", "probes a second"
-	p.Add(plotter.NewGrid())
-	var args []any
-	for _, name := range names {
-		args = append(args, name, points[name])
-	}
-	if err := plotutil.AddLinePoints(p, args...); err != nil {
+	p := chart.New("", "recall@10", "probes a second")
+	if err := s.LinePoints(p); err != nil {
 		return nil, err
 	}
 	p.X.Min, p.X.Tick.Marker = min(p.X.Min, nines(0.9)), recallTicks()
 	p.X.Max = nines(1) + 0.55*(nines(1)-p.X.Min) // room for the legend
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Min, p.Y.Max = p.Y.Min/1.5, p.Y.Max*1.5
-	p.Legend.Top, p.Legend.Padding, p.Legend.YOffs = true, vg.Points(2), -vg.Points(5)
+	p.Legend.YOffs = -vg.Points(5)
 	p.Legend.TextStyle.Font.Size = vg.Points(9)
 	return p, nil
 }

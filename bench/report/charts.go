@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -11,25 +10,11 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+
+	"mien/bench/chart"
 )
 
 const dim = 512 // what charts of kernels show
-
-// series are points by name, in the order in which names first came.
-type series struct {
-	names  []string
-	points map[string]plotter.XYs
-}
-
-func (s *series) add(name string, x, y float64) {
-	if s.points == nil {
-		s.points = map[string]plotter.XYs{}
-	}
-	if _, ok := s.points[name]; !ok {
-		s.names = append(s.names, name)
-	}
-	s.points[name] = append(s.points[name], plotter.XY{X: x, Y: y})
-}
 
 func charts(lines []line, folder string) error {
 	for name, draw := range map[string]func([]line) (*plot.Plot, error){"search": searchChart, "passes": passesChart, "bandwidth": bandwidthChart} {
@@ -40,10 +25,8 @@ func charts(lines []line, folder string) error {
 		if p == nil {
 			continue
 		}
-		for _, format := range []string{".svg", ".png"} {
-			if err := p.Save(22*vg.Centimeter, 13*vg.Centimeter, filepath.Join(folder, name+format)); err != nil {
-				return err
-			}
+		if err := chart.Save(p, 22, folder, name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -56,67 +39,49 @@ func (l line) number(key string) float64 {
 }
 
 func searchChart(lines []line) (*plot.Plot, error) {
-	var s series
+	var s chart.Series
 	for _, l := range lines {
 		if l.pkg == "mien/bench" && l.name == "Search" && l.number("rows") > 0 {
-			s.add(cmp.Or(l.keys["kind"], "index"), l.number("rows"), 1e9/l.value["ns/op"])
+			s.Add(cmp.Or(l.keys["kind"], "index"), l.number("rows"), 1e9/l.value["ns/op"])
 		}
 	}
-	return s.logLog("Search, one probe at a time, "+strconv.Itoa(dim)+" numbers a template", "rows", "probes a second")
+	return logLog(&s, "Search, one probe at a time, "+strconv.Itoa(dim)+" numbers a template", "rows", "probes a second")
 }
 
 // passesChart: a probe over a million rows takes a million comparisons.
 func passesChart(lines []line) (*plot.Plot, error) {
-	var s series
+	var s chart.Series
 	for _, l := range lines {
 		switch level := l.level(); {
 		case !l.has("DRAM") || level == "" || level == "vek":
 		case l.name == "DotRows" && l.number("dim") == dim && l.number("queries") > 0:
-			s.add("float32, "+level, l.number("queries"), l.number("queries")*l.value["MB/s"]/(4*dim))
+			s.Add("float32, "+level, l.number("queries"), l.number("queries")*l.value["MB/s"]/(4*dim))
 		case l.name == "ScanSketch" && l.number("words") == dim/64 && l.number("probes") > 0:
-			s.add(l.keys["planes"]+"-bit probe, 1-bit rows, "+level, l.number("probes"), 1e3/l.value["ns/cmp"])
+			s.Add(l.keys["planes"]+"-bit probe, 1-bit rows, "+level, l.number("probes"), 1e3/l.value["ns/cmp"])
 		}
 	}
-	return s.logLog("A million rows of "+strconv.Itoa(dim)+" from memory, one core", "probes that share a pass", "probes a second")
+	return logLog(&s, "A million rows of "+strconv.Itoa(dim)+" from memory, one core", "probes that share a pass", "probes a second")
 }
 
 // logLog draws lines on two logarithmic axes, nil if there is nothing to draw.
-func (s *series) logLog(title, x, y string) (*plot.Plot, error) {
-	if len(s.names) == 0 {
+func logLog(s *chart.Series, title, x, y string) (*plot.Plot, error) {
+	if s.Empty() {
 		return nil, nil
 	}
 	p := newPlot(title, x, y)
-	var args []any
-	for _, name := range s.names {
-		args = append(args, name, s.points[name])
-	}
-	if err := plotutil.AddLinePoints(p, args...); err != nil {
+	if err := s.LinePoints(p); err != nil {
 		return nil, err
 	}
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	p.X.Tick.Marker, p.Y.Tick.Marker = s.ticks(), plot.LogTicks{Prec: -1}
+	p.X.Tick.Marker, p.Y.Tick.Marker = s.Ticks(), plot.LogTicks{Prec: -1}
 	p.Y.Min, p.Y.Max = p.Y.Min/1.5, p.Y.Max*1.5
 	p.X.Max *= math.Pow(p.X.Max/p.X.Min, 0.5) // room for the legend
 	return p, nil
 }
 
-// ticks are where there is a point.
-func (s *series) ticks() plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	for _, name := range s.names {
-		for _, p := range s.points[name] {
-			ticks = append(ticks, plot.Tick{Value: p.X, Label: strconv.FormatFloat(p.X, 'f', -1, 64)})
-		}
-	}
-	slices.SortFunc(ticks, func(a, b plot.Tick) int { return cmp.Compare(a.Value, b.Value) })
-	return slices.Compact(ticks)
-}
-
 func newPlot(title, x, y string) *plot.Plot {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Legend.Top, p.Legend.Padding, p.Legend.XOffs = true, vg.Points(2), -vg.Points(5)
-	p.Add(plotter.NewGrid())
+	p := chart.New(title, x, y)
+	p.Legend.XOffs = -vg.Points(5)
 	return p
 }
 

@@ -13,16 +13,17 @@ import (
 // mayImport is who may import whom of ours (style: nothing points up or sideways). What is not listed may
 // import nothing of ours.
 var mayImport = map[string][]string{
-	"mien/index/scan":   {"mien/index", "mien/simd"},
-	"mien/index/hnsw":   {"mien/index", "mien/index/scan", "mien/simd"},
-	"mien/extract":      {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
-	"mien/engine":       {"mien/index", "mien/index/hnsw", "mien/index/scan"},
-	"mien/http":         {"mien/engine", "mien/extract"},
-	"mien/cmd/mien":     {"mien/bench", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
-	"mien/cmd/setup":    {"mien/extract/pack"},
-	"mien/bench":        {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
-	"mien/bench/peers":  {"mien/bench", "mien/index", "mien/simd"},
-	"mien/bench/report": {"mien/simd"},
+	"mien/index/scan":     {"mien/index", "mien/simd"},
+	"mien/index/hnsw":     {"mien/index", "mien/index/scan", "mien/simd"},
+	"mien/extract":        {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
+	"mien/engine":         {"mien/index", "mien/index/hnsw", "mien/index/scan"},
+	"mien/http":           {"mien/engine", "mien/extract"},
+	"mien/cmd/mien":       {"mien/bench", "mien/bench/evaluate", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
+	"mien/cmd/setup":      {"mien/extract/pack"},
+	"mien/bench":          {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
+	"mien/bench/evaluate": {"mien/bench/chart", "mien/index", "mien/simd"},
+	"mien/bench/peers":    {"mien/bench", "mien/bench/chart", "mien/index", "mien/simd"},
+	"mien/bench/report":   {"mien/bench/chart", "mien/simd"},
 }
 
 // onlyIn is where each concern belongs; tests are not asked.
@@ -34,7 +35,7 @@ var onlyIn = map[string][]string{
 	"google.golang.org/protobuf":      {"mien/extract/pack"},
 	"github.com/viterin/vek":          {"mien/bench/peers"}, // elsewhere an oracle of tests
 	"github.com/coder/hnsw":           {"mien/bench/peers"},
-	"gonum.org/v1/plot":               {"mien/bench/peers", "mien/bench/report"},
+	"gonum.org/v1/plot":               {"mien/bench/chart", "mien/bench/evaluate", "mien/bench/peers", "mien/bench/report"},
 	"golang.org/x/perf":               {"mien/bench/report"},
 	"github.com/klauspost/cpuid":      {"mien/simd", "mien/bench", "mien/bench/peers", "mien/bench/report", "mien/cmd/mien"},
 	"net/http":                        {"mien/cmd/mien"},
