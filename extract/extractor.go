@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -267,7 +268,7 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := x.choose(found, o.Select)
+	chosen, err := x.choose(found, o.Select, p.W, p.H)
 	if err != nil {
 		return nil, err
 	}
@@ -319,19 +320,23 @@ func (x *Extractor) giveBack() {
 	x.load.Add(-1)
 }
 
-// choose returns the one face that a Select asks for.
-func (x *Extractor) choose(found []detection, s Select) (detection, error) {
+// choose returns the one face of a photo of w×h pixels that a Select asks for.
+func (x *Extractor) choose(found []detection, s Select, w, h int) (detection, error) {
 	if len(found) == 0 {
 		return detection{}, ErrNoFace
 	}
 	if s == SelectOne && len(found) > 1 {
 		return detection{}, &FacesError{Found: len(found)}
 	}
-	largest := slices.MaxFunc(found, func(a, b detection) int { return cmp.Compare(a.area(), b.area()) })
-	if h := float32(largest.height()); h < x.config.MinFaceHeight {
+	worth := detection.area
+	if s == SelectCentral {
+		worth = func(d detection) float64 { return -math.Hypot(d.x1+d.x2-float64(w), d.y1+d.y2-float64(h)) }
+	}
+	chosen := slices.MaxFunc(found, func(a, b detection) int { return cmp.Compare(worth(a), worth(b)) })
+	if h := float32(chosen.height()); h < x.config.MinFaceHeight {
 		return detection{}, &SizeError{Height: h, Min: x.config.MinFaceHeight}
 	}
-	return largest, nil
+	return chosen, nil
 }
 
 // faces completes detections, leaving out what turns out not to have the shape of a face.

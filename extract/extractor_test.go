@@ -43,6 +43,21 @@ func TestSelect(t *testing.T) {
 	}
 }
 
+// TestChoose: the largest and the most central of two faces in a photo of 400×300.
+func TestChoose(t *testing.T) {
+	x := &Extractor{config: Config{MinFaceHeight: 40}}
+	found := []detection{{x1: 0, y1: 0, x2: 150, y2: 200}, {x1: 170, y1: 120, x2: 220, y2: 170}, {x1: 195, y1: 145, x2: 205, y2: 155}}
+	for s, want := range map[Select]int{SelectLargest: 0, SelectCentral: 1} {
+		if got, err := x.choose(found[:2], s, 400, 300); err != nil || got.x1 != found[want].x1 {
+			t.Errorf("select %d: %v, %v", s, got, err)
+		}
+	}
+	var small *SizeError
+	if _, err := x.choose(found, SelectCentral, 400, 300); !errors.As(err, &small) {
+		t.Errorf("a face of 10 pixels: %v", err)
+	}
+}
+
 // The same person must score above every other: the plumbing test that a swapped channel or axis fails.
 func TestIdentitiesSeparate(t *testing.T) {
 	templates := map[string][]float32{}
