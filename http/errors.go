@@ -137,3 +137,13 @@ type partError struct {
 func (e *partError) Error() string { return e.at + ": " + e.err.Error() }
 
 func (e *partError) Unwrap() error { return e.err }
+
+// Code is the API's name for what is wrong with a photo; "" for an error that is not about one.
+func Code(err error) string {
+	for _, row := range sentinels {
+		if codes[row.code].status == 422 && errors.Is(err, row.err) {
+			return string(row.code)
+		}
+	}
+	return ""
+}

@@ -286,6 +286,21 @@ func TestSentinels(t *testing.T) {
 	}
 }
 
+// Code names what is wrong with a photo, and nothing else.
+func TestCode(t *testing.T) {
+	for err, want := range map[error]string{
+		fmt.Errorf("x: %w", extract.ErrNoFace): "no_face", &extract.SizeError{}: "face_too_small", extract.ErrNotImage: "not_an_image",
+		extract.ErrBusy: "", context.Canceled: "", errors.New("secret"): "",
+	} {
+		if got := Code(err); got != want {
+			t.Errorf("%v: %q, not %q", err, got, want)
+		}
+	}
+	if got := Code(nil); got != "" {
+		t.Errorf("%q of no error", got)
+	}
+}
+
 // An internal error is logged with the request's id and its text is not shown; a panic is one too.
 func TestInternal(t *testing.T) {
 	for name, extractor := range map[string]extractorFunc{
