@@ -4,9 +4,9 @@
 #   make test    fetch what is needed, check, test; ends with go test's own lines
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
-# folder). The others: build, setup, check (all that CI and a reviewer ask), faces (accuracy on a folder of photos),
-# quality (what measures of quality tell, on the same folder), test-arm64, fuzz, bench (speed of the parts, with charts),
-# bench-peers (other indexes beside ours), clean.
+# folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
+# photos, and all error rates with charts), quality (what measures of quality tell, on the same folder), test-arm64, fuzz,
+# bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -33,7 +33,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces quality lint race modernise test-arm64 fuzz bench bench-peers clean prerequisites go-test
+.PHONY: run build setup test check faces evaluate quality lint race modernise test-arm64 fuzz bench bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -89,6 +89,11 @@ faces: setup
 	@if [ -d '$(FACES)' ]; then \
 	$(GO) test ./cmd/mien -run '^TestRealFaces$$' -count=1 -v -timeout 60m -args -faces "$$(realpath '$(FACES)')"; \
 	else echo "faces: skipped: there are no photos at $(FACES) (make faces FACES=DIR)"; fi
+
+# Error rates on the same photos, with charts, in build/evaluate. EVALUATE passes flags on, such as EVALUATE='--face central'.
+evaluate: setup build
+	@if [ -d '$(FACES)' ]; then build/mien evaluate '$(FACES)' --out build/evaluate $(EVALUATE); \
+	else echo "evaluate: there are no photos at $(FACES): make evaluate FACES=DIR, with DIR/person/photo.jpg" >&2; exit 1; fi
 
 # Whether measures of quality fall as photos get worse, and whether the unified score tells which will not be matched, on the
 # same folder: some ten minutes for 5,000 photos on two idle cores.

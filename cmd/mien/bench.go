@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"mien/bench"
@@ -107,50 +104,32 @@ func missText(r bench.MissReport) string {
 
 // embed makes templates of the photos; those without a face that can be enrolled are left out.
 func (c *benchMissesCmd) embed(ctx context.Context) (*bench.FaceVector, error) {
-	people, photos, err := findPeople(c.Faces)
+	people, _, err := findPeople(c.Faces)
 	if err != nil {
 		return nil, err
 	}
-	library, models := c.paths()
-	x, err := extract.New(extract.Config{Library: library, Pack: models[0], Workers: runtime.GOMAXPROCS(0), Queue: photos})
-	if err != nil {
-		return nil, err
-	}
-	templates := make([][][]float32, len(people))
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, p := range people {
-		templates[i] = make([][]float32, len(p.photos))
-		for j, path := range p.photos {
-			g.Go(func() (err error) {
-				templates[i][j], err = embedFile(ctx, x, path)
-				return err
-			})
+	var files, owners []string
+	for _, p := range people {
+		for _, file := range p.photos {
+			files, owners = append(files, file), append(owners, p.id)
 		}
 	}
-	err = errors.Join(g.Wait(), x.Close())
-	f := &bench.FaceVector{Dim: x.Manifest().Dim}
-	for i, p := range people {
-		for _, t := range templates[i] {
-			if t != nil {
-				f.People, f.Vectors = append(f.People, p.id), append(f.Vectors, t...)
-			}
+	templates := make([][]float32, len(files))
+	m, err := c.everyFace(ctx, files, extract.Options{Select: extract.SelectLargest}, func(i int, f *extract.Face, _ string) {
+		if f != nil {
+			templates[i] = f.Template
 		}
-	}
-	return f, err
-}
-
-// embedFile returns nil if the photo has no face to take.
-func embedFile(ctx context.Context, x *extract.Extractor, path string) ([]float32, error) {
-	photo, err := os.ReadFile(path)
+	})
 	if err != nil {
 		return nil, err
 	}
-	faces, err := x.Extract(ctx, photo, extract.Options{Select: extract.SelectLargest})
-	if err != nil || len(faces) == 0 {
-		return nil, ctx.Err()
+	f := &bench.FaceVector{Dim: m.Dim}
+	for i, t := range templates {
+		if t != nil {
+			f.People, f.Vectors = append(f.People, owners[i]), append(f.Vectors, t...)
+		}
 	}
-	return faces[0].Template, nil
+	return f, nil
 }
 
 func indexText(r bench.IndexReport) string {

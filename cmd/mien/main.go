@@ -41,6 +41,7 @@ type cli struct {
 	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
 	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine."`
+	Evaluate  evaluateCmd  `cmd:"" help:"Measure error rates on your own photos, with charts; write a calibration file."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
