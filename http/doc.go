@@ -34,7 +34,7 @@
 // A photo's task (input.go) is planned before it is extracted: by which models, which of its faces, and what is judged,
 // which is what the gallery's gate, the request's gate and "want" ask for and no more, since each costs a model's time.
 // Whether the photo passes is the engine's to decide, which is told what was judged. A gallery's gate that changes
-// between the two is answered by gate_changed. What the models can't judge is refused where a request asks for it
+// between the two makes the photo be judged again; gate_changed is the answer if it changes again. What the models can't judge is refused where a request asks for it
 // (bad_gate), and in the gallery's own gate, of which the request knows nothing, named as the server's (measure_missing).
 // reasons.go has what other vendors' APIs call the reasons.
 //

@@ -353,16 +353,29 @@ func TestMeasuresOfThePack(t *testing.T) {
 	without.want(201, call{method: "PUT", path: "/v1/galleries/x/people/ada", body: personJSON(vector(1, 16))})
 }
 
-// A gate that is changed while a photo is judged counts: the photo was not judged for it.
+// A gate that is changed while a photo is judged counts: the photo is judged again, and if that happens once more, the
+// client is told.
 func TestGateChangedMeanwhile(t *testing.T) {
 	h, j := newJudgeHarness(t, `{}`)
+	var gates []engine.Gate // of the next extractions
 	j.asks = func() {
-		if _, err := h.engine.UpdateGallery(t.Context(), "default", "staff", engine.GalleryChange{Gate: &engine.Gates{Probe: engine.Gate{"sharpness": 50}}}); err != nil {
+		if len(gates) == 0 {
+			return
+		}
+		if _, err := h.engine.UpdateGallery(t.Context(), "default", "staff", engine.GalleryChange{Gate: &engine.Gates{Probe: gates[0]}}); err != nil {
 			t.Error(err)
 		}
+		gates = gates[1:]
 	}
-	h.refused(codeGateChanged, raw("POST", "/identify", "1 60 1"))
-	h.want(200, raw("POST", "/identify", "1 60 1"))
+	for _, path := range []string{"/identify", "/identify?select=all"} {
+		h.want(200, call{method: "PATCH", path: "/v1/galleries/staff", body: []byte(`{"gate":null}`)})
+		gates = []engine.Gate{{"sharpness": 50}, {"liveness": 50}}
+		h.refused(codeGateChanged, raw("POST", path, "1 60 1"))
+		gates = []engine.Gate{{"sharpness": 50}} // instead of liveness
+		h.want(200, raw("POST", path, "1 60 1"))
+	}
+	gates = []engine.Gate{{"liveness": 50}}
+	h.refusedFor("liveness_failed", raw("POST", "/duplicates", "1 60 0.4"))
 }
 
 func TestPatchGallery(t *testing.T) {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"errors"
+	"slices"
 
 	"mien/engine"
 )
@@ -52,15 +53,19 @@ func (s *Server) cancelMove(r *request) (reply, error) {
 	return reply{status: 204}, s.engine.CancelMove(r.ctx, r.key.Tenant, r.params[0])
 }
 
-// steadily runs what extracts the subject's photos and asks the engine about them, and once more if the gallery's move
-// began or ended in between: then the templates are of other spaces than the engine takes (engine/doc.go, M5).
+// steadily runs what extracts the subject's photos and asks the engine about them, and once more if in between the
+// gallery's move began or ended, so that the templates are of other spaces than the engine takes (engine/doc.go, M5), or
+// its gate was changed, so that something was not judged.
 func (s *subject) steadily(ask func() (reply, error)) (reply, error) {
 	rep, err := ask()
-	if len(s.photos) > 0 && (errors.Is(err, engine.ErrSpaceMismatch) || errors.Is(err, engine.ErrTemplateCount)) {
-		return ask()
+	if len(s.photos) == 0 || !slices.ContainsFunc(unsteady, func(target error) bool { return errors.Is(err, target) }) {
+		return rep, err
 	}
-	return rep, err
+	return ask()
 }
+
+// unsteady are the errors of a gallery that has changed while photos for it were extracted.
+var unsteady = []error{engine.ErrSpaceMismatch, engine.ErrTemplateCount, engine.ErrUnjudged}
 
 // spaceError is an error about the space that a gallery is being moved to.
 type spaceError struct {
