@@ -58,15 +58,15 @@
 // # Large photos
 //
 // A JPEG of more than a megapixel is decoded by parts (package jpeg). The detector sees an overview at 1/2, 1/4 or 1/8, no
-// less than twice its canvas; what a crop reads is decoded for it at the least size that leaves the crop's own blur within a tenth of
+// less than twice its canvas; what a crop reads is decoded for it at the least size that leaves the crop's own blur within a sixth of
 // what it was, and turned upright by itself. Against decoding in full, over 12-megapixel photos of the test faces enlarged 2 to 6
-// times, in all eight orientations, templates are at cosine 0.9994 and better (TestLargePhotos); boxes move by a
+// times, in all eight orientations, templates are at cosine 0.9993 and better (TestLargePhotos); boxes move by a
 // pixel or two, and now and then by a pixel of the canvas, 14 of such a photo, where two anchors of the detector see the
 // face alike. Photos up to a megapixel, and PNG, BMP and WebP, are decoded whole, and their templates are as they were
 // to the last bit.
 //
-// Overviews, parts and the decoder's buffers are handed from photo to photo by pools, whose members keep at most 12 MB of
-// each; crops are not.
+// Pixels of photos and parts and the decoder's buffers are handed from photo to photo by pools: of images up to a megapixel,
+// and of what package jpeg says.
 //
 // # Differences from OpenCV, on which the reference ran
 //

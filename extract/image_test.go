@@ -34,8 +34,7 @@ func decode(ctx context.Context, data []byte, maxPixels int) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	m, _ := p.overview()
+	m, _ := p.overview() // which lives on, for p is not closed
 	return m, nil
 }
 

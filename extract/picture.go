@@ -17,7 +17,8 @@ type picture struct {
 	view *Image // the whole photo, perhaps reduced
 	seen rect   // the pixels of the photo in full that view covers
 
-	large *large // nil where view is the photo in full
+	borrowed bool   // view is to be given back
+	large    *large // nil where view is the photo in full
 }
 
 // large is a photo that is decoded by parts.
@@ -25,23 +26,16 @@ type large struct {
 	w, h        int // of the upright photo
 	orientation int
 	mu          sync.Mutex
-	photo       *jpeg.Photo // nil once closed. Protected by mu, as is scratch.
-	scratch     *scratch
+	photo       *jpeg.Photo // nil once closed. Protected by mu.
 }
-
-// scratch is memory that large photos hand on: pixels of the overview, of a part as it is stored, and upright.
-type scratch struct{ view, stored, upright []uint8 }
-
-var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
 
 const (
 	// smallPhoto is a number of pixels up to which a photo is decoded in full: there is little to gain, and
 	// templates are those of the reference pipeline to the last bit.
 	smallPhoto = 1 << 20
-	// partPixels bounds the parts of a large photo that are in memory at once, but for parts that are one row of a crop.
-	partPixels = 4 << 20
-	// keepScratch is how many bytes of one kind a pool's member keeps.
-	keepScratch = 3 * partPixels
+	// partPixels bounds the parts of a large photo that are in memory at once, but for what one row of a crop reads.
+	// An overview for a canvas of 320×240 is no larger either.
+	partPixels = keepBytes / 3
 )
 
 func newPicture(m *Image) *picture {
@@ -51,19 +45,16 @@ func newPicture(m *Image) *picture {
 // newReduced takes over a JPEG and draws its overview.
 func newReduced(photo *jpeg.Photo, orientation int) *picture {
 	w, h := photo.Size()
-	l := &large{orientation: orientation, photo: photo, scratch: scratchPool.Get().(*scratch)}
+	l := &large{orientation: orientation, photo: photo}
 	l.w, l.h = orientedSize(orientation, w, h)
 	shrink := photo.Overview()
-	p := &picture{W: l.w, H: l.h, seen: l.covers(shrink), large: l}
-	whole := rect{0, 0, jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)}
-	if shrink > 1 {
-		p.view = l.part(whole, shrink, &l.scratch.view)
-		return p
+	all := rect{0, 0, jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)}
+	p := &picture{W: l.w, H: l.h, view: l.part(all, shrink), seen: l.covers(shrink), borrowed: true}
+	if shrink == 1 {
+		l.close() // the view is all there is to know
+	} else {
+		p.large = l
 	}
-	var own []uint8 // the photo may live on as this image
-	p.view = l.part(whole, 1, &own)
-	p.close()
-	p.large = nil
 	return p
 }
 
@@ -85,25 +76,22 @@ func powerOfTwo(limit float64) int {
 	return shrink
 }
 
-// close gives the photo's memory to the next one. After it, warp draws nothing and the overview must not be read.
+// close gives the photo's memory to the next one. After it, warp draws nothing of a large photo, and the overview must not be
+// read. It is called once.
 func (p *picture) close() {
-	l := p.large
-	if l == nil {
-		return
+	if p.large != nil {
+		p.large.close()
 	}
+	if p.borrowed {
+		p.view.giveBack()
+	}
+}
+
+func (l *large) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.photo == nil {
-		return
-	}
 	l.photo.Close()
-	for _, b := range []*[]uint8{&l.scratch.view, &l.scratch.stored, &l.scratch.upright} {
-		if cap(*b) > keepScratch {
-			*b = nil
-		}
-	}
-	scratchPool.Put(l.scratch)
-	l.photo, l.scratch = nil, nil
+	l.photo = nil
 }
 
 // overview is the whole photo, in full or reduced, but never to less than twice the detector's canvas, and the part of the
@@ -124,11 +112,6 @@ func (p *picture) warp(dst *Image, m affine) {
 
 // warp draws bands of dst whose parts of the photo are of a bounded size.
 func (l *large) warp(dst *Image, m affine) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.photo == nil {
-		return
-	}
 	shrink := reductionFor(math.Sqrt(m.det()))
 	m = l.onReduced(m, shrink)
 	for y := 0; y < dst.H; {
@@ -164,16 +147,18 @@ func (l *large) warpBand(dst *Image, m affine, r rect, shrink int) {
 		return
 	}
 	m.tx, m.ty = m.apply(float64(r.x0), float64(r.y0))
-	warp(dst, l.part(r, shrink, &l.scratch.upright), m)
+	from := l.part(r, shrink)
+	defer from.giveBack()
+	warp(dst, from, m)
 }
 
 // reductionFor is how much the photo may be reduced for a crop of scale k < 0.5: by no more than 1/2k, and so that the box
-// blur which is left, in full pixels, is off by a tenth at most. Without that a crop may be blurred by 8 pixels instead
-// of 10, which moves its template to cosine 0.9993 of the whole photo's.
+// blur which is left, in full pixels, is off by a sixth at most. Without that a crop may be blurred by 8 pixels instead
+// of 10, and a template be at cosine 0.9995 to the whole photo's instead of 0.9998.
 func reductionFor(k float64) int {
 	for shrink := powerOfTwo(1 / (2 * k)); shrink > 1; shrink /= 2 {
 		full, left := blurSide(k), shrink*blurSide(k*float64(shrink))
-		if max(full-left, left-full)*10 <= full {
+		if max(full-left, left-full)*6 <= full {
 			return shrink
 		}
 	}
@@ -217,27 +202,34 @@ func evenShift(k float64) float64 {
 	return 0
 }
 
-// part decodes the part r of the upright photo reduced by shrink, in the memory of pix and l.scratch.stored.
-func (l *large) part(r rect, shrink int, pix *[]uint8) *Image {
-	stored := image.Rect(r.x0, r.y0, r.x1, r.y1)
-	if l.orientation > 1 {
-		w, h := jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)
-		x0, y0 := orientedAt(inverseOrientation(l.orientation), r.x0, r.y0, w, h)
-		x1, y1 := orientedAt(inverseOrientation(l.orientation), r.x1-1, r.y1-1, w, h)
-		stored = image.Rect(min(x0, x1), min(y0, y1), max(x0, x1)+1, max(y0, y1)+1)
+// part decodes the part r of the upright photo reduced by shrink into a borrowed image.
+func (l *large) part(r rect, shrink int) *Image {
+	out := borrowImage(r.x1-r.x0, r.y1-r.y0)
+	if l.orientation == 1 {
+		l.decode(out, r.x0, r.y0, shrink)
+		return out
 	}
-	out := &Image{W: r.x1 - r.x0, H: r.y1 - r.y0}
-	out.Pix = sized(pix, 3*out.W*out.H)
-	m := out
-	if l.orientation > 1 {
-		m = &Image{W: stored.Dx(), H: stored.Dy()}
-		m.Pix = sized(&l.scratch.stored, len(out.Pix))
+	w, h := jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)
+	x0, y0 := orientedAt(inverseOrientation(l.orientation), r.x0, r.y0, w, h)
+	x1, y1 := orientedAt(inverseOrientation(l.orientation), r.x1-1, r.y1-1, w, h)
+	stored := borrowImage(max(x0, x1)+1-min(x0, x1), max(y0, y1)+1-min(y0, y1))
+	defer stored.giveBack()
+	l.decode(stored, min(x0, x1), min(y0, y1), shrink)
+	return orient(out, stored, l.orientation)
+}
+
+// decode fills m with what is stored at (x, y) of the reduced photo; with black once the photo is closed. It does without
+// the caller's context, for a bounded part: what is drawn is then always whole.
+func (l *large) decode(m *Image, x, y, shrink int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.photo == nil {
+		clear(m.Pix)
+		return
 	}
-	// Without the caller's context, for a bounded part: what is drawn is then always whole.
-	if err := l.photo.Region(context.Background(), m.Pix, stored, shrink); err != nil {
+	if err := l.photo.Region(context.Background(), m.Pix, image.Rect(x, y, x+m.W, y+m.H), shrink); err != nil {
 		panic("BUG: extract: " + err.Error())
 	}
-	return orient(out, m, l.orientation)
 }
 
 // inverseOrientation undoes an orientation.
@@ -249,12 +241,4 @@ func inverseOrientation(o int) int {
 		return 6
 	}
 	return o
-}
-
-// sized returns n bytes in the memory of b, which grows.
-func sized(b *[]uint8, n int) []uint8 {
-	if cap(*b) < n {
-		*b = make([]uint8, n)
-	}
-	return (*b)[:n]
 }

@@ -152,8 +152,11 @@ func TestLargeWarp(t *testing.T) {
 			}
 		}
 		p.close()
-		p.warp(newImage(9, 9), affine{a: 1, d: 1}) // nothing happens
-		p.close()
+		black := newImage(9, 9)
+		p.warp(black, affine{a: 1, d: 1})
+		if meanDiff(t, black, newImage(9, 9)) != 0 {
+			t.Error("a closed photo was drawn")
+		}
 	}
 }
 
