@@ -131,11 +131,13 @@ func mixRows(dst []uint16, near, far []uint8) {
 // sample and 7 at the right one, so that halves do not drift.
 func triangle(dst []uint8, mix []uint16) {
 	left, v := mix[0], mix[1]
-	for x, right := range mix[2:] {
-		out := (*[2]uint8)(dst[2*x:])
-		out[0] = uint8((3*v + left + 8) >> 4)
-		out[1] = uint8((3*v + right + 7) >> 4)
-		left, v = v, right
+	for _, right := range mix[2:] {
+		if len(dst) < 2 {
+			return // never: the compiler wants to see it
+		}
+		dst[0] = uint8((3*v + left + 8) >> 4)
+		dst[1] = uint8((3*v + right + 7) >> 4)
+		left, v, dst = v, right, dst[2:]
 	}
 }
 
@@ -153,16 +155,26 @@ func rgbRow(dst, r, g, b []uint8) {
 	}
 }
 
-// yccRow is color.YCbCrToRGB for a row.
+// yccRow is color.YCbCrToRGB for a row. It looks at once whether any of a pixel's three values is to be clipped.
 func yccRow(dst, luma, cb, cr []uint8) {
-	cb, cr = cb[:len(luma)], cr[:len(luma)]
+	cb, cr, dst = cb[:len(luma)], cr[:len(luma)], dst[:3*len(luma)]
+	i := 0
 	for x, y := range luma {
-		out := (*[3]uint8)(dst[3*x:])
-		out[0], out[1], out[2] = yccToRGB(y, cb[x], cr[x])
+		if i+2 >= len(dst) {
+			return // never: the compiler wants to see it
+		}
+		l, u, v := int32(y)*0x10101, int32(cb[x])-128, int32(cr[x])-128
+		r, g, b := l+91881*v, l-22554*u-46802*v, l+116130*u
+		if uint32(r|g|b)>>24 == 0 {
+			dst[i], dst[i+1], dst[i+2] = uint8(r>>16), uint8(g>>16), uint8(b>>16)
+		} else {
+			dst[i], dst[i+1], dst[i+2] = clip(r), clip(g), clip(b)
+		}
+		i += 3
 	}
 }
 
-// yccToRGB is color.YCbCrToRGB, small enough to be inlined: JFIF's matrix in 16-bit fixed point.
+// yccToRGB is color.YCbCrToRGB: JFIF's matrix in 16-bit fixed point.
 func yccToRGB(y, cb, cr uint8) (_, _, _ uint8) {
 	l, u, v := int32(y)*0x10101, int32(cb)-128, int32(cr)-128
 	return clip(l + 91881*v), clip(l - 22554*u - 46802*v), clip(l + 116130*u)
