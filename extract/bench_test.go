@@ -47,6 +47,48 @@ func BenchmarkExtract(b *testing.B) {
 	}
 }
 
+// BenchmarkLarge is a photo of 12 megapixels with noise: decoding by parts and in full, and the whole pipeline.
+func BenchmarkLarge(b *testing.B) {
+	x, done := atWork(b)
+	defer done()
+	smooth, err := decode(b.Context(), pasted(b, mustDecode(b, "faces/a_1.jpg"), 4000, 3000, 1713, 711, 3, 1), 16<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := encodeJPEG(b, noisy(smooth, nil, 4), 90)
+	for name, scale := range map[string]func(w, h int) float64{
+		"open": x.stages.steps.detector.scale, "open in full": func(int, int) float64 { return 1 },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p, err := open(b.Context(), data, limits{1, 16 << 20}, scale)
+				if err != nil {
+					b.Fatal(err)
+				}
+				p.close()
+			}
+		})
+	}
+	b.Run("extract", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			p, err := open(b.Context(), data, limits{1, 16 << 20}, x.stages.steps.detector.scale)
+			if err != nil {
+				b.Fatal(err)
+			}
+			found, err := x.stages.detect(b.Context(), p)
+			if err != nil || len(found) != 1 {
+				b.Fatalf("%d faces, %v", len(found), err)
+			}
+			if _, err = x.stages.face(b.Context(), p, found[0], WantTemplate); err != nil {
+				b.Fatal(err)
+			}
+			p.close()
+		}
+	})
+}
+
 // BenchmarkStages shows where the time of BenchmarkExtract goes.
 func BenchmarkStages(b *testing.B) {
 	x, done := atWork(b)
