@@ -15,30 +15,42 @@ type degradation struct {
 	measures []Measure // that must fall
 	steps    []float64
 	apply    func(m *Image, l *points, amount float64) *Image // l are the face's points in m
-	peaked   bool                                             // a little of it may do the photo good
-	frame    bool                                             // it moves or cuts the frame and leaves the face as it is
+	traits   trait
 }
 
+// trait says what a degradation is like.
+type trait uint8
+
+const (
+	peaked  trait = 1 << iota // a little of it may do the photo good
+	frame                     // it moves or cuts the frame and leaves the face as it is
+	subject                   // it asks for a photo of one face alone
+	extra                     // it came after the unified score was fitted: samples are not made worse by it
+)
+
+func (d *degradation) is(t trait) bool { return d.traits&t != 0 }
+
 var degradations = []degradation{
-	{"gaussian blur", []Measure{Sharpness}, []float64{0, .02, .04, .07, .1}, gaussian, false, false},
-	{"motion blur", []Measure{Sharpness}, []float64{0, .08, .15, .25}, shaken, false, false},
-	{"enlarged", []Measure{Sharpness}, []float64{1, 2, 4, 6}, enlarged, false, false},
-	{"reduced", []Measure{InterEyeDistance}, []float64{1, 1.5, 2, 3}, reduced, false, false},
-	{"dark", []Measure{LuminanceMean, UnderExposure, DynamicRange}, []float64{1, .5, .3, .2, .12}, gain, true, false},
-	{"bright", []Measure{LuminanceMean, OverExposure}, []float64{1, 1.6, 2.2, 3, 4}, gain, true, false},
-	{"contrast", []Measure{LuminanceVariance, DynamicRange}, []float64{1, .6, .4, .3, .22}, contrast, false, false},
-	{"half shadow", []Measure{IlluminationUniformity}, []float64{1, .7, .5, .35, .25}, halfShadow, true, false},
-	{"noise", []Measure{UnifiedScore}, []float64{0, 20, 35, 50}, noisy, false, false},
-	{"jpeg", []Measure{Compression}, []float64{100, 40, 20, 10, 5}, jpegOf, false, false},
-	{"roll", []Measure{PoseRoll}, []float64{0, 15, 30, 45}, rotated, false, false},
-	{"eye bar", []Measure{EyesVisible}, []float64{0, .35, .6, .8}, eyeBar, false, false},
-	{"mouth", []Measure{MouthClosed}, []float64{0, .08, .16}, mouthOpened, false, false},
-	{"left edge", []Measure{MarginLeft}, []float64{2, 1, .7, .4}, cutLeft, false, true},
-	{"right edge", []Measure{MarginRight}, []float64{2, 1, .7, .4}, cutRight, false, true},
-	{"upper edge", []Measure{MarginAbove}, []float64{2.5, 1.5, 1.2, .9}, cutAbove, false, true},
-	{"lower edge", []Measure{MarginBelow}, []float64{2.5, 1.9, 1.6, 1.3}, cutBelow, false, true},
-	{"canvas", []Measure{HeadSize}, []float64{1.5, 3, 5, 7}, canvased, false, true},
-	{"second face", []Measure{SingleFace}, []float64{0, .4, .6, .9}, secondFace, false, true},
+	{"gaussian blur", []Measure{Sharpness}, []float64{0, .02, .04, .07, .1}, gaussian, 0},
+	{"motion blur", []Measure{Sharpness}, []float64{0, .08, .15, .25}, shaken, 0},
+	{"enlarged", []Measure{Sharpness}, []float64{1, 2, 4, 6}, enlarged, 0},
+	{"reduced", []Measure{InterEyeDistance}, []float64{1, 1.5, 2, 3}, reduced, 0},
+	{"dark", []Measure{LuminanceMean, DynamicRange}, []float64{1, .5, .3, .2, .12}, gain, peaked},
+	{"crushed", []Measure{UnderExposure, LuminanceMean}, []float64{0, 50, 90, 130, 160}, crushed, peaked | extra},
+	{"bright", []Measure{LuminanceMean, OverExposure}, []float64{1, 1.6, 2.2, 3, 4}, gain, peaked},
+	{"contrast", []Measure{LuminanceVariance, DynamicRange}, []float64{1, .6, .4, .3, .22}, contrast, 0},
+	{"half shadow", []Measure{IlluminationUniformity}, []float64{1, .7, .5, .35, .25}, halfShadow, peaked},
+	{"noise", []Measure{UnifiedScore}, []float64{0, 20, 35, 50}, noisy, 0},
+	{"jpeg", []Measure{Compression}, []float64{100, 40, 20, 10, 5}, jpegOf, 0},
+	{"roll", []Measure{PoseRoll}, []float64{0, 15, 30, 45}, rotated, 0},
+	{"eye bar", []Measure{EyesVisible}, []float64{0, .35, .6, .8}, eyeBar, 0},
+	{"mouth", []Measure{MouthClosed}, []float64{0, .08, .16}, mouthOpened, 0},
+	{"left edge", []Measure{MarginLeft}, []float64{2, 1, .7, .4}, cutLeft, frame},
+	{"right edge", []Measure{MarginRight}, []float64{2, 1, .7, .4}, cutRight, frame},
+	{"upper edge", []Measure{MarginAbove}, []float64{2.5, 1.5, 1.2, .9}, cutAbove, frame},
+	{"lower edge", []Measure{MarginBelow}, []float64{2.5, 1.9, 1.6, 1.3}, cutBelow, frame},
+	{"canvas", []Measure{HeadSize}, []float64{1.5, 3, 5, 7}, canvased, frame},
+	{"second face", []Measure{SingleFace}, []float64{0, .4, .6, .9}, secondFace, frame | subject},
 }
 
 func (m *Image) clone() *Image {
@@ -116,6 +128,11 @@ func enlarged(m *Image, l *points, times float64) *Image {
 
 func gain(m *Image, _ *points, times float64) *Image {
 	return toned(m, func(v float64) float64 { return v * times })
+}
+
+// crushed loses the darkest levels, as an under-exposed photo does.
+func crushed(m *Image, _ *points, levels float64) *Image {
+	return toned(m, func(v float64) float64 { return v - levels })
 }
 
 func contrast(m *Image, _ *points, share float64) *Image {

@@ -20,6 +20,14 @@
 // Templates may be compared only if detector, landmarks, alignment and weights are the same. The pack's manifest
 // names that combination: embedder, dimension, preprocessing version, first digits of the weights' sha256.
 //
+// # Quality
+//
+// WantQuality runs two more models (pose, open eyes) and measures the face's pixels: 0.8 ms of a core for all measures
+// together (noisy machine; the two models take 2.5). quality.go defines each measure, its mapping to 0..100 and what it
+// can't tell. A pack without 68 points can't tell EyesOpen and MouthClosed: those are NaN, and not in Extractor.Measures. The
+// unified score also looks at the template's length before it is normalised, where a template is wanted too and the
+// embedder's typical length is known; so it may differ by a few points with what is wanted.
+//
 // # Liveness
 //
 // The score is the mean of the model's probability of a live person on two squares about the face, of 1.0 and 2.7

@@ -28,12 +28,19 @@ type gauge struct {
 
 var gauges = sync.Pool{New: func() any { return new(gauge) }}
 
-// measure returns every measure but SingleFace, which needs to know of the other faces. It allocates nothing in the
-// long run.
+// measure returns every measure but UnifiedScore and SingleFace, which need more than the face; of points that are no
+// face's nothing is known. It allocates nothing in the long run.
 func (s scene) measure() (q Quality) {
+	a := similarity(s.points.five[:], arcFace[:])
+	if !a.regular() {
+		for i := range q {
+			q[i] = unmeasured
+		}
+		return q
+	}
 	g := gauges.Get().(*gauge)
 	defer gauges.Put(g)
-	crop := g.load(s)
+	crop := g.load(s, a)
 	s.measurePlace(&q)
 	s.measureFeatures(&q)
 	g.measureLight(&q)
@@ -79,9 +86,8 @@ func (s scene) eyeDistance() float64 {
 	return s.points.five.apparent() / max(math.Cos(float64(s.face.Pose.Yaw)*math.Pi/180), .5)
 }
 
-// load fills in the aligned crop's part of g and returns the crop, valid as long as g is held.
-func (g *gauge) load(s scene) *Image {
-	a := similarity(s.points.five[:], arcFace[:])
+// load fills in the aligned crop's part of g, which a maps from the photo, and returns the crop, valid as long as g is held.
+func (g *gauge) load(s scene, a affine) *Image {
 	crop := s.crop
 	if crop == nil {
 		crop = g.own.sized(alignSize, alignSize)

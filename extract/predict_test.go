@@ -36,7 +36,7 @@ type pair struct {
 
 // worsen makes a photo worse in a random way, up to a third beyond the steps of its ladder.
 func worsen(m *Image, l *points, r *rand.Rand) (*Image, string) {
-	harmful := slices.DeleteFunc(slices.Clone(degradations), func(d degradation) bool { return d.frame })
+	harmful := slices.DeleteFunc(slices.Clone(degradations), func(d degradation) bool { return d.is(frame | extra) })
 	d := harmful[r.IntN(len(harmful))]
 	first, last := d.steps[0], d.steps[len(d.steps)-1]
 	amount := first + (last-first)*1.3*r.Float64()
@@ -255,7 +255,7 @@ func reportKinds(t *testing.T, held []*sample) {
 	t.Helper()
 	kinds := []string{asTaken}
 	for _, d := range degradations {
-		if !d.frame {
+		if !d.is(frame | extra) {
 			kinds = append(kinds, d.name)
 		}
 	}
