@@ -5,8 +5,8 @@
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
-# photos, and all error rates with charts), quality (what measures of quality tell, on the same folder), test-arm64, fuzz,
-# bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
+# photos, and all error rates with charts), quality and liveness (what those tell, on the same
+# folder), test-arm64, fuzz, bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -33,7 +33,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces evaluate quality lint race modernise test-arm64 fuzz bench bench-peers clean prerequisites go-test
+.PHONY: run build setup test check faces evaluate quality liveness lint race modernise test-arm64 fuzz bench bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -99,6 +99,15 @@ evaluate: setup build
 # same folder: some ten minutes for 5,000 photos on two idle cores.
 quality: setup
 	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"
+
+# Liveness on the photos of FACES and on attacks simulated from them. Folders with commas between are told apart. ATTACKS
+# passes flags on, such as ATTACKS='-attacked 500 -seed 2'.
+comma := ,
+liveness: setup
+	@for d in $(subst $(comma), ,$(FACES)); do \
+	[ -d "$$d" ] || { echo "liveness: skipped: there are no photos at $$d (make liveness FACES=DIR,...)"; exit 0; }; \
+	all="$$all$${all:+,}$$(realpath "$$d")"; done; \
+	$(GO) test ./extract -run '^TestLivenessRates$$' -count=1 -v -timeout 6h -args -faces "$$all" $(ATTACKS)
 
 # Cross-built with cgo and run under emulation: what has code of its own for arm64 or a format on disk, and the pixels.
 # ONNX Runtime's own arm64 library ends in a fault while qemu-user 7.2 loads it, so no model runs there.

