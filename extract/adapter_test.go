@@ -275,6 +275,9 @@ func findKnown(t *testing.T, c headCase, dir string, data []byte, half bool) {
 			t.Errorf("%s: template %v", c.name, f.Template)
 		}
 	}
+	if got := float64(f.Norm) * 255; !(math.Abs(got-length) <= 2) {
+		t.Errorf("%s: norm %v", c.name, f.Norm)
+	}
 	if f.Liveness.Verdict != Uncertain {
 		t.Errorf("%s: without a model liveness is %v", c.name, f.Liveness)
 	}

@@ -401,6 +401,7 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 	step(want&WantQuality != 0, func() (err error) { f.Pose, err = s.findPose(ctx, p, d, &q.five); return })
 	step(want&WantQuality != 0 && q.all != nil, func() (err error) { f.EyesOpen, err = s.findEyesOpen(ctx, p, q.all); return })
 	err = s.cores.spread(n, func(i int) error { return steps[i]() })
+	f.Norm = float32(norm)
 	if err == nil && want&WantQuality != 0 {
 		s.judge(p, q, &f, norm)
 	}

@@ -28,6 +28,7 @@ type Face struct {
 	Landmarks [68]Point // iBUG 68-point order; all zero from a pack that finds five points only
 	Crop      *Image    // aligned to the embedder's template, as large as its input
 	Template  []float32 // float32[dim], ‖·‖₂ = 1; nil unless asked for
+	Norm      float32   // ‖·‖₂ of what the embedder gave; 0 without Template
 
 	// Of WantQuality; zero without it.
 	Pose     Pose

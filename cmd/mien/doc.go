@@ -1,11 +1,11 @@
 // Command mien is the face matching engine: a server, and a client for the shell.
 //
 //	mien serve --data DIR --listen ADDR
-//	mien enroll | identify | verify | compare | extract | galleries | keys | doctor | version
+//	mien enroll | identify | verify | compare | extract | galleries | keys | packs | doctor | version
 //	mien evaluate | bench
 //
-// serve, doctor and `keys --data` work on a data folder, of which a running server is the only user; evaluate and bench
-// measure on their own, with neither; everything else talks to a server by its public API, with the key of --key, --key-file
+// serve, doctor and `keys --data` work on a data folder, of which a running server is the only user; evaluate, bench
+// and packs work on their own, with neither; everything else talks to a server by its public API, with the key of --key, --key-file
 // or MIEN_KEY.
 //
 // # Settings

@@ -39,6 +39,7 @@ type cli struct {
 	Extract   extractCmd   `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
 	Galleries galleriesCmd `cmd:"" help:"Create, list, show, change and delete galleries."`
 	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
+	Packs     packsCmd     `cmd:"" help:"List, check and add model packs."`
 	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine."`
 	Evaluate  evaluateCmd  `cmd:"" help:"Measure error rates on your own photos, with charts; write a calibration file."`

@@ -20,7 +20,7 @@ var (
 )
 
 // advice ends the errors of Load.
-const advice = "set the models up again (go run ./cmd/setup)"
+const advice = "set the models up again (go run ./cmd/setup; a pack of your own: mien packs add)"
 
 // maxModelBytes bounds one file of a pack and one member of a tarball.
 const maxModelBytes = 1 << 30
@@ -91,11 +91,20 @@ func check(root *os.Root, f File) error {
 		return missing(err)
 	}
 	defer r.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(r, maxModelBytes)); err != nil {
+	sum, err := sumOfReader(r)
+	if err != nil {
 		return err
 	}
-	return compareSum(f.File, hex.EncodeToString(sum.Sum(nil)), f.SHA256)
+	return compareSum(f.File, sum, f.SHA256)
+}
+
+// sumOfReader is the sha256 in hex of what r gives, up to the size that a model may have.
+func sumOfReader(r io.Reader) (string, error) {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.LimitReader(r, maxModelBytes)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func readAll(root *os.Root, name string, limit int64) ([]byte, error) {
