@@ -115,7 +115,7 @@ func (c *benchMissesCmd) embed(ctx context.Context) (*bench.FaceVector, error) {
 		}
 	}
 	templates := make([][]float32, len(files))
-	m, err := c.everyFace(ctx, files, extract.Options{Select: extract.SelectLargest}, func(i int, f *extract.Face, _ string) {
+	m, err := c.everyFace(ctx, providerFlags{}, files, extract.Options{Select: extract.SelectLargest}, func(i int, f *extract.Face, _ string) {
 		if f != nil {
 			templates[i] = f.Template
 		}

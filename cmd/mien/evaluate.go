@@ -22,6 +22,7 @@ import (
 
 type evaluateCmd struct {
 	modelFlags
+	providerFlags
 	simdFlags
 	Folder      string    `arg:"" optional:"" type:"existingdir" help:"Folder with a folder of photos for each person."`
 	Pairs       string    `help:"CSV file of comparisons, with columns a, b and same (1 or 0): files of FOLDER, or beside the list. Default: every two photos of FOLDER." type:"existingfile" placeholder:"FILE"`
@@ -127,7 +128,7 @@ func (c *evaluateCmd) recognise(ctx context.Context) (*evaluate.Recognition, *pa
 		set.Measures = append(set.Measures, extract.Measure(m).String())
 	}
 	done := 0
-	m, err := c.everyFace(ctx, files, c.options(extract.WantTemplate|extract.WantQuality), func(i int, f *extract.Face, code string) {
+	m, err := c.everyFace(ctx, c.providerFlags, files, c.options(extract.WantTemplate|extract.WantQuality), func(i int, f *extract.Face, code string) {
 		if set.Photos[i].Failure = code; f != nil {
 			set.Photos[i].Template, set.Photos[i].Quality = f.Template, f.Quality[:]
 		}
@@ -162,7 +163,7 @@ func (c *evaluateCmd) attacks(ctx context.Context) (*evaluate.AttackReport, *pac
 		return nil, nil, err
 	}
 	done := 0
-	m, err := c.everyFace(ctx, files, c.options(extract.WantLiveness), func(i int, f *extract.Face, code string) {
+	m, err := c.everyFace(ctx, c.providerFlags, files, c.options(extract.WantLiveness), func(i int, f *extract.Face, code string) {
 		if shown[i].Failure = code; f != nil {
 			shown[i].Score, shown[i].Verdict = f.Liveness.Score, string(f.Liveness.Verdict)
 		}

@@ -18,9 +18,13 @@ import (
 // everyFace extracts a face of each file on all cores, with the first of the packs. found hears of one file at a
 // time, in any order: a face, or the API's code of why there is none. Errors that are not about a photo end the
 // work. o.Select must ask for one face.
-func (m modelFlags) everyFace(ctx context.Context, files []string, o extract.Options, found func(i int, f *extract.Face, code string)) (*pack.Manifest, error) {
+func (m modelFlags) everyFace(ctx context.Context, p providerFlags, files []string, o extract.Options, found func(i int, f *extract.Face, code string)) (*pack.Manifest, error) {
 	library, models := m.paths()
-	x, err := extract.New(extract.Config{Library: library, Pack: models[0], Queue: len(files)})
+	config := extract.Config{Library: library, Pack: models[0], Queue: len(files)}
+	if err := p.apply(&config); err != nil {
+		return nil, err
+	}
+	x, err := extract.New(config)
 	if err != nil {
 		return nil, err
 	}
