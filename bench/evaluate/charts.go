@@ -171,6 +171,7 @@ func (r *Recognition) discardChart() (*plot.Plot, error) {
 		return nil, err
 	}
 	p.Y.Min, p.Y.Max = 0, p.Y.Max*1.6 // room for the legend
+	p.X.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 10, Label: "10"}, {Value: 20, Label: "20"}, {Value: 30, Label: "30"}, {Value: 40, Label: "40"}, {Value: 50, Label: "50"}}
 	return p, nil
 }
 

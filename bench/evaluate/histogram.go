@@ -98,7 +98,7 @@ type Bar struct {
 	Count int64   `json:"count"`
 }
 
-var quantiles = []float64{0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999}
+var quantiles = []float64{0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999}
 
 func (h *histogram) distribution() Distribution {
 	d := Distribution{N: h.n, Quantiles: []Quantile{}, Histogram: []Bar{}}
