@@ -23,7 +23,7 @@
 //
 // A photo of one sequential scan takes its coded bytes without stuffing, an overview's planes and some 32 bytes for each
 // 16 MCUs (94 KB for 12 megapixels of 4:2:0). A progressive one, or one of several scans, takes its coefficients as well, 2
-// bytes a sample: 3 bytes a pixel with 4:2:0, 6 with 4:4:4, 8 with CMYK. No memory for blocks is taken before the data
+// bytes a sample and one a block: 3 bytes a pixel with 4:2:0, 6 with 4:4:4, 8 with CMYK. No memory for blocks is taken before the data
 // are long enough to hold a bit for each. Time is bounded by pixels × scans.
 //
 // Buffers go from photo to photo by a pool, whose members keep at most 20 MB each of coded bytes, overview and region

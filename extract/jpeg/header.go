@@ -26,6 +26,7 @@ type component struct {
 	q       [64]int32 // its quantisation table, in zig-zag order; 0 before its first scan
 	scanned bool
 	coef    [][64]int16 // of every block, row by row and padded to whole MCUs; only where they are stored
+	busy    []bool      // the blocks that may have AC coefficients
 }
 
 // frame is what SOF states.

@@ -12,7 +12,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 const testMaxPixels = 16 << 20
@@ -377,5 +379,47 @@ func TestContext(t *testing.T) {
 	cancel(cause)
 	if _, err := Open(ctx, data, Options{MaxPixels: testMaxPixels}); err != cause {
 		t.Errorf("%v, want the context's cause", err)
+	}
+}
+
+// A photo of 50 megapixels in 98 kB, with as many scans as are read: bounded in memory by its pixels, in time by both.
+func TestScanBomb(t *testing.T) {
+	segment := func(marker uint8, body ...uint8) []uint8 {
+		return append([]uint8{0xff, marker, 0, uint8(2 + len(body))}, body...)
+	}
+	table := func(class, symbol uint8) []uint8 {
+		return segment(markerDHT, append([]uint8{class << 4, 1}, append(make([]uint8, 15), symbol)...)...)
+	}
+	const w, h = 8660, 5773
+	data := []uint8{0xff, markerSOI}
+	data = append(data, segment(markerSOF2, 8, h>>8, h&255, w>>8, w&255, 1, 1, 0x11, 0)...)
+	data = append(append(data, table(0, 0)...), table(1, 0xe0)...) // no difference; the end of 2¹⁴ blocks and more
+	data = append(append(data, segment(markerSOS, 1, 1, 0, 0, 0, 0)...), make([]uint8, (w+7)/8*((h+7)/8)/8+1)...)
+	blocks := (w + 7) / 8 * ((h + 7) / 8)
+	for i := range maxScans {
+		high := uint8(0x10)
+		if i == 0 {
+			high = 0x01
+		}
+		data = append(append(data, segment(markerSOS, 1, 1, 0, 1, 63, high)...), make([]uint8, 2*blocks>>14+3)...)
+	}
+	data = append(data, 0xff, markerEOI)
+	begin := time.Now()
+	_, err := Open(t.Context(), data, Options{MaxPixels: 50 << 20, Shrink: func(int, int) int { return 8 }})
+	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "scans") {
+		t.Errorf("%v, want a refusal for its scans", err)
+	}
+	t.Logf("%d bytes, refused after %v", len(data), time.Since(begin))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begin = time.Now()
+	if _, err := Open(ctx, data, Options{MaxPixels: 50 << 20}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want the context's cause", err)
+	}
+	if d := time.Since(begin); d > 5*time.Second {
+		t.Errorf("it went on for %v after its context", d)
+	}
+	if _, err := Open(t.Context(), data[:200], Options{MaxPixels: 50 << 20}); !errors.Is(err, ErrTruncated) {
+		t.Errorf("%v, want ErrTruncated", err)
 	}
 }

@@ -63,6 +63,7 @@ type memory struct {
 	overview []uint8 // planes
 	region   []uint8
 	coef     [4][][64]int16
+	busy     [4][]bool
 	rows     rows
 }
 
@@ -82,7 +83,7 @@ func (m *memory) release() {
 	}
 	for i := range m.coef {
 		if cap(m.coef[i]) > keepBlocks {
-			m.coef[i] = nil
+			m.coef[i], m.busy[i] = nil, nil
 		}
 	}
 	for i := range m.huff {
@@ -94,14 +95,14 @@ func (m *memory) release() {
 	pool.Put(m)
 }
 
-// coefficients returns n blocks of zeros for component i.
-func (m *memory) coefficients(i, n int) [][64]int16 {
+// store gives component i, which is c, n blocks of zeros.
+func (m *memory) store(c *component, i, n int) {
 	if cap(m.coef[i]) < n {
-		m.coef[i] = make([][64]int16, n)
+		m.coef[i], m.busy[i] = make([][64]int16, n), make([]bool, n)
 	}
-	b := m.coef[i][:n]
-	clear(b)
-	return b
+	c.coef, c.busy = m.coef[i][:n], m.busy[i][:n]
+	clear(c.coef)
+	clear(c.busy)
 }
 
 // target is a rectangle of MCUs drawn into planes at a reduction.

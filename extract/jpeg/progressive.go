@@ -44,7 +44,7 @@ func (p *Photo) store(ctx context.Context, s *scan) error {
 func (p *Photo) makeRoom(s *scan) {
 	for i := range s.coders {
 		if c := &p.comp[s.coders[i].comp]; c.coef == nil {
-			c.coef = p.memory.coefficients(s.coders[i].comp, p.blocksX(c)*p.blocksY(c))
+			p.memory.store(c, s.coders[i].comp, p.blocksX(c)*p.blocksY(c))
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (p *Photo) visitMCU(s *scan, mcu int, visit func(*coder, *[64]int16) error)
 	for i := range s.coders {
 		c := &s.coders[i]
 		blocksX := p.blocksX(&p.comp[c.comp])
-		coef := p.comp[c.comp].coef
+		coef, busy := p.comp[c.comp].coef, p.comp[c.comp].busy
 		for j := range c.h * c.v {
 			bx, by := mcu%p.mcusX*c.h+j%c.h, mcu/p.mcusX*c.v+j/c.h
 			if len(s.coders) == 1 {
@@ -85,7 +85,16 @@ func (p *Photo) visitMCU(s *scan, mcu int, visit func(*coder, *[64]int16) error)
 					continue
 				}
 			}
-			if err := visit(c, &coef[by*blocksX+bx]); err != nil {
+			at := by*blocksX + bx
+			if s.first > 0 {
+				if p.reader.eobRun == 0 {
+					busy[at] = true
+				} else if !busy[at] { // nothing to refine: a few bytes may say so of the whole photo
+					p.reader.eobRun--
+					continue
+				}
+			}
+			if err := visit(c, &coef[at]); err != nil {
 				return err
 			}
 			if p.reader.drained() {
