@@ -23,7 +23,7 @@
 // # Quality
 //
 // WantQuality runs two more models (pose, open eyes) and measures the face's pixels: 0.8 ms of a core for all measures
-// together (noisy machine; the two models take 2.5). quality.go defines each measure, its mapping to 0..100 and what it
+// together, and of a JPEG of 12 megapixels 4, because parts of it are decoded again (noisy machine; the models take 2.5). quality.go defines each measure, its mapping to 0..100 and what it
 // can't tell. A pack without 68 points can't tell EyesOpen and MouthClosed: those are NaN, and not in Extractor.Measures. The
 // unified score also looks at the template's length before it is normalised, where a template is wanted too and the
 // embedder's typical length is known; so it may differ by a few points with what is wanted.
