@@ -33,7 +33,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces evaluate quality liveness lint race modernise test-arm64 fuzz bench bench-peers clean prerequisites go-test
+.PHONY: run build setup test check faces evaluate quality liveness lint race modernise test-arm64 fuzz bench bench-extract bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -133,6 +133,17 @@ fuzz: prerequisites
 BENCH ?= .
 bench: prerequisites
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -skip InTurns -benchtime 200ms -count 3 -timeout 20m ./simd ./index/... ./bench ./engine ./http | $(GO) run ./bench/report
+
+# Photos through the whole pipeline beside its models alone, how long requests take, and the same models from
+# onnxruntime-node, which is fetched to build/node (290 MB) if npm is there. EACH is the time for each figure, in whole seconds.
+EACH ?= 4s
+NODE_RUNTIME = onnxruntime-node@1.30.0
+bench-extract: setup
+	@$(GO) test ./extract -run '^$$' -bench Pipeline -benchtime 1x -timeout 60m -args -each $(EACH) -tensors '$(CURDIR)/build/bench-extract'
+	@if command -v npm >/dev/null 2>&1; then \
+	test -d build/node/node_modules/onnxruntime-node || npm install --prefix build/node --no-save --ignore-scripts --no-audit --no-fund $(NODE_RUNTIME) >/dev/null || exit 1; \
+	node bench/node/models.mjs build/models/default build/bench-extract "$$PWD/build/node/node_modules/onnxruntime-node" $(EACH:s=); \
+	else echo "bench-extract: no npm: onnxruntime-node is not compared"; fi
 
 # Our index beside others over one gallery, with what each finds: minutes. The only target that installs packages, and
 # only where a header is missing; reports in build/bench. PEERS passes flags on, such as PEERS='-rows 200000'.

@@ -39,13 +39,18 @@ func (p *pixels) shape() []int64 {
 
 // fill makes the whole of in one grey.
 func (p *pixels) fill(in []float32, grey uint8) {
-	n := p.channels()
-	for i := range in {
-		c := i % n
-		if !p.nhwc {
-			c = i / (p.w * p.h)
+	plane := p.w * p.h
+	if p.nhwc && p.channels() == 3 {
+		for i := 0; i < len(in); i += 3 {
+			in[i], in[i+1], in[i+2] = p.value[0][grey], p.value[1][grey], p.value[2][grey]
 		}
-		in[i] = p.value[c][grey]
+		return
+	}
+	for c := range p.channels() {
+		v, out := p.value[c][grey], in[c*plane:(c+1)*plane]
+		for i := range out {
+			out[i] = v
+		}
 	}
 }
 
@@ -63,10 +68,21 @@ func (p *pixels) draw(in []float32, m *Image, x, y int) {
 				drawGreyRow(out, row, step, value)
 				continue
 			}
+			if step == 1 {
+				drawRow(out[:m.W], row[from:], value)
+				continue
+			}
 			for i := range m.W {
 				out[i*step] = value[row[3*i+from]]
 			}
 		}
+	}
+}
+
+// drawRow draws every third of row.
+func drawRow(out []float32, row []uint8, value *[256]float32) {
+	for i := range out {
+		out[i] = value[row[3*i]]
 	}
 }
 
