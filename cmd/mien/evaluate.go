@@ -173,6 +173,9 @@ func (c *evaluateCmd) attacks(ctx context.Context) (*evaluate.AttackReport, *pac
 	if err != nil {
 		return nil, nil, err
 	}
+	if !m.Has(pack.Liveness) {
+		return nil, nil, fmt.Errorf("the pack %s has no liveness model: there is nothing to evaluate on attacks", m.Name)
+	}
 	r, err := evaluate.Attacks(shown, accepting, []float64{0.01, 0.05})
 	return r, m, err
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mien/bench/evaluate"
+	"mien/extract/pack"
 )
 
 // layOut copies pictures of testdata/faces to the names given.
@@ -148,5 +149,28 @@ func TestEvaluateRefuses(t *testing.T) {
 		if _, stderr, code := mien(t, setUp(t), append([]string{"evaluate", "--out", filepath.Join(empty, "out")}, c.args...)...); code == 0 || !strings.Contains(stderr, c.want) {
 			t.Errorf("%v: exit %d, %q, not %q", c.args, code, stderr, c.want)
 		}
+	}
+}
+
+// TestEvaluateOtherPack: a pack with neither calibration nor liveness model.
+func TestEvaluateOtherPack(t *testing.T) {
+	packs := filepath.Join(t.TempDir(), "models")
+	env := append(setUp(t), "MIEN_PACKS="+packs, "MIEN_MODELS="+filepath.Join(packs, "mine"))
+	from := spelledOut(t, func(m *pack.Manifest) {
+		delete(m.Files, pack.Liveness)
+		delete(m.Pipeline.Others, pack.Liveness)
+	})
+	if _, stderr, code := mien(t, env, "packs", "add", from); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	folder := layOut(t, threePeople)
+	stdout, stderr, code := mien(t, env, "evaluate", "--json", folder, "--out", filepath.Join(folder, "out"))
+	var r evaluate.Report
+	if err := json.Unmarshal([]byte(stdout), &r); code != 0 || err != nil || r.About.Pack != "mine" || len(r.Recognition.Stated) != 0 || r.Recognition.Mated.N != 5 {
+		t.Errorf("exit %d, %v, %+v\n%s", code, err, r.About, stderr)
+	}
+	_, stderr, code = mien(t, env, "evaluate", "--bona-fide", folder, "--attacks", folder, "--out", filepath.Join(folder, "out"))
+	if code != 1 || !strings.Contains(stderr, "the pack mine has no liveness model") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
