@@ -57,7 +57,7 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 }
 
 // wantFormat: a store is of the first format that can hold what is in it.
-func wantFormat(t *testing.T, e *Engine, format int) {
+func wantFormat(t testing.TB, e *Engine, format int) {
 	t.Helper()
 	if b, _, err := e.store.get(nil, keyFormat); err != nil || !bytes.Equal(b, formatBytes(uint32(format))) {
 		t.Errorf("the store is of format %x, want %d: %v", b, format, err)

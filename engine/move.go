@@ -201,7 +201,10 @@ func inGallery[T any](e *Engine, tenant, name string, read func(*gallery) (T, er
 			return none, err
 		}
 		v, err := read(g)
-		if now, _ := e.gallery(tenant, name); err == nil || now == g {
+		if err == nil {
+			return v, nil
+		}
+		if now, _ := e.gallery(tenant, name); now == g {
 			return v, err
 		}
 	}

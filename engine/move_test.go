@@ -38,8 +38,10 @@ func mustMove(t testing.TB, err error) {
 func movingGallery(t testing.TB, e *Engine, n int) {
 	t.Helper()
 	mustGallery(t, e, "t", "g")
+	wantFormat(t, e, firstFormat)
 	_, err := e.StartMove(t.Context(), "t", "g", MoveSpec{Space: spaceB.ID})
 	mustMove(t, err)
+	wantFormat(t, e, moveFormat)
 	for i := range n {
 		_, _, err := e.PutPerson(t.Context(), "t", "g", strconv.Itoa(i), PersonSpec{Templates: both(uint64(i))})
 		mustMove(t, err)
@@ -137,6 +139,80 @@ func TestSwitchVisibleButNotSynced(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	mustCheck(t, e)
+}
+
+// TestMoveMeetsWrites: a write that was on its way when a move began or ended, or the other way round, is as if it had come
+// before or after. The one that comes first is held up in its fsync, so that the other sees it in the store and not in memory.
+func TestMoveMeetsWrites(t *testing.T) {
+	ctx := context.Background()
+	put := func(id string, templates ...Template) func(*Engine) error {
+		return func(e *Engine) error {
+			_, _, err := e.PutPerson(ctx, "t", "g", id, PersonSpec{Templates: templates})
+			return err
+		}
+	}
+	finish := func(e *Engine) error {
+		_, err := e.FinishMove(ctx, "t", "g", spaceB.ID, false)
+		return err
+	}
+	cancel := func(e *Engine) error { return e.CancelMove(ctx, "t", "g") }
+	begin := func(e *Engine) error {
+		_, err := e.StartMove(ctx, "t", "g", MoveSpec{Space: spaceB.ID})
+		return err
+	}
+	other := both(7)
+	for name, c := range map[string]struct {
+		still         bool // no move is under way
+		first, second func(*Engine) error
+		want          error // of second
+		people, done  int   // afterwards
+	}{
+		"begin, put old":       {still: true, first: begin, second: put("new", other[0]), people: 1},
+		"finish, put both":     {first: finish, second: put("new", other...), want: ErrSpaceMismatch, people: 2},
+		"finish, put old":      {first: finish, second: put("new", other[0]), want: ErrSpaceMismatch, people: 2},
+		"finish, put new":      {first: finish, second: put("new", other[1]), people: 3},
+		"finish, replace":      {first: finish, second: put("0", other[1]), people: 2},
+		"cancel, put both":     {first: cancel, second: put("new", other...), want: ErrSpaceMismatch, people: 2},
+		"cancel, put old":      {first: cancel, second: put("new", other[0]), people: 3},
+		"put old, finish":      {first: put("new", other[0]), second: finish, want: ErrMoveIncomplete, people: 3, done: 2},
+		"put old over, finish": {first: put("0", other[0]), second: finish, want: ErrMoveIncomplete, people: 2, done: 1},
+		"put both, finish":     {first: put("new", other...), second: finish, people: 3},
+		"put both, cancel":     {first: put("new", other...), second: cancel, people: 3},
+		"finish, finish":       {first: finish, second: finish, people: 2},
+		"cancel, finish":       {first: cancel, second: finish, want: ErrNotMoving, people: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := newSlowSync(vfs.NewCrashableMem())
+			e := open(t, testConfig(fs))
+			if c.still {
+				mustGallery(t, e, "t", "g")
+			} else {
+				movingGallery(t, e, 2)
+			}
+			fs.hold()
+			seq, acked := e.store.last.Load(), [2]chan error{make(chan error, 1), make(chan error, 1)}
+			go func() { acked[0] <- c.first(e) }()
+			for e.store.last.Load() == seq {
+				time.Sleep(time.Millisecond)
+			}
+			go func() { acked[1] <- c.second(e) }()
+			time.Sleep(5 * time.Millisecond)
+			fs.release()
+			mustMove(t, <-acked[0])
+			if err := <-acked[1]; !errors.Is(err, c.want) {
+				t.Errorf("the second: %v, want %v", err, c.want)
+			}
+			mustCheck(t, e)
+			g, err := e.Gallery(ctx, "t", "g")
+			done := 0
+			if g.Move != nil {
+				done = g.Move.Done
+			}
+			if err != nil || g.People != c.people || done != c.done {
+				t.Errorf("%d people, %d done, want %d and %d: %v", g.People, done, c.people, c.done, err)
+			}
+		})
+	}
 }
 
 // moveRace is clients of gallery "g" while it is moved to and fro. People 0 to stay−1 are there all the time, and by both(i)
