@@ -1,6 +1,6 @@
 // Package extract turns the bytes of a photo into faces: decode, detect, find landmarks, align, embed.
 //
-//	bytes ─▶ decode ─▶ upright RGB ─▶ detect 320×240 ─▶ landmarks 64×64 ─▶ align 112×112 ─▶ embed ─▶ Face
+//	bytes ─▶ decode ─▶ upright RGB ─▶ detect ─▶ landmarks ─▶ align ─▶ embed ─▶ Face
 //
 // It promises:
 //
@@ -17,8 +17,18 @@
 //
 // # Embedding space
 //
-// Templates may be compared only if detector, landmarks, alignment and weights are the same. The pack's manifest
-// names that combination: embedder, dimension, preprocessing version, first digits of the weights' sha256.
+// Templates may be compared only if landmarks, alignment, the embedder's input and weights are the same. The pack's
+// manifest names that combination: its space.
+//
+// # Packs
+//
+// What is done before and after each model is what the pack's manifest says (package pack): steps is made of it, and
+// immutable. The files adapter_*.go know the field's usual models: pixels writes any size, colour order, mean, deviation
+// and layout; heads reads the outputs of UltraFace, SCRFD, RetinaFace and YuNet, bound by shape or by name when the graph
+// is loaded, so that another graph fails there; aligner has ArcFace's template, dlib's chip and points of the pack's own. A pack
+// may lack landmarks (then the detector finds five points), pose, eyes and liveness. A batch may be fixed, open or absent,
+// float16 inputs and outputs get a Cast (pack.EditFloat32IO). Real weights were run of the packs "default" and "faceapi"
+// only; SCRFD, RetinaFace and YuNet are tested on small graphs of their signatures, with a face known by hand.
 //
 // # Quality
 //

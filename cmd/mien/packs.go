@@ -72,11 +72,14 @@ func (p packs) further() map[string]http.Extractor {
 
 // space is the pack's embedding space as the engine knows it.
 func space(m *pack.Manifest) engine.Space {
-	s := engine.Space{ID: m.Space, Dim: m.Dim}
-	for _, p := range m.Calibration {
-		s.Calibration.Points = append(s.Calibration.Points, engine.CalibrationPoint(p))
+	return engine.Space{ID: m.Space, Dim: m.Dim, Calibration: engine.Calibration{Points: enginePoints(m.Calibration)}}
+}
+
+func enginePoints(points []pack.CalibrationPoint) (all []engine.CalibrationPoint) {
+	for _, p := range points {
+		all = append(all, engine.CalibrationPoint(p))
 	}
-	return s
+	return all
 }
 
 func idsOf(spaces []engine.Space) []string {

@@ -75,7 +75,7 @@ func (c *packsCheckCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	x, err := c.load(ctx, c.dir())
+	x, err := c.load(ctx, c.folder(c.Pack))
 	if err != nil {
 		return err
 	}
@@ -98,15 +98,6 @@ func (c *packsCheckCmd) Run(ctx context.Context, out *output) error {
 		return fmt.Errorf("pack %q: %d problems", r.Pack, len(r.Problems))
 	}
 	return nil
-}
-
-// dir is the pack's folder: a path if there is one, else a name among the packs.
-func (c *packsCheckCmd) dir() string {
-	if _, err := os.Stat(filepath.Join(c.Pack, pack.ManifestName)); err == nil {
-		return c.Pack
-	}
-	_, packs := c.paths()
-	return filepath.Join(packs, c.Pack)
 }
 
 func (c *packsCheckCmd) photos() ([]string, error) {

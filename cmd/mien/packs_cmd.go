@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"mien/bench/evaluate"
+	"mien/engine"
 	"mien/extract"
 	"mien/extract/pack"
 )
@@ -17,6 +20,8 @@ type packsCmd struct {
 	List  packsListCmd  `cmd:"" help:"List the model packs that are there."`
 	Check packsCheckCmd `cmd:"" help:"Run a pack on photos and print what it finds, and what is wrong with that."`
 	Add   packsAddCmd   `cmd:"" help:"Copy a folder of ONNX files and a manifest to the packs, if it loads."`
+
+	Calibrate packsCalibrateCmd `cmd:"" help:"Give a pack the calibration that mien evaluate measured with it."`
 }
 
 // packFlags say where library and packs are.
@@ -31,6 +36,15 @@ func (f packFlags) paths() (library, packs string) {
 		return library, filepath.Dir(models[0])
 	}
 	return library, f.Packs
+}
+
+// folder is the folder of a pack: a path if there is a pack, else a name among the packs.
+func (f packFlags) folder(name string) string {
+	if _, err := os.Stat(filepath.Join(name, pack.ManifestName)); err == nil {
+		return name
+	}
+	_, packs := f.paths()
+	return filepath.Join(packs, name)
 }
 
 // load makes an extractor of the pack in dir and runs every model once.
@@ -154,7 +168,41 @@ func (c *packsAddCmd) Run(ctx context.Context, out *output) error {
 	to := filepath.Join(dir, m.Name)
 	text := fmt.Sprintf("pack %q is in %s, space %s\nnext: mien packs check --pack %s PHOTO…", m.Name, to, m.Space, m.Name)
 	if len(m.Calibration) == 0 {
-		text += "\nIt has no calibration: it decides nothing until its manifest has one, measured with mien evaluate."
+		text += "\nIt has no calibration, and decides nothing without: mien evaluate --calibration FILE measures one, mien packs calibrate puts it in."
 	}
 	return out.print(map[string]any{"name": m.Name, "dir": to, "space": m.Space, "calibrated": len(m.Calibration) > 0}, text)
+}
+
+type packsCalibrateCmd struct {
+	packFlags
+	Pack string `help:"Name of the pack, or its folder." required:""`
+	File string `arg:"" type:"existingfile" help:"What mien evaluate --calibration wrote."`
+}
+
+// Run puts the points into the pack's manifest.
+func (c *packsCalibrateCmd) Run(out *output) error {
+	b, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	var f evaluate.CalibrationFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return fmt.Errorf("%s is not a calibration file: %w", c.File, err)
+	}
+	if f.Format != 1 {
+		return fmt.Errorf("%s is not a calibration file of format 1", c.File)
+	}
+	points := make([]pack.CalibrationPoint, len(f.Points))
+	for i, p := range f.Points {
+		points[i] = pack.CalibrationPoint(p)
+	}
+	if err := (engine.Calibration{Points: enginePoints(points)}).Validate(); err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	m, err := pack.Calibrate(c.folder(c.Pack), f.Space, f.Source, points)
+	if err != nil {
+		return err
+	}
+	return out.print(map[string]any{"name": m.Name, "space": m.Space, "points": len(points)},
+		fmt.Sprintf("pack %q has the calibration of %s; a running server reads it at its next start", m.Name, f.Set))
 }

@@ -60,11 +60,35 @@ func TestPacksAddListCheck(t *testing.T) {
 	if len(mine.Cosines) != 3 || len(mine.Models) != 6 || mine.Photos[0].Faces[0].Pose == nil || !(mine.Photos[0].Faces[0].Norm > 1) {
 		t.Errorf("the report lacks something: %+v", mine)
 	}
+	calibrate(t, env, mine.Space)
 	if err := os.Remove(filepath.Join(packs, "mine", "LICENSE")); err != nil {
 		t.Fatal(err)
 	}
 	if out, stderr, code := mien(t, env, "packs", "list"); code != 1 || !strings.Contains(out, "damaged") || !strings.Contains(stderr, "1 of 1") {
 		t.Errorf("list of a damaged pack: exit code %d\n%s%s", code, out, stderr)
+	}
+}
+
+// calibrate gives the pack "mine" a calibration, after files that are none are refused.
+func calibrate(t *testing.T, env []string, space string) {
+	t.Helper()
+	for _, c := range []struct{ text, says string }{
+		{`{"format": 2}`, "not a calibration file"},
+		{`{"format": 1, "space": "x", "points": [{"cosine": 0.1, "fmr": 0.01}, {"cosine": 0.5, "fmr": 1e-7}]}`, "of space x"},
+		{`{"format": 1, "space": "` + space + `", "points": [{"cosine": 0.1, "fmr": 0.01}, {"cosine": 0.9, "fmr": 0.009}]}`, "cosine 1"},
+		{`{"format": 1, "space": "` + space + `", "points": [{"cosine": 0.1, "fmr": 0.01}, {"cosine": 0.5, "fmr": 1e-7}]}`, ""},
+	} {
+		file := filepath.Join(t.TempDir(), "calibration.json")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr, code := mien(t, env, "packs", "calibrate", "--pack", "mine", file)
+		if (code == 0) != (c.says == "") || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: exit code %d, %s", c.text, code, stderr)
+		}
+	}
+	if out, stderr, code := mien(t, env, "packs", "list"); code != 0 || strings.Contains(out, "not calibrated") {
+		t.Errorf("list: exit code %d\n%s%s", code, out, stderr)
 	}
 }
 

@@ -311,6 +311,14 @@ func TestSourcesAreFetchedToo(t *testing.T) {
 	}
 }
 
+// What two packs are made from is fetched once.
+func TestPackagesAreListedOnce(t *testing.T) {
+	s := &setup{models: append(pack.Definitions(), pack.Default())}
+	if got := s.packages(); len(got) != 2 || got[0] != pack.Default().Packages[0] {
+		t.Errorf("packages are %v", got)
+	}
+}
+
 func TestNpmMissing(t *testing.T) {
 	newFixture(t).fails(t, "npm is needed to download runtime@1.0.0", "not on PATH", "install")
 }

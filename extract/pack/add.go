@@ -149,3 +149,29 @@ func copyPack(dir string, root *os.Root, m *Manifest) error {
 	}
 	return writeFiles(dir, map[string][]byte{ManifestName: m.JSON()})
 }
+
+// Calibrate replaces the calibration of the pack in folder dir, whose space must be the one that the points were measured
+// in. Set-up would put back what it makes: its packs are refused. Errors: as Load's; ErrCorrupt for points that are no
+// calibration or of another space.
+func Calibrate(dir, space, source string, points []CalibrationPoint) (*Manifest, error) {
+	m, err := Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range Definitions() {
+		if d.Manifest.Name == m.Name {
+			return nil, fmt.Errorf("pack: %q is made by set-up, which would undo this: add a copy under another name", m.Name)
+		}
+	}
+	if space != m.Space {
+		return nil, fmt.Errorf("%w: the calibration is of space %s, the pack of %s", ErrCorrupt, space, m.Space)
+	}
+	m.Calibration, m.CalibrationSource = points, source
+	if err := m.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if len(points) == 0 {
+		return nil, fmt.Errorf("%w: no calibration points", ErrCorrupt)
+	}
+	return m, WriteFile(filepath.Join(dir, ManifestName), m.JSON())
+}

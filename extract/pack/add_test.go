@@ -147,3 +147,34 @@ func TestDocumentedManifest(t *testing.T) {
 		t.Errorf("%s", m.JSON())
 	}
 }
+
+func TestCalibrate(t *testing.T) {
+	models := t.TempDir()
+	m, err := Add(download(t, func(*Manifest) {}), models, fine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(models, m.Name)
+	points := []CalibrationPoint{{.1, .01, false}, {.3, 1e-6, true}}
+	for name, c := range map[string]struct {
+		space  string
+		points []CalibrationPoint
+	}{"another space": {"x", points}, "one point": {m.Space, points[:1]}, "none": {m.Space, nil}} {
+		if _, err := Calibrate(dir, c.space, "tests", c.points); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got, err := Load(dir); err != nil || got.Calibration != nil {
+		t.Errorf("after refusals: %v, %v", got, err)
+	}
+	if _, err := Calibrate(dir, m.Space, "tests", points); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(dir); err != nil || len(got.Calibration) != 2 || got.CalibrationSource != "tests" || got.Space != m.Space {
+		t.Errorf("%v, %v", got, err)
+	}
+	_, ours := built(t)
+	if _, err := Calibrate(ours, Default().Manifest.Space, "tests", points); err == nil || !strings.Contains(err.Error(), "made by set-up") {
+		t.Errorf("a pack of set-up: %v", err)
+	}
+}

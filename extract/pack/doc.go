@@ -58,7 +58,8 @@
 //	}
 //
 // The weights' licence binds whoever runs them: mien doesn't ship them and can't permit what it forbids. Without
-// "calibration" such a pack can be checked and evaluated, but decides nothing: its rates of error are not known.
+// "calibration" such a pack can be checked and evaluated, but decides nothing: its rates of error are not known. `mien
+// evaluate --calibration FILE` measures them on your photos, `mien packs calibrate` puts the file into the manifest.
 //
 // Other models differ in these fields:
 //
