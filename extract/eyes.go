@@ -54,7 +54,9 @@ func (m *Image) share(r rect, d colour) float64 {
 
 // skinAroundEyes is the share of the pixels around each eye of an aligned crop that have the colour of the cheek below: half
 // to nine tenths of a bare eye's, a third of one's behind clear glasses, a tenth or less of one's behind sunglasses. The eye
-// with less counts half more.
+// with less counts three times the other. As EyesVisible, 16 of 20 synthetic portraits with sunglasses are below 50, 3 of 40
+// with clear glasses, and 12 of 882 photos of LFW, nearly all of which wear sunglasses. What reflects skin or has its colour is
+// missed.
 func skinAroundEyes(crop *Image) float64 {
 	var s [2]float64
 	for i, x := range [2]int{38, 74} {
