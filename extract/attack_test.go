@@ -380,11 +380,7 @@ func (s *portrait) cut(r *rand.Rand, v view) (view, inside) {
 func (s *portrait) compressed(t testing.TB, r *rand.Rand) *Image {
 	k := between(r, 55, 110) / s.face.height()
 	small := resize(s.photo, max(int(k*float64(s.photo.W)), 16), max(int(k*float64(s.photo.H)), 16))
-	m, err := decode(t.Context(), encodeJPEG(t, small, 15+r.IntN(30)), testMaxPixels)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resize(m, s.photo.W, s.photo.H)
+	return resize(decoded(t, encodeJPEG(t, small, 15+r.IntN(30))), s.photo.W, s.photo.H)
 }
 
 // surround puts something around what a view shows.
