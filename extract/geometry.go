@@ -348,39 +348,81 @@ func resizeInto(dst, src *Image) {
 		xs.linear(src.W, dst.W)
 		ys.linear(src.H, dst.H)
 	}
-	n := 3 * dst.W
-	lines := borrow[float32](2 * n)
-	defer giveBack(lines)
-	line, sum := (*lines)[:n], (*lines)[n:]
-	cached := -1 // enlarging reads most source rows twice or more
+	memory := borrow[float32](5 * 3 * dst.W)
+	defer giveBack(memory)
+	l := lines{src: src, xs: xs, memory: *memory, rows: [4]int{-1, -1, -1, -1}}
 	for y, t := range ys.spans {
-		for i, weight := range ys.weights[t.at : t.at+t.n] {
-			if t.from+i != cached {
-				cached = t.from + i
-				xs.scaleRow(line, src.row(cached))
-			}
-			addScaled(sum, line, weight, i == 0)
-		}
-		row := dst.row(y)
-		for j, v := range sum {
-			row[j] = uint8(v + .5)
+		w, row := ys.weights[t.at:t.at+t.n], dst.row(y)
+		switch t.n {
+		case 2:
+			mix2(row, l.row(t.from), l.row(t.from+1), w[0], w[1])
+		case 3:
+			mix3(row, l.row(t.from), l.row(t.from+1), l.row(t.from+2), w[0], w[1], w[2])
+		case 4:
+			mix4(row, l.row(t.from), l.row(t.from+1), l.row(t.from+2), l.row(t.from+3), w[0], w[1], w[2], w[3])
+		default:
+			l.mixMany(row, t.from, w)
 		}
 	}
 }
 
 var tapsPool = sync.Pool{New: func() any { return new(taps) }}
 
-// addScaled adds weight·line to sum, or makes it sum.
-func addScaled(sum, line []float32, weight float32, first bool) {
-	line = line[:len(sum)]
-	if first {
-		for j, v := range line {
-			sum[j] = weight * v
-		}
-		return
+// lines are rows of src, scaled: any four that follow each other, for neighbouring rows of the result share some.
+type lines struct {
+	src    *Image
+	xs     *taps
+	memory []float32 // four lines, and one for sums
+	rows   [4]int    // of src, that each line holds
+}
+
+func (l *lines) at(i int) []float32 {
+	n := len(l.memory) / 5
+	return l.memory[i*n : (i+1)*n]
+}
+
+// row is row y of src, scaled; valid until the fourth row after it is asked for.
+func (l *lines) row(y int) []float32 {
+	line := l.at(y & 3)
+	if l.rows[y&3] != y {
+		l.rows[y&3] = y
+		l.xs.scaleRow(line, l.src.row(y))
 	}
-	for j, v := range line {
-		sum[j] += weight * v
+	return line
+}
+
+// mixMany writes the weighted sum of the rows from y on.
+func (l *lines) mixMany(row []uint8, y int, weights []float32) {
+	sum := l.at(4)
+	clear(sum)
+	for i, w := range weights {
+		for j, v := range l.row(y + i) {
+			sum[j] += w * v
+		}
+	}
+	for j, v := range sum {
+		row[j] = uint8(v + .5)
+	}
+}
+
+func mix2(row []uint8, a, b []float32, wa, wb float32) {
+	a, b = a[:len(row)], b[:len(row)]
+	for j := range row {
+		row[j] = uint8(wa*a[j] + wb*b[j] + .5)
+	}
+}
+
+func mix3(row []uint8, a, b, c []float32, wa, wb, wc float32) {
+	a, b, c = a[:len(row)], b[:len(row)], c[:len(row)]
+	for j := range row {
+		row[j] = uint8(wa*a[j] + wb*b[j] + wc*c[j] + .5)
+	}
+}
+
+func mix4(row []uint8, a, b, c, d []float32, wa, wb, wc, wd float32) {
+	a, b, c, d = a[:len(row)], b[:len(row)], c[:len(row)], d[:len(row)]
+	for j := range row {
+		row[j] = uint8(wa*a[j] + wb*b[j] + wc*c[j] + wd*d[j] + .5)
 	}
 }
 

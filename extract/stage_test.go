@@ -355,6 +355,33 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// With a device, the faces of one photo share its runs even where there is one core: whoever waits gives it on.
+func TestSpreadCrew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeModel{}
+		s := fakeStage(t, f, Batching{Shared, 8}, 1)
+		defer s.close()
+		s.cores.crew.Store(16)
+		s.cores.take()
+		defer s.cores.give()
+		got := make([]float32, 20)
+		err := s.cores.spread(len(got), func(i int) error {
+			return s.do(t.Context(), 1, func(_ int, in []float32) { in[0] = float32(i) }, func(_ int, outs [][]float32) { got[i] = outs[0][0] })
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		for i, v := range got {
+			if v != float32(2*i) {
+				t.Errorf("item %d: %v", i, v)
+			}
+		}
+		if len(f.sizes) > 6 {
+			t.Errorf("runs of %v items", f.sizes)
+		}
+	})
+}
+
 // A spread leaves the cores that it found to who wants them, an item later.
 func TestSpreadYields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
