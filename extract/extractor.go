@@ -47,7 +47,7 @@ type Config struct {
 	// logged. Any other that can't be used is an error of New: ErrNoProvider, ErrNoDevice, ErrDeviceMemory.
 	Devices []string
 	// Batching says by role how items share runs; "" stands for every role that is not named. What is not set is
-	// measured by New, in about a tenth of a second for each model.
+	// measured by New, in about a tenth of a second for each model. A device of its own has Shared runs only.
 	Batching map[pack.Role]Batching
 	// BatchDelay is how long an item of a Shared batch waits for company; 0 is 3 ms.
 	BatchDelay time.Duration

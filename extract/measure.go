@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -141,8 +142,7 @@ func (c *stageConfig) plan(m *model, told map[string]Batching) (StagePlan, error
 		b, ok = told[""]
 	}
 	if ok {
-		b.Max = max(b.Max, m.fixed)
-		p.Batching = b
+		p.Batching = c.possible(b, m.fixed)
 		return p, nil
 	}
 	best, all, err := c.choose(c.candidates(m.fixed))
@@ -151,6 +151,19 @@ func (c *stageConfig) plan(m *model, told map[string]Batching) (StagePlan, error
 	}
 	p.Batching, p.PerItem, p.Tried = best.Batching, best.PerItem, all
 	return p, nil
+}
+
+// possible is b as a graph made for a fixed batch and a device allow it: on a device of its own all runs are shared, for
+// all its calls go through one queue.
+func (c *stageConfig) possible(b Batching, fixed int) Batching {
+	b.Max = cmp.Or(fixed, b.Max)
+	switch {
+	case !c.onCPU:
+		b.Strategy = Shared
+	case b.Max > 1 && b.Strategy == Single:
+		b.Strategy = Calls
+	}
+	return b
 }
 
 // openAll opens a model on every device.

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -227,7 +228,7 @@ type run struct {
 	items   int         // how many items values is for
 }
 
-// newRun makes memory for max items at most, or for the graph's own batch if that is more.
+// newRun makes memory for max items at most, or for the graph's own batch.
 func (m *model) newRun(max int) (*run, error) {
 	max = m.batch(max)
 	r := &run{in: make([][]float32, max), outs: make([][][]float32, max), values: make([]ort.Value, 1+len(m.outs))}
@@ -246,8 +247,8 @@ func (m *model) newRun(max int) (*run, error) {
 	return r, nil
 }
 
-// batch is the batch dimension of a run on n items.
-func (m *model) batch(n int) int { return max(n, m.fixed) }
+// batch is the batch dimension of a run on up to n items.
+func (m *model) batch(n int) int { return cmp.Or(m.fixed, n) }
 
 // use makes values the tensors of n items.
 func (r *run) use(n int) (err error) {

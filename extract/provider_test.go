@@ -141,6 +141,24 @@ func TestFastest(t *testing.T) {
 	}
 }
 
+// What is told gives way to what a graph and a device can do.
+func TestPossible(t *testing.T) {
+	for _, c := range []struct {
+		told  Batching
+		onCPU bool
+		fixed int
+		want  Batching
+	}{
+		{Batching{Single, 1}, true, 0, Batching{Single, 1}}, {Batching{Single, 1}, true, 1, Batching{Single, 1}}, {Batching{Single, 1}, true, 4, Batching{Calls, 4}},
+		{Batching{Shared, 8}, true, 0, Batching{Shared, 8}}, {Batching{Calls, 8}, true, 0, Batching{Calls, 8}}, {Batching{Single, 1}, false, 0, Batching{Shared, 1}},
+		{Batching{Calls, 8}, true, 1, Batching{Calls, 1}}, {Batching{Shared, 8}, false, 4, Batching{Shared, 4}}, {Batching{Calls, 8}, false, 0, Batching{Shared, 8}}, {Batching{Calls, 2}, false, 4, Batching{Shared, 4}},
+	} {
+		if got := (&stageConfig{onCPU: c.onCPU}).possible(c.told, c.fixed); got != c.want {
+			t.Errorf("%v, on the CPU %v, fixed %d: %v, want %v", c.told, c.onCPU, c.fixed, got, c.want)
+		}
+	}
+}
+
 // Extractors that share cores compute on no more than there are, and outlive each other.
 func TestSharedCores(t *testing.T) {
 	c := testConfig()
