@@ -96,7 +96,7 @@ evaluate: setup build
 	else echo "evaluate: there are no photos at $(FACES): make evaluate FACES=DIR, with DIR/person/photo.jpg" >&2; exit 1; fi
 
 # Whether measures of quality fall as photos get worse, and whether the unified score tells which will not be matched, on the
-# same folder: some ten minutes for 5,000 photos on two idle cores.
+# same folder: some ten minutes for 5,000 photos on two cores.
 quality: setup
 	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"
 
