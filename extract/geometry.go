@@ -333,8 +333,11 @@ type taps struct {
 	weights []float32
 }
 
-// span is a run of source samples; its weights are n from at.
-type span struct{ from, at, n int }
+// span is a run of n source samples. Its weights are those from at on, and the first of them few.
+type span struct {
+	from, at, n int
+	few         [4]float32
+}
 
 // resizeInto draws src into dst: by area where it shrinks, bilinear with replicated edges where it grows.
 func resizeInto(dst, src *Image) {
@@ -427,40 +430,31 @@ func mix4(row []uint8, a, b, c, d []float32, wa, wb, wc, wd float32) {
 }
 
 // scaleRow scales a row. Two to four samples, as photos that are little larger than the canvas have them, are spelt
-// out: that halves its time.
+// out in place: that halves the time for a photo of 640×480, and calls would take back half of it.
 func (t *taps) scaleRow(dst []float32, row []uint8) {
-	for x, s := range t.spans {
-		p, w := row[3*s.from:][:3*s.n], t.weights[s.at:][:s.n]
-		to := (*[3]float32)(dst[3*x:])
-		switch len(w) {
+	for x := range t.spans {
+		s, to := &t.spans[x], (*[3]float32)(dst[3*x:])
+		a, b, c, d := s.few[0], s.few[1], s.few[2], s.few[3]
+		switch s.n {
 		case 2:
-			scale2(to, (*[6]uint8)(p), w[0], w[1])
+			q := (*[6]uint8)(row[3*s.from:])
+			to[0] = a*byteValue[q[0]] + b*byteValue[q[3]]
+			to[1] = a*byteValue[q[1]] + b*byteValue[q[4]]
+			to[2] = a*byteValue[q[2]] + b*byteValue[q[5]]
 		case 3:
-			scale3(to, (*[9]uint8)(p), w[0], w[1], w[2])
+			q := (*[9]uint8)(row[3*s.from:])
+			to[0] = a*byteValue[q[0]] + b*byteValue[q[3]] + c*byteValue[q[6]]
+			to[1] = a*byteValue[q[1]] + b*byteValue[q[4]] + c*byteValue[q[7]]
+			to[2] = a*byteValue[q[2]] + b*byteValue[q[5]] + c*byteValue[q[8]]
 		case 4:
-			scale4(to, (*[12]uint8)(p), w[0], w[1], w[2], w[3])
+			q := (*[12]uint8)(row[3*s.from:])
+			to[0] = a*byteValue[q[0]] + b*byteValue[q[3]] + c*byteValue[q[6]] + d*byteValue[q[9]]
+			to[1] = a*byteValue[q[1]] + b*byteValue[q[4]] + c*byteValue[q[7]] + d*byteValue[q[10]]
+			to[2] = a*byteValue[q[2]] + b*byteValue[q[5]] + c*byteValue[q[8]] + d*byteValue[q[11]]
 		default:
-			scaleMany(to, p, w)
+			scaleMany(to, row[3*s.from:], t.weights[s.at:][:s.n])
 		}
 	}
-}
-
-func scale2(to *[3]float32, p *[6]uint8, a, b float32) {
-	to[0] = a*byteValue[p[0]] + b*byteValue[p[3]]
-	to[1] = a*byteValue[p[1]] + b*byteValue[p[4]]
-	to[2] = a*byteValue[p[2]] + b*byteValue[p[5]]
-}
-
-func scale3(to *[3]float32, p *[9]uint8, a, b, c float32) {
-	to[0] = a*byteValue[p[0]] + b*byteValue[p[3]] + c*byteValue[p[6]]
-	to[1] = a*byteValue[p[1]] + b*byteValue[p[4]] + c*byteValue[p[7]]
-	to[2] = a*byteValue[p[2]] + b*byteValue[p[5]] + c*byteValue[p[8]]
-}
-
-func scale4(to *[3]float32, p *[12]uint8, a, b, c, d float32) {
-	to[0] = a*byteValue[p[0]] + b*byteValue[p[3]] + c*byteValue[p[6]] + d*byteValue[p[9]]
-	to[1] = a*byteValue[p[1]] + b*byteValue[p[4]] + c*byteValue[p[7]] + d*byteValue[p[10]]
-	to[2] = a*byteValue[p[2]] + b*byteValue[p[5]] + c*byteValue[p[8]] + d*byteValue[p[11]]
 }
 
 func scaleMany(to *[3]float32, p []uint8, weights []float32) {
@@ -482,11 +476,19 @@ func (t *taps) area(from, to int) {
 		lo := float64(i) * scale
 		hi := min(lo+scale, float64(from))
 		first, end := int(lo), min(int(math.Ceil(hi-1e-9)), from)
-		t.spans = append(t.spans, span{first, len(t.weights), end - first})
+		at := len(t.weights)
 		for j := first; j < end; j++ {
 			t.weights = append(t.weights, float32((min(float64(j+1), hi)-max(float64(j), lo))/(hi-lo)))
 		}
+		t.add(first, at)
 	}
+}
+
+// add ends a span whose weights are those from at on.
+func (t *taps) add(from, at int) {
+	s := span{from: from, at: at, n: len(t.weights) - at}
+	copy(s.few[:], t.weights[at:])
+	t.spans = append(t.spans, s)
 }
 
 // linear interpolates between the two nearest samples.
@@ -497,12 +499,12 @@ func (t *taps) linear(from, to int) {
 		at := min(max((float64(i)+.5)*scale-.5, 0), float64(from-1))
 		first := int(at)
 		f := float32(at - float64(first))
+		last := len(t.weights)
 		if first+1 == from {
-			t.spans = append(t.spans, span{first, len(t.weights), 1})
 			t.weights = append(t.weights, 1)
-			continue
+		} else {
+			t.weights = append(t.weights, 1-f, f)
 		}
-		t.spans = append(t.spans, span{first, len(t.weights), 2})
-		t.weights = append(t.weights, 1-f, f)
+		t.add(first, last)
 	}
 }
