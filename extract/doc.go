@@ -79,11 +79,12 @@
 //
 // # Memory and threads
 //
-// Config.Workers is how many cores may compute at once. Whatever computes holds one of them: decoding, geometry, filling a
-// tensor, a model run on the CPU, which uses one thread. So busy threads are never more than workers. A photo holds a core
-// from decoding to its last face. What is independent then, the models of a face and the faces of a group photo, also runs
-// on cores that nobody else wants: a single photo on an idle machine is done sooner, and a busy machine does photos side by
-// side. Tensors are allocated once, pinned (ort.go says why) and reused.
+// Config.Workers is how many cores may compute at once; extractors of several packs may share them (Config.Cores).
+// Whatever computes holds one: decoding, geometry, filling a tensor, a model run on the CPU, which uses one thread. So
+// busy threads are never more than workers. A photo holds a core from decoding to its last face. What is independent
+// then, the models of a face and the faces of a group photo, also runs on cores that nobody else wants: a single photo on
+// an idle machine is done sooner, and a busy machine does photos side by side. Tensors are allocated once, pinned (ort.go
+// says why) and reused; crops, sums and rows come from pools.
 //
 // How the items of a model go into runs is measured when an Extractor is made, or told by Config.Batching (see Strategy;
 // Extractor.Plan and mien doctor show it). On the CPU items of different photos never wait for each other, and most models are
@@ -93,15 +94,17 @@
 //
 // Settings of ONNX Runtime that were measured on the default pack (1.30, two cores of a Xeon with AVX-512 and AMX): its
 // arena gains 2 to 6 %, so it stays; memory patterns and denormals as zero change nothing (the pack's weights hold no
-// denormals any more); without the layout optimisations of the highest level the detector takes almost three times as long; a second
-// thread for a run that may spin saves a quarter of its time for twice the cores, and one that may not saves nothing.
+// denormals any more); without the layout optimisations of the highest level the detector takes almost three times as
+// long; a second thread for a run that may spin saves a quarter of its time for twice the cores, and one that may not
+// saves nothing.
 //
 // # Execution providers
 //
 // Config.Devices names what models run on. Only the CPU has been run. CUDA, TensorRT, OpenVINO, CoreML, DirectML and
-// WebGPU are wired as their documentation says and have never run a model here: there was no device. What is tested
-// without one is that asking for what the library lacks fails with the reason, that auto falls back to the CPU, and, with a device
-// that only sleeps, the sharing of runs.
+// WebGPU are wired as their documentation says and have never run a model here: there was no device. ONNX Runtime's
+// library for the CPU has WebGPU, and neither OpenVINO nor XNNPACK. What is tested without a device is that asking for
+// what the library lacks fails with the reason, that auto falls back to the CPU, and, with a device that only sleeps,
+// that runs are shared.
 //
 // # Large photos
 //
