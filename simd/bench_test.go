@@ -522,3 +522,33 @@ func BenchmarkPrepare(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPixels is what a photo goes through, a row of it at a time.
+func BenchmarkPixels(b *testing.B) {
+	rng := rand.New(rand.NewPCG(6, 9))
+	spans, weights := evenSpans(rng, 640, 304)
+	row, bytes := randomBytes(b, rng, 3*640), make([]uint8, 3*304)
+	line, sum := make([]float32, 3*304), make([]float32, 3*304)
+	var scaler RowScaler
+	scaler.Reset(640, spans, weights)
+	norm := NewNormaliser([3]float32{127, 127, 127}, [3]float32{128, 128, 128})
+	eachLevelB(b, func(b *testing.B) {
+		for _, k := range []struct {
+			name string
+			do   func()
+		}{
+			{"scale 640 to 304", func() { scaler.Scale(line, row) }},
+			{"mix 3 of 912", func() { MixLines(bytes, &[4][]float32{line, line, line}, []float32{.1, .3, .2}) }},
+			{"add 912", func() { AddScaled(sum, line, 0x1p-30) }},
+			{"round 912", func() { RoundBytes(bytes, line) }},
+			{"planes 304", func() { norm.Planes(line[:304], line[304:608], line[608:], bytes) }},
+		} {
+			b.Run(k.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					k.do()
+				}
+			})
+		}
+	})
+}

@@ -29,7 +29,7 @@ func supported() []level {
 }
 
 func kernelsOf(l level) kernels {
-	k := kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2)}
+	k := kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2), pixels: min(l, avx2)}
 	if l == avx512 && !hasVNNI {
 		k.int8 = avx2
 	}
@@ -270,4 +270,63 @@ func whole(v []float32, unit int) int {
 		return 0
 	}
 	return min(len(v), callBytes/4) &^ (unit - 1)
+}
+
+// Those of pixels take whole vectors, say how many elements they took, and leave the rest to the generic code.
+
+func (s *RowScaler) scaled(dst []float32, row []uint8) int {
+	if active.pixels != avx2 || s.groups == 0 {
+		return 0
+	}
+	scaleRowAVX2(&dst[0], &row[0], &s.starts[0], &s.picks[0], &s.table[0], s.groups, s.taps)
+	return 8 * s.groups
+}
+
+func mixLines(dst []uint8, lines *[4][]float32, weights []float32) int {
+	n := wholePixels(len(dst), 32)
+	if n == 0 {
+		return 0
+	}
+	var w [4]float32
+	l := [4]*float32{}
+	for i := range l {
+		l[i] = &lines[0][0] // times 0
+	}
+	for i := range copy(w[:], weights) {
+		l[i] = &lines[i][0]
+	}
+	mixLinesAVX2(&dst[0], l[0], l[1], l[2], l[3], n, &w[0])
+	return n
+}
+
+func addScaled(sum, line []float32, weight float32) int {
+	n := wholePixels(len(sum), 16)
+	if n > 0 {
+		addScaledAVX2(&sum[0], &line[0], n, weight)
+	}
+	return n
+}
+
+func roundBytes(dst []uint8, src []float32) int {
+	n := wholePixels(len(src), 32)
+	if n > 0 {
+		roundBytesAVX2(&dst[0], &src[0], n)
+	}
+	return n
+}
+
+func (n *Normaliser) planes(r, g, b []float32, rgb []uint8) int {
+	whole := wholePixels((len(rgb)-4)/3, 8)
+	if whole > 0 {
+		planesAVX2(&r[0], &g[0], &b[0], &rgb[0], whole, &n.mean[0], &n.std[0])
+	}
+	return whole
+}
+
+// wholePixels is how many of n elements the AVX2 kernels may take, unit at a time; rows are no longer than a call may be.
+func wholePixels(n, unit int) int {
+	if active.pixels != avx2 || n < unit {
+		return 0
+	}
+	return min(n, callBytes/4) &^ (unit - 1)
 }

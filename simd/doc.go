@@ -1,13 +1,14 @@
 // Package simd holds the kernels that searches are made of: dot products of float32 and int8 vectors, distances of
-// 1-bit and 4-bit codes, and what turns a vector into them.
+// 1-bit and 4-bit codes, and what turns a vector into them; and those that turn photos into what models read.
 //
 // It promises:
 //
 //	S1  Every level gives the same integers: int8 products, distances, survivors and their order, quantised values, sign
-//	    bits, and the same bits for a Rotation. Float sums differ between levels within the bounds below; at one level
-//	    a row's product does not depend on the rows beside it, and what AddRows makes of a vector not on the vectors.
-//	S2  Nothing is retained and nothing allocated, but by NewRotation. Only ScanSketch and ScanNibbles make their lists
-//	    escape to the heap.
+//	    bits, and the same bits for a Rotation and for pixels. Float sums differ between levels within the bounds below;
+//	    at one level a row's product does not depend on the rows beside it, and what AddRows makes of a vector not on
+//	    the vectors.
+//	S2  Nothing is retained and nothing allocated, but by NewRotation, NewNormaliser and RowScaler's Reset. Only
+//	    ScanSketch and ScanNibbles make their lists escape to the heap.
 //	S3  Lengths are checked by the Go wrappers, which panic with "BUG: simd: …": they come from our own code. The assembly
 //	    trusts them, never reads or writes past them (tests end every slice at an unreadable page) and prefetches only.
 //	S4  A call into assembly, which is not preempted, takes some tens of µs: the wrappers split what is longer.
@@ -75,7 +76,8 @@
 //	level    amd64 needs                        families
 //	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT;
 //	                                            nibbles with AVX512BW, BMI1, those of 16 bytes better with AVX512VBMI
-//	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go)
+//	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go) and of
+//	                                            pixels (resample.go)
 //	neon     –, always there on arm64           f32, int8, sketch, nibbles, hadamard; the rest generic
 //	generic  –                                  all; the only one with the tag purego
 //

@@ -18,7 +18,7 @@ func TestFamiliesFallBack(t *testing.T) {
 		hasVNNI, hasPopcount, hasBytes = vnni, popcount, bytes
 		active = kernelsOf(best())
 	})
-	if k, want := kernelsOf(avx512), (kernels{level: avx512, f32: avx512, int8: avx2, sketch: avx2, nibbles: avx2, hadamard: avx512, prepare: avx2}); k != want {
+	if k, want := kernelsOf(avx512), (kernels{level: avx512, f32: avx512, int8: avx2, sketch: avx2, nibbles: avx2, hadamard: avx512, prepare: avx2, pixels: avx2}); k != want {
 		t.Errorf("%+v, want %+v", k, want)
 	}
 	if Levels()[0] != "avx512" {
