@@ -1,23 +1,26 @@
 package extract
 
-import "mien/extract/pack"
+import (
+	"mien/extract/pack"
+	"mien/simd"
+)
 
 // pixels writes pictures into a model's input as its manifest says. It is immutable.
 type pixels struct {
 	w, h   int
 	colour string
 	nhwc   bool
-	value  [3][256]float32 // of a byte in each of the model's channels
+	norm   *simd.Normaliser // in a picture's order of channels
 }
 
 func newPixels(in pack.Input) *pixels {
 	p := &pixels{w: in.Width, h: in.Height, colour: in.Colour, nhwc: in.Layout == pack.NHWC}
 	at := func(v []float32, c int) float32 { return v[min(c, len(v)-1)] }
-	for c := range in.Channels() {
-		for v := range p.value[c] {
-			p.value[c][v] = (float32(v) - at(in.Mean, c)) / at(in.Std, c)
-		}
+	var mean, std [3]float32
+	for c := range mean {
+		mean[p.channel(c)], std[p.channel(c)] = at(in.Mean, c), at(in.Std, c)
 	}
+	p.norm = simd.NewNormaliser(mean, std)
 	return p
 }
 
@@ -39,54 +42,59 @@ func (p *pixels) shape() []int64 {
 
 // fill makes the whole of in one grey.
 func (p *pixels) fill(in []float32, grey uint8) {
-	plane := p.w * p.h
-	if p.nhwc && p.channels() == 3 {
-		for i := 0; i < len(in); i += 3 {
-			in[i], in[i+1], in[i+2] = p.value[0][grey], p.value[1][grey], p.value[2][grey]
+	n := p.channels()
+	if p.nhwc {
+		for c := range n {
+			in[c] = p.value(c)[grey]
 		}
+		repeat(in, n)
 		return
 	}
-	for c := range p.channels() {
-		v, out := p.value[c][grey], in[c*plane:(c+1)*plane]
-		for i := range out {
-			out[i] = v
-		}
+	size := p.w * p.h
+	for c := range n {
+		in[c*size] = p.value(c)[grey]
+		repeat(in[c*size:][:size], 1)
+	}
+}
+
+// repeat fills s with its first n elements.
+func repeat(s []float32, n int) {
+	for ; n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
 	}
 }
 
 // draw writes m into in with its corner at (x, y). REQUIRES: it lies inside.
 func (p *pixels) draw(in []float32, m *Image, x, y int) {
+	size := p.w * p.h
 	for r := range m.H {
 		row, at := m.row(r), (y+r)*p.w+x
-		for c := range p.channels() {
-			value, from, step := &p.value[c], p.channel(c), 1
-			out := in[c*p.w*p.h+at:]
-			if p.nhwc {
-				out, step = in[at*p.channels()+c:], p.channels()
-			}
-			if p.colour == pack.Grey {
-				drawGreyRow(out, row, step, value)
-				continue
-			}
-			if step == 1 {
-				drawRow(out[:m.W], row[from:], value)
-				continue
-			}
-			for i := range m.W {
-				out[i*step] = value[row[3*i+from]]
-			}
+		switch {
+		case p.colour == pack.Grey:
+			drawGreyRow(in[at:], row, p.value(0))
+		case p.nhwc:
+			p.drawPixels(in[3*at:], row)
+		default:
+			plane := func(c int) []float32 { return in[p.channel(c)*size+at:][:m.W] }
+			p.norm.Planes(plane(0), plane(1), plane(2), row)
 		}
 	}
 }
 
-// drawRow draws every third of row.
-func drawRow(out []float32, row []uint8, value *[256]float32) {
-	for i := range out {
-		out[i] = value[row[3*i]]
+// drawPixels writes a row with the channels of a pixel beside one another.
+func (p *pixels) drawPixels(out []float32, row []uint8) {
+	for c := range 3 {
+		value, from := p.value(c), p.channel(c)
+		for i := 0; i < len(row); i += 3 {
+			out[i+c] = value[row[i+from]]
+		}
 	}
 }
 
-// channel is where a picture, which is RGB, keeps channel c of the model.
+// value is what bytes become in channel c of the model.
+func (p *pixels) value(c int) *[256]float32 { return &p.norm.Value[p.channel(c)] }
+
+// channel is where a picture, which is RGB, keeps channel c of the model, and the other way round.
 func (p *pixels) channel(c int) int {
 	if p.colour == pack.BGR {
 		return 2 - c
@@ -94,9 +102,9 @@ func (p *pixels) channel(c int) int {
 	return c
 }
 
-func drawGreyRow(out []float32, row []uint8, step int, value *[256]float32) {
+func drawGreyRow(out []float32, row []uint8, value *[256]float32) {
 	for i := 0; 3*i < len(row); i++ {
-		out[i*step] = value[grey(row[3*i:])]
+		out[i] = value[grey(row[3*i:])]
 	}
 }
 

@@ -3,6 +3,8 @@ package extract
 import (
 	"math"
 	"sync"
+
+	"mien/simd"
 )
 
 // Pixel convention: integer coordinates are pixel centres. Crops are made on uint8 with one rounding a stage, as
@@ -329,14 +331,9 @@ func reflect101(i, n int) int {
 
 // taps are the source samples, and their weights, that make up each output sample of one dimension.
 type taps struct {
-	spans   []span
+	spans   []simd.Span
 	weights []float32
-}
-
-// span is a run of n source samples. Its weights are those from at on, and the first of them few.
-type span struct {
-	from, at, n int
-	few         [4]float32
+	rows    simd.RowScaler
 }
 
 // resizeInto draws src into dst: by area where it shrinks, bilinear with replicated edges where it grows.
@@ -351,21 +348,21 @@ func resizeInto(dst, src *Image) {
 		xs.linear(src.W, dst.W)
 		ys.linear(src.H, dst.H)
 	}
+	xs.rows.Reset(src.W, xs.spans, xs.weights)
 	memory := borrow[float32](5 * 3 * dst.W)
 	defer giveBack(memory)
-	l := lines{src: src, xs: xs, memory: *memory, rows: [4]int{-1, -1, -1, -1}}
+	l := lines{src: src, scaler: &xs.rows, memory: *memory, rows: [4]int{-1, -1, -1, -1}}
 	for y, t := range ys.spans {
-		w, row := ys.weights[t.at:t.at+t.n], dst.row(y)
-		switch t.n {
-		case 2:
-			mix2(row, l.row(t.from), l.row(t.from+1), w[0], w[1])
-		case 3:
-			mix3(row, l.row(t.from), l.row(t.from+1), l.row(t.from+2), w[0], w[1], w[2])
-		case 4:
-			mix4(row, l.row(t.from), l.row(t.from+1), l.row(t.from+2), l.row(t.from+3), w[0], w[1], w[2], w[3])
-		default:
-			l.mixMany(row, t.from, w)
+		w := ys.weights[t.At : t.At+t.N]
+		if len(w) > 4 {
+			l.mixMany(dst.row(y), t.From, w)
+			continue
 		}
+		var some [4][]float32
+		for i := range w {
+			some[i] = l.row(t.From + i)
+		}
+		simd.MixLines(dst.row(y), &some, w)
 	}
 }
 
@@ -374,7 +371,7 @@ var tapsPool = sync.Pool{New: func() any { return new(taps) }}
 // lines are rows of src, scaled: any four that follow each other, for neighbouring rows of the result share some.
 type lines struct {
 	src    *Image
-	xs     *taps
+	scaler *simd.RowScaler
 	memory []float32 // four lines, and one for sums
 	rows   [4]int    // of src, that each line holds
 }
@@ -389,7 +386,7 @@ func (l *lines) row(y int) []float32 {
 	line := l.at(y & 3)
 	if l.rows[y&3] != y {
 		l.rows[y&3] = y
-		l.xs.scaleRow(line, l.src.row(y))
+		l.scaler.Scale(line, l.src.row(y))
 	}
 	return line
 }
@@ -399,73 +396,9 @@ func (l *lines) mixMany(row []uint8, y int, weights []float32) {
 	sum := l.at(4)
 	clear(sum)
 	for i, w := range weights {
-		for j, v := range l.row(y + i) {
-			sum[j] += w * v
-		}
+		simd.AddScaled(sum, l.row(y+i), w)
 	}
-	for j, v := range sum {
-		row[j] = uint8(v + .5)
-	}
-}
-
-func mix2(row []uint8, a, b []float32, wa, wb float32) {
-	a, b = a[:len(row)], b[:len(row)]
-	for j := range row {
-		row[j] = uint8(wa*a[j] + wb*b[j] + .5)
-	}
-}
-
-func mix3(row []uint8, a, b, c []float32, wa, wb, wc float32) {
-	a, b, c = a[:len(row)], b[:len(row)], c[:len(row)]
-	for j := range row {
-		row[j] = uint8(wa*a[j] + wb*b[j] + wc*c[j] + .5)
-	}
-}
-
-func mix4(row []uint8, a, b, c, d []float32, wa, wb, wc, wd float32) {
-	a, b, c, d = a[:len(row)], b[:len(row)], c[:len(row)], d[:len(row)]
-	for j := range row {
-		row[j] = uint8(wa*a[j] + wb*b[j] + wc*c[j] + wd*d[j] + .5)
-	}
-}
-
-// scaleRow scales a row. Two to four samples, as photos that are little larger than the canvas have them, are spelt
-// out in place: that halves the time for a photo of 640×480, and calls would take back half of it.
-func (t *taps) scaleRow(dst []float32, row []uint8) {
-	for x := range t.spans {
-		s, to := &t.spans[x], (*[3]float32)(dst[3*x:])
-		a, b, c, d := s.few[0], s.few[1], s.few[2], s.few[3]
-		switch s.n {
-		case 2:
-			q := (*[6]uint8)(row[3*s.from:])
-			to[0] = a*byteValue[q[0]] + b*byteValue[q[3]]
-			to[1] = a*byteValue[q[1]] + b*byteValue[q[4]]
-			to[2] = a*byteValue[q[2]] + b*byteValue[q[5]]
-		case 3:
-			q := (*[9]uint8)(row[3*s.from:])
-			to[0] = a*byteValue[q[0]] + b*byteValue[q[3]] + c*byteValue[q[6]]
-			to[1] = a*byteValue[q[1]] + b*byteValue[q[4]] + c*byteValue[q[7]]
-			to[2] = a*byteValue[q[2]] + b*byteValue[q[5]] + c*byteValue[q[8]]
-		case 4:
-			q := (*[12]uint8)(row[3*s.from:])
-			to[0] = a*byteValue[q[0]] + b*byteValue[q[3]] + c*byteValue[q[6]] + d*byteValue[q[9]]
-			to[1] = a*byteValue[q[1]] + b*byteValue[q[4]] + c*byteValue[q[7]] + d*byteValue[q[10]]
-			to[2] = a*byteValue[q[2]] + b*byteValue[q[5]] + c*byteValue[q[8]] + d*byteValue[q[11]]
-		default:
-			scaleMany(to, row[3*s.from:], t.weights[s.at:][:s.n])
-		}
-	}
-}
-
-func scaleMany(to *[3]float32, p []uint8, weights []float32) {
-	var r, g, b float32
-	for i, w := range weights {
-		q := (*[3]uint8)(p[3*i:])
-		r += w * byteValue[q[0]]
-		g += w * byteValue[q[1]]
-		b += w * byteValue[q[2]]
-	}
-	*to = [3]float32{r, g, b}
+	simd.RoundBytes(row, sum)
 }
 
 // area weighs every source sample by the part of it that the output sample covers.
@@ -486,9 +419,7 @@ func (t *taps) area(from, to int) {
 
 // add ends a span whose weights are those from at on.
 func (t *taps) add(from, at int) {
-	s := span{from: from, at: at, n: len(t.weights) - at}
-	copy(s.few[:], t.weights[at:])
-	t.spans = append(t.spans, s)
+	t.spans = append(t.spans, simd.Span{From: from, At: at, N: len(t.weights) - at})
 }
 
 // linear interpolates between the two nearest samples.
