@@ -17,6 +17,7 @@ type picture struct {
 	view *Image // the whole photo, perhaps reduced
 	seen rect   // the pixels of the photo in full that view covers
 
+	shrink   int    // of view
 	borrowed bool   // view is to be given back
 	large    *large // nil where view is the photo in full
 }
@@ -39,7 +40,7 @@ const (
 )
 
 func newPicture(m *Image) *picture {
-	return &picture{W: m.W, H: m.H, view: m, seen: rect{0, 0, m.W, m.H}}
+	return &picture{W: m.W, H: m.H, view: m, seen: rect{0, 0, m.W, m.H}, shrink: 1}
 }
 
 // newReduced takes over a JPEG and draws its overview.
@@ -49,7 +50,7 @@ func newReduced(photo *jpeg.Photo, orientation int) *picture {
 	l.w, l.h = orientedSize(orientation, w, h)
 	shrink := photo.Overview()
 	all := rect{0, 0, jpeg.Reduced(l.w, shrink), jpeg.Reduced(l.h, shrink)}
-	p := &picture{W: l.w, H: l.h, view: l.part(all, shrink), seen: l.covers(shrink), borrowed: true}
+	p := &picture{W: l.w, H: l.h, view: l.part(all, shrink), seen: l.covers(shrink), shrink: shrink, borrowed: true}
 	if shrink == 1 {
 		l.close() // the view is all there is to know
 	} else {
@@ -101,18 +102,23 @@ func (p *picture) overview() (m *Image, covers rect) { return p.view, p.seen }
 
 // warp draws the photo through m, which maps its full-size pixels to dst's (see the function warp).
 //
+// A crop of a face that is large in the photo comes from the overview: nothing is decoded for it.
+//
 // REQUIRES: m.regular().
 func (p *picture) warp(dst *Image, m affine) {
-	if p.large == nil {
+	k := math.Sqrt(m.det())
+	switch {
+	case p.large == nil:
 		warp(dst, p.view, m)
-		return
+	case reducible(k, p.shrink):
+		warp(dst, p.view, p.large.onReduced(m, p.shrink))
+	default:
+		p.large.warp(dst, m, reductionFor(k))
 	}
-	p.large.warp(dst, m)
 }
 
 // warp draws bands of dst whose parts of the photo are of a bounded size.
-func (l *large) warp(dst *Image, m affine) {
-	shrink := reductionFor(math.Sqrt(m.det()))
+func (l *large) warp(dst *Image, m affine, shrink int) {
 	m = l.onReduced(m, shrink)
 	for y := 0; y < dst.H; {
 		h, part := l.band(dst.W, dst.H-y, m, shrink)
@@ -152,17 +158,24 @@ func (l *large) warpBand(dst *Image, m affine, r rect, shrink int) {
 	warp(dst, from, m)
 }
 
-// reductionFor is how much the photo may be reduced for a crop of scale k < 0.5: by no more than 1/2k, and so that the box
+// reductionFor is the most by which the photo may be reduced for a crop of scale k.
+func reductionFor(k float64) int {
+	shrink := 8
+	for shrink > 1 && !reducible(k, shrink) {
+		shrink /= 2
+	}
+	return shrink
+}
+
+// reducible says that the photo may be reduced by shrink for a crop of scale k < 0.5: by no more than 1/2k, and so that the box
 // blur which is left, in full pixels, is off by a sixth at most. Without that a crop may be blurred by 8 pixels instead
 // of 10, and a template be at cosine 0.9995 to the whole photo's instead of 0.9998.
-func reductionFor(k float64) int {
-	for shrink := powerOfTwo(1 / (2 * k)); shrink > 1; shrink /= 2 {
-		full, left := blurSide(k), shrink*blurSide(k*float64(shrink))
-		if max(full-left, left-full)*6 <= full {
-			return shrink
-		}
+func reducible(k float64, shrink int) bool {
+	if shrink > 1 && 2*k*float64(shrink) > 1 {
+		return false
 	}
-	return 1
+	full, left := blurSide(k), shrink*blurSide(k*float64(shrink))
+	return max(full-left, left-full)*6 <= full
 }
 
 // onReduced is m for the pixels of the upright photo reduced by shrink, of which pixel i lies at shrink·i + (shrink−1)/2 of
