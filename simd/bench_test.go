@@ -527,10 +527,11 @@ func BenchmarkPrepare(b *testing.B) {
 func BenchmarkPixels(b *testing.B) {
 	rng := rand.New(rand.NewPCG(6, 9))
 	spans, weights := evenSpans(rng, 640, 304)
-	row, bytes := randomBytes(b, rng, 3*640), make([]uint8, 3*304)
+	row, bytes, rgb := randomBytes(b, rng, 3*640), make([]uint8, 3*304), make([]uint8, 3*640)
 	line, sum := make([]float32, 3*304), make([]float32, 3*304)
 	var scaler RowScaler
 	scaler.Reset(640, spans, weights)
+	samples, mix := make([]uint8, 640), make([]uint16, 322)
 	norm := NewNormaliser([3]float32{127, 127, 127}, [3]float32{128, 128, 128})
 	eachLevelB(b, func(b *testing.B) {
 		for _, k := range []struct {
@@ -541,6 +542,9 @@ func BenchmarkPixels(b *testing.B) {
 			{"mix 3 of 912", func() { MixLines(bytes, &[4][]float32{line, line, line}, []float32{.1, .3, .2}) }},
 			{"add 912", func() { AddScaled(sum, line, 0x1p-30) }},
 			{"round 912", func() { RoundBytes(bytes, line) }},
+			{"mix samples 320", func() { MixSamples(mix[:320], row[:320], row[320:640]) }},
+			{"double samples 320", func() { DoubleSamples(samples, mix) }},
+			{"YCbCr 640", func() { YCbCrToRGB(rgb, row[:640], row[640:1280], row[1280:]) }},
 			{"planes 304", func() { norm.Planes(line[:304], line[304:608], line[608:], bytes) }},
 		} {
 			b.Run(k.name, func(b *testing.B) {

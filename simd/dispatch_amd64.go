@@ -323,6 +323,30 @@ func (n *Normaliser) planes(r, g, b []float32, rgb []uint8) int {
 	return whole
 }
 
+func mixSamples(dst []uint16, near, far []uint8) int {
+	n := wholePixels(len(dst), 16)
+	if n > 0 {
+		mixSamplesAVX2(&dst[0], &near[0], &far[0], n)
+	}
+	return n
+}
+
+func doubleSamples(dst []uint8, mix []uint16) int {
+	n := wholePixels(len(mix)-2, 16)
+	if n > 0 {
+		doubleSamplesAVX2(&dst[0], &mix[0], n)
+	}
+	return n
+}
+
+func yccToRGB(dst, luma, cb, cr []uint8) int {
+	n := wholePixels(len(luma), 32)
+	if n > 0 {
+		yccToRGBAVX2(&dst[0], &luma[0], &cb[0], &cr[0], n)
+	}
+	return n
+}
+
 // wholePixels is how many of n elements the AVX2 kernels may take, unit at a time; rows are no longer than a call may be.
 func wholePixels(n, unit int) int {
 	if active.pixels != avx2 || n < unit {

@@ -29,3 +29,9 @@ func addScaled(_, _ []float32, _ float32) int { return 0 }
 func roundBytes([]uint8, []float32) int { return 0 }
 
 func (n *Normaliser) planes(_, _, _ []float32, _ []uint8) int { return 0 }
+
+func mixSamples(_ []uint16, _, _ []uint8) int { return 0 }
+
+func doubleSamples([]uint8, []uint16) int { return 0 }
+
+func yccToRGB(_, _, _, _ []uint8) int { return 0 }
