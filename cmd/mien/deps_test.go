@@ -15,6 +15,7 @@ import (
 var mayImport = map[string][]string{
 	"mien/index/scan":     {"mien/index", "mien/simd"},
 	"mien/index/hnsw":     {"mien/index", "mien/index/scan", "mien/simd"},
+	"mien/extract/jpeg":   {"mien/simd"},
 	"mien/extract":        {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
 	"mien/engine":         {"mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/http":           {"mien/engine", "mien/extract"},

@@ -3,6 +3,9 @@ package jpeg
 import (
 	"fmt"
 	"image"
+	"image/color"
+
+	"mien/simd"
 )
 
 // model is how samples become colours.
@@ -61,7 +64,7 @@ func (p *Photo) paint(dst []uint8, r image.Rectangle, t *target) {
 		case grey:
 			greyRow(out, luma)
 		case ycc:
-			yccRow(out, luma, p.interpolated(m.cb, t, 1, r, y), p.interpolated(m.cr, t, 2, r, y))
+			simd.YCbCrToRGB(out, luma, p.interpolated(m.cb, t, 1, r, y), p.interpolated(m.cr, t, 2, r, y))
 		case rgb:
 			rgbRow(out, luma, t.planes[1].repeated(m.cb, r, y), t.planes[2].repeated(m.cr, r, y))
 		default:
@@ -105,7 +108,7 @@ func (p *Photo) interpolated(dst []uint8, t *target, i int, r image.Rectangle, y
 	a, b := pl.row(near), pl.row(far)
 	lo, hi := r.Min.X/rx, (r.Max.X-1)/rx+1 // samples under r
 	mix := p.memory.rows.mix[:hi-lo+2]
-	mixRows(mix[1:1+hi-lo], a[lo-first:], b[lo-first:])
+	simd.MixSamples(mix[1:1+hi-lo], a[lo-first:hi-first], b[lo-first:hi-first])
 	if rx != 2 {
 		for x := range r.Dx() {
 			dst[x] = uint8((mix[1+(r.Min.X+x)/rx-lo] + 2) >> 2)
@@ -113,32 +116,10 @@ func (p *Photo) interpolated(dst []uint8, t *target, i int, r image.Rectangle, y
 		return dst[:r.Dx()]
 	}
 	left, right := max(lo-1, 0)-first, min(hi, Reduced(Reduced(p.width, t.shrink), 2)-1)-first
-	mixRows(mix[:1], a[left:], b[left:])
-	mixRows(mix[1+hi-lo:], a[right:], b[right:])
-	triangle(dst[:2*(hi-lo)], mix)
+	mix[0] = 3*uint16(a[left]) + uint16(b[left])
+	mix[1+hi-lo] = 3*uint16(a[right]) + uint16(b[right])
+	simd.DoubleSamples(dst[:2*(hi-lo)], mix)
 	return dst[r.Min.X&1:][:r.Dx()]
-}
-
-// mixRows leaves 4 × the vertically interpolated samples in dst.
-func mixRows(dst []uint16, near, far []uint8) {
-	near, far = near[:len(dst)], far[:len(dst)]
-	for x := range dst {
-		dst[x] = 3*uint16(near[x]) + uint16(far[x])
-	}
-}
-
-// triangle doubles mix, which holds 4 × the samples with a neighbour more on each side. libjpeg rounds 8 up at the left
-// sample and 7 at the right one, so that halves do not drift.
-func triangle(dst []uint8, mix []uint16) {
-	left, v := mix[0], mix[1]
-	for _, right := range mix[2:] {
-		if len(dst) < 2 {
-			return // never: the compiler wants to see it
-		}
-		dst[0] = uint8((3*v + left + 8) >> 4)
-		dst[1] = uint8((3*v + right + 7) >> 4)
-		left, v, dst = v, right, dst[2:]
-	}
 }
 
 func greyRow(dst, luma []uint8) {
@@ -155,46 +136,12 @@ func rgbRow(dst, r, g, b []uint8) {
 	}
 }
 
-// yccRow is color.YCbCrToRGB for a row. It looks at once whether any of a pixel's three values is to be clipped.
-func yccRow(dst, luma, cb, cr []uint8) {
-	cb, cr, dst = cb[:len(luma)], cr[:len(luma)], dst[:3*len(luma)]
-	i := 0
-	for x, y := range luma {
-		if i+2 >= len(dst) {
-			return // never: the compiler wants to see it
-		}
-		l, u, v := int32(y)*0x10101, int32(cb[x])-128, int32(cr[x])-128
-		r, g, b := l+91881*v, l-22554*u-46802*v, l+116130*u
-		if uint32(r|g|b)>>24 == 0 {
-			dst[i], dst[i+1], dst[i+2] = uint8(r>>16), uint8(g>>16), uint8(b>>16)
-		} else {
-			dst[i], dst[i+1], dst[i+2] = clip(r), clip(g), clip(b)
-		}
-		i += 3
-	}
-}
-
-// yccToRGB is color.YCbCrToRGB: JFIF's matrix in 16-bit fixed point.
-func yccToRGB(y, cb, cr uint8) (_, _, _ uint8) {
-	l, u, v := int32(y)*0x10101, int32(cb)-128, int32(cr)-128
-	return clip(l + 91881*v), clip(l - 22554*u - 46802*v), clip(l + 116130*u)
-}
-
-// clip is v / 2¹⁶ in 0..255.
-func clip(v int32) uint8 {
-	if uint32(v)>>24 != 0 {
-		v = ^(v >> 31)
-		return uint8(v)
-	}
-	return uint8(v >> 16)
-}
-
 // inkRow converts four components of Adobe's inverted CMYK, or YCCK, where the first three are a picture of their own.
 func inkRow(dst, c, m, y, k []uint8, luma bool) {
 	for x := range c {
 		r, g, b := c[x], m[x], y[x]
 		if luma {
-			r, g, b = yccToRGB(r, g, b)
+			r, g, b = color.YCbCrToRGB(r, g, b)
 			r, g, b = ^r, ^g, ^b // to what 255 − sample is below
 		}
 		out := (*[3]uint8)(dst[3*x:])
