@@ -347,6 +347,14 @@ func yccToRGB(dst, luma, cb, cr []uint8) int {
 	return n
 }
 
+func inverseDCT(dst []uint8, stride int, b *[64]int32, rows int) {
+	if active.pixels != avx2 {
+		inverseDCTGeneric(dst, stride, b, rows)
+		return
+	}
+	inverseDCTAVX2(&dst[0], stride, &b[0])
+}
+
 // wholePixels is how many of n elements the AVX2 kernels may take, unit at a time; rows are no longer than a call may be.
 func wholePixels(n, unit int) int {
 	if active.pixels != avx2 || n < unit {
