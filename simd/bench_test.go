@@ -532,6 +532,7 @@ func BenchmarkPixels(b *testing.B) {
 	var scaler RowScaler
 	scaler.Reset(640, spans, weights)
 	samples, mix := make([]uint8, 640), make([]uint16, 322)
+	sums := make([]uint32, 3*(640+3))
 	block := &[64]int32{100, 30, -20, 8: -25, 7, 16: 5, -3, 24: 1, 32: 2, 40: 3, 48: 1, 56: 1}
 	norm := NewNormaliser([3]float32{127, 127, 127}, [3]float32{128, 128, 128})
 	eachLevelB(b, func(b *testing.B) {
@@ -548,6 +549,9 @@ func BenchmarkPixels(b *testing.B) {
 			{"YCbCr 640", func() { YCbCrToRGB(rgb, row[:640], row[640:1280], row[1280:]) }},
 			{"inverse DCT", func() { b := *block; InverseDCT(samples, 80, &b, 8) }},
 			{"inverse DCT of 3 rows", func() { b := *block; InverseDCT(samples, 80, &b, 3) }},
+			{"replace 1920", func() { ReplaceSamples(sums[:1920], row, row) }},
+			{"means of 2 by 2, 640", func() { BoxMeans(rgb, sums[:3*641], 2) }},
+			{"means of 4 by 4, 640", func() { BoxMeans(rgb, sums, 4) }},
 			{"planes 304", func() { norm.Planes(line[:304], line[304:608], line[608:], bytes) }},
 		} {
 			b.Run(k.name, func(b *testing.B) {

@@ -355,6 +355,26 @@ func inverseDCT(dst []uint8, stride int, b *[64]int32, rows int) {
 	inverseDCTAVX2(&dst[0], stride, &b[0])
 }
 
+func replaceSamples(sums []uint32, old, row []uint8) int {
+	n := wholePixels(len(sums), 8)
+	if n > 0 {
+		replaceSamplesAVX2(&sums[0], &old[0], &row[0], n)
+	}
+	return n
+}
+
+// boxMeans makes the last 32 bytes at once, some of them twice. Beyond boxes of 32 the generic code, which slides, is faster.
+func boxMeans(dst []uint8, sums []uint32, q int) bool {
+	n := wholePixels(len(dst), 32)
+	if n == 0 || q > 32 || len(dst)-n > 32 {
+		return false
+	}
+	last := len(dst) - 32
+	boxMeansAVX2(&dst[0], &sums[0], n, q)
+	boxMeansAVX2(&dst[last], &sums[last], 32, q)
+	return true
+}
+
 // wholePixels is how many of n elements the AVX2 kernels may take, unit at a time; rows are no longer than a call may be.
 func wholePixels(n, unit int) int {
 	if active.pixels != avx2 || n < unit {

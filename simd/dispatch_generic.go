@@ -39,3 +39,7 @@ func yccToRGB(_, _, _, _ []uint8) int { return 0 }
 func inverseDCT(dst []uint8, stride int, b *[64]int32, rows int) {
 	inverseDCTGeneric(dst, stride, b, rows)
 }
+
+func replaceSamples([]uint32, []uint8, []uint8) int { return 0 }
+
+func boxMeans([]uint8, []uint32, int) bool { return false }

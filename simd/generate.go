@@ -12,4 +12,5 @@ package simd
 //go:generate sh -c "cd ../asm && go run . -family resample -out ../simd/resample_amd64.s -stubs ../simd/resample_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family colour -out ../simd/colour_amd64.s -stubs ../simd/colour_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family idct -out ../simd/idct_amd64.s -stubs ../simd/idct_stubs_amd64.go -pkg simd"
+//go:generate sh -c "cd ../asm && go run . -family blur -out ../simd/blur_amd64.s -stubs ../simd/blur_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family sum -out ../simd/sum_amd64.s -stubs ../simd/sum_stubs_amd64.go -pkg simd"
