@@ -237,13 +237,12 @@ func boxBlurInto(out, src *Image, r rect, q int) {
 	for y := first; y < first+q; y++ {
 		c.add(src.row(reflect101(y, src.H)))
 	}
-	area := uint32(q * q)
-	reciprocal := (1<<40 + uint64(area) - 1) / uint64(area) // exact for sums below 2⁴⁰ / area
 	for y := range out.H {
 		if y > 0 {
 			c.replace(src.row(reflect101(first+y-1, src.H)), src.row(reflect101(first+y+q-1, src.H)))
 		}
-		c.slide(out.row(y), q, area/2, reciprocal)
+		c.reflect()
+		simd.BoxMeans(out.row(y), c.all, q)
 	}
 }
 
@@ -283,9 +282,7 @@ func (c *columns) add(row []uint8) {
 
 func (c *columns) replace(old, row []uint8) {
 	old, row = old[3*c.lo:][:len(c.sums)], row[3*c.lo:][:len(c.sums)]
-	for i, v := range row {
-		c.sums[i] += uint32(v) - uint32(old[i])
-	}
+	simd.ReplaceSamples(c.sums, old, row)
 }
 
 // reflect fills in all.
@@ -295,24 +292,6 @@ func (c *columns) reflect() {
 	}
 	for x := c.x0; x < c.x1; x++ {
 		copy(c.all[3*(x-c.x0):][:3], c.sums[3*(reflect101(x, c.w)-c.lo):])
-	}
-}
-
-// slide writes a row of means of boxes q columns wide.
-func (c *columns) slide(row []uint8, q int, half uint32, reciprocal uint64) {
-	c.reflect()
-	var r, g, b uint32
-	for i := range q - 1 {
-		p := c.all[3*i:][:3]
-		r, g, b = r+p[0], g+p[1], b+p[2]
-	}
-	old, new := c.all[:len(row)], c.all[3*(q-1):][:len(row)]
-	for i := 0; i+2 < len(row); i += 3 {
-		r, g, b = r+new[i], g+new[i+1], b+new[i+2]
-		row[i] = uint8(uint64(r+half) * reciprocal >> 40)
-		row[i+1] = uint8(uint64(g+half) * reciprocal >> 40)
-		row[i+2] = uint8(uint64(b+half) * reciprocal >> 40)
-		r, g, b = r-old[i], g-old[i+1], b-old[i+2]
 	}
 }
 
