@@ -533,6 +533,7 @@ func BenchmarkPixels(b *testing.B) {
 	scaler.Reset(640, spans, weights)
 	samples, mix := make([]uint8, 640), make([]uint16, 322)
 	sums := make([]uint32, 3*(640+3))
+	picture, x, y := make([]uint8, 3*200*200), ramp(3, 190, 112), ramp(20, 50, 112)
 	block := &[64]int32{100, 30, -20, 8: -25, 7, 16: 5, -3, 24: 1, 32: 2, 40: 3, 48: 1, 56: 1}
 	norm := NewNormaliser([3]float32{127, 127, 127}, [3]float32{128, 128, 128})
 	eachLevelB(b, func(b *testing.B) {
@@ -552,6 +553,7 @@ func BenchmarkPixels(b *testing.B) {
 			{"replace 1920", func() { ReplaceSamples(sums[:1920], row, row) }},
 			{"means of 2 by 2, 640", func() { BoxMeans(rgb, sums[:3*641], 2) }},
 			{"means of 4 by 4, 640", func() { BoxMeans(rgb, sums, 4) }},
+			{"bilinear 112", func() { Bilinear(bytes[:3*112], picture, 200, x, y) }},
 			{"planes 304", func() { norm.Planes(line[:304], line[304:608], line[608:], bytes) }},
 		} {
 			b.Run(k.name, func(b *testing.B) {

@@ -375,6 +375,14 @@ func boxMeans(dst []uint8, sums []uint32, q int) bool {
 	return true
 }
 
+func bilinear(out, pix []uint8, stride int, x, y *Ramp) int {
+	n := wholePixels(len(x.A), 4)
+	if n > 0 {
+		bilinearAVX2(&out[0], &pix[0], stride, &x.A[0], &y.A[0], n, x.B, x.T, x.O, y.B, y.T, y.O)
+	}
+	return n
+}
+
 // wholePixels is how many of n elements the AVX2 kernels may take, unit at a time; rows are no longer than a call may be.
 func wholePixels(n, unit int) int {
 	if active.pixels != avx2 || n < unit {

@@ -43,3 +43,5 @@ func inverseDCT(dst []uint8, stride int, b *[64]int32, rows int) {
 func replaceSamples([]uint32, []uint8, []uint8) int { return 0 }
 
 func boxMeans([]uint8, []uint32, int) bool { return false }
+
+func bilinear(_, _ []uint8, _ int, _, _ *Ramp) int { return 0 }

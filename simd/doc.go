@@ -77,7 +77,8 @@
 //	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT;
 //	                                            nibbles with AVX512BW, BMI1, those of 16 bytes better with AVX512VBMI
 //	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go) and of
-//	                                            pixels (resample.go, blur.go, colour.go, idct.go)
+//	                                            pixels (resample.go, blur.go, bilinear.go, colour.go,
+//	                                            idct.go)
 //	neon     –, always there on arm64           f32, int8, sketch, nibbles, hadamard; the rest generic
 //	generic  –                                  all; the only one with the tag purego
 //

@@ -13,4 +13,5 @@ package simd
 //go:generate sh -c "cd ../asm && go run . -family colour -out ../simd/colour_amd64.s -stubs ../simd/colour_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family idct -out ../simd/idct_amd64.s -stubs ../simd/idct_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family blur -out ../simd/blur_amd64.s -stubs ../simd/blur_stubs_amd64.go -pkg simd"
+//go:generate sh -c "cd ../asm && go run . -family bilinear -out ../simd/bilinear_amd64.s -stubs ../simd/bilinear_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family sum -out ../simd/sum_amd64.s -stubs ../simd/sum_stubs_amd64.go -pkg simd"
