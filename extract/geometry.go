@@ -138,42 +138,8 @@ func (w *walk) row(out []uint8, y float64) {
 		}
 		bilinear(out[3*hi-3:3*hi:3*hi], w.from, sx, sy)
 	}
-	w.middle(out, lo, hi, by, dy)
-}
-
-// byteValue is each byte as a float32: a load takes less time than a conversion.
-var byteValue = func() (v [256]float32) {
-	for i := range v {
-		v[i] = float32(i)
-	}
-	return v
-}()
-
-// middle draws pixels lo … hi−1 of a row. REQUIRES: they lie inside.
-func (w *walk) middle(out []uint8, lo, hi int, by, dy float64) {
-	ax, cx := w.ax[lo:hi], w.cx[lo:hi]
-	out = out[3*lo : 3*hi]
-	pix, stride := w.from.Pix, 3*w.from.W
-	tx, ty, ox, oy := w.inv.tx, w.inv.ty, w.ox, w.oy
-	for i, a := range ax {
-		x, y := a+by+tx-ox, cx[i]+dy+ty-oy
-		x0, y0 := int(x+1)-1, int(y+1)-1 // as bilinear
-		fx, fy := float32(x-float64(x0)), float32(y-float64(y0))
-		at := y0*stride + 3*x0
-		top, bottom := (*[6]uint8)(pix[at:]), (*[6]uint8)(pix[at+stride:])
-		to := (*[3]uint8)(out[3*i:])
-		to[0] = mix(top[0], top[3], bottom[0], bottom[3], fx, fy)
-		to[1] = mix(top[1], top[4], bottom[1], bottom[4], fx, fy)
-		to[2] = mix(top[2], top[5], bottom[2], bottom[5], fx, fy)
-	}
-}
-
-// mix interpolates between four samples.
-func mix(topLeft, topRight, bottomLeft, bottomRight uint8, fx, fy float32) uint8 {
-	a, b := byteValue[topLeft], byteValue[bottomLeft]
-	a += fx * (byteValue[topRight] - a)
-	b += fx * (byteValue[bottomRight] - b)
-	return uint8(a + fy*(b-a) + .5)
+	simd.Bilinear(out[3*lo:3*hi], w.from.Pix, w.from.W,
+		&simd.Ramp{A: w.ax[lo:hi], B: by, T: w.inv.tx, O: w.ox}, &simd.Ramp{A: w.cx[lo:hi], B: dy, T: w.inv.ty, O: w.oy})
 }
 
 // footprint bounds the pixels of src that a w×h output reads through inv.
@@ -188,7 +154,7 @@ func footprint(inv affine, w, h int, src *Image) rect {
 	return rect{at(lo[0], src.W), at(lo[1], src.H), at(hi[0]+2, src.W), at(hi[1]+2, src.H)}
 }
 
-// bilinear writes the colour of from at (x, y).
+// bilinear writes the colour of from at (x, y), at its border: elsewhere simd.Bilinear does.
 func bilinear(out []uint8, from *Image, x, y float64) {
 	if !(x > -1 && y > -1 && x < float64(from.W) && y < float64(from.H)) {
 		out[0], out[1], out[2] = 0, 0, 0
@@ -196,14 +162,6 @@ func bilinear(out []uint8, from *Image, x, y float64) {
 	}
 	x0, y0 := int(x+1)-1, int(y+1)-1 // floor: x, y > −1
 	fx, fy := float32(x-float64(x0)), float32(y-float64(y0))
-	if x0 >= 0 && y0 >= 0 && x0+1 < from.W && y0+1 < from.H {
-		p := 3 * (y0*from.W + x0)
-		top, bottom := from.Pix[p:p+6:p+6], from.Pix[p+3*from.W:p+3*from.W+6:p+3*from.W+6]
-		for i := range 3 {
-			out[i] = mix(top[i], top[i+3], bottom[i], bottom[i+3], fx, fy)
-		}
-		return
-	}
 	var sum [3]float32
 	addPixel(&sum, from, x0, y0, (1-fx)*(1-fy))
 	addPixel(&sum, from, x0+1, y0, fx*(1-fy))
