@@ -25,48 +25,63 @@ func broadcast(name string, v reg.VecPhysical) {
 	VBROADCASTSS(p.Addr, v)
 }
 
+// scaleRow writes the two kernels of RowScaler. VPERMB picks from 64 bytes what VPSHUFB does from 16, so twice as many floats
+// need one load instead of two.
 func scaleRow() {
-	function("scaleRowAVX2", "func(dst *float32, row *uint8, starts *int32, picks *uint8, table *float32, groups, taps int)",
-		"scaleRowAVX2 makes groups × 8 floats as RowScaler describes them. groups ≥ 1, taps ≥ 1.")
-	dst, row, starts, picks := Load(Param("dst"), GP64()), Load(Param("row"), GP64()), Load(Param("starts"), GP64()), Load(Param("picks"), GP64())
-	weights, groups, taps := Load(Param("table"), GP64()), Load(Param("groups"), GP64()), Load(Param("taps"), GP64())
-	left, right, k := GP64(), GP64(), GP64()
-	acc, pick, x := avx2.v[0], avx2.v[1], avx2.v[2]
-	sample := func() {
-		VMOVDQU(Mem{Base: left}, x.AsX())
-		VINSERTI128(Imm(1), Mem{Base: right}, x, x)
-		VPSHUFB(pick, x, x)
-		VCVTDQ2PS(x, x)
-		VMULPS(Mem{Base: weights}, x, x)
-		ADDQ(Imm(32), weights)
+	for _, s := range []isa{avx512, avx2} {
+		function("scaleRow"+s.suffix, "func(dst *float32, row *uint8, starts *int32, picks *uint8, table *float32, groups, taps int)",
+			"scaleRow"+s.suffix+" makes groups of floats as RowScaler describes them. groups ≥ 1, taps ≥ 1.")
+		dst, row, starts, picks := Load(Param("dst"), GP64()), Load(Param("row"), GP64()), Load(Param("starts"), GP64()), Load(Param("picks"), GP64())
+		weights, groups, taps := Load(Param("table"), GP64()), Load(Param("groups"), GP64()), Load(Param("taps"), GP64())
+		acc, pick, x, k := s.v[0], s.v[1], s.v[2], GP64()
+		at := []reg.GPVirtual{GP64()}
+		bytes := func() { VPERMB_Z(Mem{Base: at[0]}, pick, reg.K1, x) }
+		if s.bytes == 64 {
+			MOVQ(U64(0x1111111111111111), k) // the lowest byte of each integer
+			KMOVQ(k, reg.K1)
+		} else {
+			at = append(at, GP64())
+			bytes = func() {
+				VMOVDQU(Mem{Base: at[0]}, x.AsX())
+				VINSERTI128(Imm(1), Mem{Base: at[1]}, x, x)
+				VPSHUFB(pick, x, x)
+			}
+		}
+		sample := func() {
+			bytes()
+			VCVTDQ2PS(x, x)
+			VMULPS(Mem{Base: weights}, x, x)
+			ADDQ(Imm(uint64(s.bytes)), weights)
+		}
+		Label("group")
+		for i, p := range at {
+			MOVLQSX(Mem{Base: starts, Disp: 4 * i}, p)
+			ADDQ(row, p)
+		}
+		VMOVUPS(Mem{Base: picks}, pick)
+		sample()
+		VMOVAPS(x, acc)
+		MOVQ(taps, k)
+		DECQ(k)
+		JZ(LabelRef("done"))
+		Label("tap")
+		for _, p := range at {
+			ADDQ(Imm(3), p)
+		}
+		sample()
+		VADDPS(x, acc, acc)
+		DECQ(k)
+		JNZ(LabelRef("tap"))
+		Label("done")
+		VMOVUPS(acc, Mem{Base: dst})
+		ADDQ(Imm(uint64(4*len(at))), starts)
+		ADDQ(Imm(uint64(s.bytes)), picks)
+		ADDQ(Imm(uint64(s.bytes)), dst)
+		DECQ(groups)
+		JNZ(LabelRef("group"))
+		VZEROUPPER()
+		RET()
 	}
-	Label("group")
-	MOVLQSX(Mem{Base: starts}, left)
-	MOVLQSX(Mem{Base: starts, Disp: 4}, right)
-	ADDQ(row, left)
-	ADDQ(row, right)
-	VMOVDQU(Mem{Base: picks}, pick)
-	sample()
-	VMOVAPS(x, acc)
-	MOVQ(taps, k)
-	DECQ(k)
-	JZ(LabelRef("done"))
-	Label("tap")
-	ADDQ(Imm(3), left)
-	ADDQ(Imm(3), right)
-	sample()
-	VADDPS(x, acc, acc)
-	DECQ(k)
-	JNZ(LabelRef("tap"))
-	Label("done")
-	VMOVUPS(acc, Mem{Base: dst})
-	ADDQ(Imm(8), starts)
-	ADDQ(Imm(32), picks)
-	ADDQ(Imm(32), dst)
-	DECQ(groups)
-	JNZ(LabelRef("group"))
-	VZEROUPPER()
-	RET()
 }
 
 func mixLines() {

@@ -530,13 +530,13 @@ func BenchmarkPixels(b *testing.B) {
 	row, bytes, rgb := randomBytes(b, rng, 3*640), make([]uint8, 3*304), make([]uint8, 3*640)
 	line, sum := make([]float32, 3*304), make([]float32, 3*304)
 	var scaler RowScaler
-	scaler.Reset(640, spans, weights)
 	samples, mix := make([]uint8, 640), make([]uint16, 322)
 	sums := make([]uint32, 3*(640+3))
 	picture, x, y := make([]uint8, 3*200*200), ramp(3, 190, 112), ramp(20, 50, 112)
 	block := &[64]int32{100, 30, -20, 8: -25, 7, 16: 5, -3, 24: 1, 32: 2, 40: 3, 48: 1, 56: 1}
 	norm := NewNormaliser([3]float32{127, 127, 127}, [3]float32{128, 128, 128})
 	eachLevelB(b, func(b *testing.B) {
+		scaler.Reset(640, spans, weights)
 		for _, k := range []struct {
 			name string
 			do   func()

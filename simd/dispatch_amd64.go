@@ -29,7 +29,7 @@ func supported() []level {
 }
 
 func kernelsOf(l level) kernels {
-	k := kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2), pixels: min(l, avx2)}
+	k := kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2), pixels: l}
 	if l == avx512 && !hasVNNI {
 		k.int8 = avx2
 	}
@@ -38,6 +38,9 @@ func kernelsOf(l level) kernels {
 	}
 	if l == avx512 && !hasBytes {
 		k.nibbles = avx2
+	}
+	if l == avx512 && !hasPermute {
+		k.pixels = avx2
 	}
 	return k
 }
@@ -274,12 +277,23 @@ func whole(v []float32, unit int) int {
 
 // Those of pixels take whole vectors, say how many elements they took, and leave the rest to the generic code.
 
-func (s *RowScaler) scaled(dst []float32, row []uint8) int {
-	if active.pixels != avx2 || s.groups == 0 {
-		return 0
+func scalerLanes() lanes {
+	if active.pixels == avx512 {
+		return wideLanes
 	}
-	scaleRowAVX2(&dst[0], &row[0], &s.starts[0], &s.picks[0], &s.table[0], s.groups, s.taps)
-	return 8 * s.groups
+	return narrowLanes
+}
+
+func (s *RowScaler) scaled(dst []float32, row []uint8) int {
+	switch {
+	case s.groups == 0 || active.pixels < avx2 || s.lanes != scalerLanes():
+		return 0
+	case s.lanes == wideLanes:
+		scaleRowAVX512(&dst[0], &row[0], &s.starts[0], &s.picks[0], &s.table[0], s.groups, s.taps)
+	default:
+		scaleRowAVX2(&dst[0], &row[0], &s.starts[0], &s.picks[0], &s.table[0], s.groups, s.taps)
+	}
+	return s.group * s.groups
 }
 
 func mixLines(dst []uint8, lines *[4][]float32, weights []float32) int {
@@ -348,7 +362,7 @@ func yccToRGB(dst, luma, cb, cr []uint8) int {
 }
 
 func inverseDCT(dst []uint8, stride int, b *[64]int32, rows int) {
-	if active.pixels != avx2 {
+	if active.pixels < avx2 {
 		inverseDCTGeneric(dst, stride, b, rows)
 		return
 	}
@@ -385,7 +399,7 @@ func bilinear(out, pix []uint8, stride int, x, y *Ramp) int {
 
 // wholePixels is how many of n elements the AVX2 kernels may take, unit at a time; rows are no longer than a call may be.
 func wholePixels(n, unit int) int {
-	if active.pixels != avx2 || n < unit {
+	if active.pixels < avx2 || n < unit {
 		return 0
 	}
 	return min(n, callBytes/4) &^ (unit - 1)

@@ -20,6 +20,8 @@ func planes4(planes []uint64, v []float32, words int, inverse float32) {
 	planes4Generic(planes, v, words, inverse)
 }
 
+func scalerLanes() lanes { return narrowLanes }
+
 func (s *RowScaler) scaled([]float32, []uint8) int { return 0 }
 
 func mixLines([]uint8, *[4][]float32, []float32) int { return 0 }

@@ -75,7 +75,8 @@
 //
 //	level    amd64 needs                        families
 //	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT;
-//	                                            nibbles with AVX512BW, BMI1, those of 16 bytes better with AVX512VBMI
+//	                                            nibbles with AVX512BW, BMI1, those of 16 bytes better with AVX512VBMI;
+//	                                            pixels' RowScaler with all of these, their others as avx2
 //	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go) and of
 //	                                            pixels (resample.go, blur.go, bilinear.go, colour.go,
 //	                                            idct.go)

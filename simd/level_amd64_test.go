@@ -12,10 +12,10 @@ func TestFamiliesFallBack(t *testing.T) {
 	if !hasAVX512 {
 		t.Skip("no AVX512F here; TestLevelsAreThoseOfTheProcessor fails if the processor has it")
 	}
-	vnni, popcount, bytes := hasVNNI, hasPopcount, hasBytes
-	hasVNNI, hasPopcount, hasBytes = false, false, false
+	vnni, popcount, bytes, permute := hasVNNI, hasPopcount, hasBytes, hasPermute
+	hasVNNI, hasPopcount, hasBytes, hasPermute = false, false, false, false
 	t.Cleanup(func() {
-		hasVNNI, hasPopcount, hasBytes = vnni, popcount, bytes
+		hasVNNI, hasPopcount, hasBytes, hasPermute = vnni, popcount, bytes, permute
 		active = kernelsOf(best())
 	})
 	if k, want := kernelsOf(avx512), (kernels{level: avx512, f32: avx512, int8: avx2, sketch: avx2, nibbles: avx2, hadamard: avx512, prepare: avx2, pixels: avx2}); k != want {

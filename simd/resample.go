@@ -15,14 +15,23 @@ type RowScaler struct {
 	spans   []Span
 	weights []float32
 
-	// What kernels read: floats in groups of 8, as two lanes of four. A lane looks at 16 bytes of the row, and at those three
-	// further for the next weight.
+	// What kernels read: floats in groups, as lanes that look at so many bytes of the row as a register has, and at those
+	// three further for the next weight.
+	lanes
 	groups int
 	taps   int       // weights of each float, 0 where a span is shorter
-	starts []int32   // [groups][2]: where a lane's bytes begin
-	picks  []uint8   // [groups][2][4][4]: which of them it takes, as VPSHUFB reads it
-	table  []float32 // [groups][taps][8]
+	starts []int32   // [groups][lanes]: where a lane's bytes begin
+	picks  []uint8   // [groups][floats of a group][4]: which of them it takes, and what VPSHUFB makes zeros of
+	table  []float32 // [groups][taps][floats of a group]
 }
+
+// lanes are how a kernel divides a group of floats.
+type lanes struct{ group, lane, window int }
+
+var (
+	narrowLanes = lanes{8, 4, 16}
+	wideLanes   = lanes{16, 16, 64}
+)
 
 // Reset makes s scale rows of width pixels to rows of len(spans), which begin in order. It retains weights, which are
 // finite and not negative, until the next Reset. It panics if a span is empty or leaves the row or the weights.
@@ -35,36 +44,50 @@ func (s *RowScaler) Reset(width int, spans []Span, weights []float32) {
 		s.taps = max(s.taps, p.N)
 		copy(s.spans[i].few[:], weights[p.At:][:p.N])
 	}
-	s.starts, s.picks, s.table = s.starts[:0], s.picks[:0], s.table[:0]
-	for s.groups = 0; (s.groups+1)*8 <= 3*len(spans) && s.lane(8*s.groups) && s.lane(8*s.groups+4); s.groups++ {
-		s.weigh(8 * s.groups)
+	s.starts, s.picks, s.table, s.lanes = s.starts[:0], s.picks[:0], s.table[:0], scalerLanes()
+	for s.groups = 0; s.describe(s.group * s.groups); s.groups++ {
+		s.weigh(s.group * s.groups)
 	}
 }
 
-// lane describes the floats from i to i+3 for kernels, or says that those can't make them.
-func (s *RowScaler) lane(i int) bool {
-	next := 3 * s.spans[i/3+1].From // of the lane's last float: it is of two pixels
-	start := min(3*s.spans[i/3].From+i%3, next)
-	if start+3*(s.taps-1)+16 > 3*s.width || next+i%3-start > 15 {
+// describe appends the lanes of the group of floats from i on, or says that kernels can't make them.
+func (s *RowScaler) describe(i int) bool {
+	if i+s.group > 3*len(s.spans) {
 		return false
 	}
-	s.starts = append(s.starts, int32(start))
-	for j := i; j < i+4; j++ {
-		s.picks = append(s.picks, uint8(3*s.spans[j/3].From+j%3-start), 0x80, 0x80, 0x80)
+	for end := i + s.group; i < end; i += s.lane {
+		if !s.describeLane(i) {
+			return false
+		}
 	}
 	return true
 }
 
-// weigh appends the weights of the floats from i to i+7 to the table.
+func (s *RowScaler) describeLane(i int) bool {
+	byteOf := func(j int) int { return 3*s.spans[j/3].From + j%3 }
+	last := i + s.lane - 1
+	// Spans begin in order: the least and the largest byte are at the ends, or where a pixel begins or ends beside them.
+	start, end := min(byteOf(i), byteOf(i/3*3+3)), max(byteOf(last), byteOf(last/3*3-1))
+	if start+3*(s.taps-1)+s.window > 3*s.width || end-start >= s.window {
+		return false
+	}
+	s.starts = append(s.starts, int32(start))
+	for j := i; j <= last; j++ {
+		s.picks = append(s.picks, uint8(byteOf(j)-start), 0x80, 0x80, 0x80)
+	}
+	return true
+}
+
+// weigh appends the weights of the group of floats from i on to the table.
 func (s *RowScaler) weigh(i int) {
 	at := len(s.table)
-	s.table = grown(s.table, at+8*s.taps)
+	s.table = grown(s.table, at+s.group*s.taps)
 	rows := s.table[at:]
 	clear(rows)
-	for j := range 8 {
+	for j := range s.group {
 		p := s.spans[(i+j)/3]
 		for k, w := range s.weights[p.At:][:p.N] {
-			rows[8*k+j] = w
+			rows[s.group*k+j] = w
 		}
 	}
 }

@@ -4,6 +4,52 @@
 
 #include "textflag.h"
 
+// func scaleRowAVX512(dst *float32, row *uint8, starts *int32, picks *uint8, table *float32, groups int, taps int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI
+TEXT ·scaleRowAVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  row+8(FP), CX
+	MOVQ  starts+16(FP), DX
+	MOVQ  picks+24(FP), BX
+	MOVQ  table+32(FP), SI
+	MOVQ  groups+40(FP), DI
+	MOVQ  taps+48(FP), R8
+	MOVQ  $0x1111111111111111, R9
+	KMOVQ R9, K1
+
+group:
+	MOVLQSX   (DX), R10
+	ADDQ      CX, R10
+	VMOVUPS   (BX), Z1
+	VPERMB.Z  (R10), Z1, K1, Z2
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (SI), Z2, Z2
+	ADDQ      $0x40, SI
+	VMOVAPS   Z2, Z0
+	MOVQ      R8, R9
+	DECQ      R9
+	JZ        done
+
+tap:
+	ADDQ      $0x03, R10
+	VPERMB.Z  (R10), Z1, K1, Z2
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (SI), Z2, Z2
+	ADDQ      $0x40, SI
+	VADDPS    Z2, Z0, Z0
+	DECQ      R9
+	JNZ       tap
+
+done:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x04, DX
+	ADDQ    $0x40, BX
+	ADDQ    $0x40, AX
+	DECQ    DI
+	JNZ     group
+	VZEROUPPER
+	RET
+
 // func scaleRowAVX2(dst *float32, row *uint8, starts *int32, picks *uint8, table *float32, groups int, taps int)
 // Requires: AVX, AVX2
 TEXT ·scaleRowAVX2(SB), NOSPLIT, $0-56
@@ -16,33 +62,33 @@ TEXT ·scaleRowAVX2(SB), NOSPLIT, $0-56
 	MOVQ taps+48(FP), R8
 
 group:
-	MOVLQSX     (DX), R9
-	MOVLQSX     4(DX), R10
-	ADDQ        CX, R9
+	MOVLQSX     (DX), R10
 	ADDQ        CX, R10
-	VMOVDQU     (BX), Y1
-	VMOVDQU     (R9), X2
-	VINSERTI128 $0x01, (R10), Y2, Y2
+	MOVLQSX     4(DX), R11
+	ADDQ        CX, R11
+	VMOVUPS     (BX), Y1
+	VMOVDQU     (R10), X2
+	VINSERTI128 $0x01, (R11), Y2, Y2
 	VPSHUFB     Y1, Y2, Y2
 	VCVTDQ2PS   Y2, Y2
 	VMULPS      (SI), Y2, Y2
 	ADDQ        $0x20, SI
 	VMOVAPS     Y2, Y0
-	MOVQ        R8, R11
-	DECQ        R11
+	MOVQ        R8, R9
+	DECQ        R9
 	JZ          done
 
 tap:
-	ADDQ        $0x03, R9
 	ADDQ        $0x03, R10
-	VMOVDQU     (R9), X2
-	VINSERTI128 $0x01, (R10), Y2, Y2
+	ADDQ        $0x03, R11
+	VMOVDQU     (R10), X2
+	VINSERTI128 $0x01, (R11), Y2, Y2
 	VPSHUFB     Y1, Y2, Y2
 	VCVTDQ2PS   Y2, Y2
 	VMULPS      (SI), Y2, Y2
 	ADDQ        $0x20, SI
 	VADDPS      Y2, Y0, Y0
-	DECQ        R11
+	DECQ        R9
 	JNZ         tap
 
 done:

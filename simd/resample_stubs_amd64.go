@@ -4,7 +4,12 @@
 
 package simd
 
-// scaleRowAVX2 makes groups × 8 floats as RowScaler describes them. groups ≥ 1, taps ≥ 1.
+// scaleRowAVX512 makes groups of floats as RowScaler describes them. groups ≥ 1, taps ≥ 1.
+//
+//go:noescape
+func scaleRowAVX512(dst *float32, row *uint8, starts *int32, picks *uint8, table *float32, groups int, taps int)
+
+// scaleRowAVX2 makes groups of floats as RowScaler describes them. groups ≥ 1, taps ≥ 1.
 //
 //go:noescape
 func scaleRowAVX2(dst *float32, row *uint8, starts *int32, picks *uint8, table *float32, groups int, taps int)
