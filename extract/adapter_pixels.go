@@ -40,20 +40,33 @@ func (p *pixels) shape() []int64 {
 	return []int64{c, h, w}
 }
 
-// fill makes the whole of in one grey.
-func (p *pixels) fill(in []float32, grey uint8) {
-	n := p.channels()
+// surround makes all of in around c one grey.
+func (p *pixels) surround(in []float32, c canvas, grey uint8) {
+	unit, planes := 1, p.channels() // floats beside one another, and how often
 	if p.nhwc {
-		for c := range n {
-			in[c] = p.value(c)[grey]
-		}
-		repeat(in, n)
-		return
+		unit, planes = planes, 1
 	}
-	size := p.w * p.h
-	for c := range n {
-		in[c*size] = p.value(c)[grey]
-		repeat(in[c*size:][:size], 1)
+	fill := func(s []float32, plane int) {
+		for i := range min(unit, len(s)) {
+			s[i] = p.value(plane + i)[grey]
+		}
+		repeat(s, unit)
+	}
+	row, gap := unit*p.w, unit*(p.w-c.w)
+	start := row*c.y + unit*c.x
+	end := start + row*(c.h-1) + unit*c.w
+	for i := range planes {
+		plane := in[i*row*p.h:][:row*p.h]
+		fill(plane[:start], i)
+		fill(plane[end:], i)
+		if c.h == 1 {
+			continue
+		}
+		between := plane[start+unit*c.w:][:gap] // two rows of c
+		fill(between, i)
+		for y := 2; y < c.h; y++ {
+			copy(plane[start+row*y-gap:], between)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -368,22 +369,42 @@ func TestPixels(t *testing.T) {
 				break
 			}
 		}
-		p.fill(in, 13)
-		for i, v := range in {
-			channel := i / 2
-			if c.layout == pack.NHWC {
-				channel = i % 3
-			}
-			if want := (13 - float32(channel+1)) / float32(channel+1); v != want {
-				t.Errorf("%s %s: %v at %d, want %v", c.colour, c.layout, v, i, want)
-			}
-		}
 	}
 	p := newPixels(pack.Input{Width: 2, Height: 1, Colour: pack.Grey, Mean: []float32{0}, Std: []float32{2}})
 	in := make([]float32, 2)
 	p.draw(in, m, 0, 0)
 	if in[0] != float32(grey(m.Pix))/2 || in[1] != float32(grey(m.Pix[3:]))/2 {
 		t.Errorf("grey: %v", in)
+	}
+}
+
+// What a picture doesn't cover is grey, wherever it lies, and nothing else is written.
+func TestSurround(t *testing.T) {
+	const w, h, untouched = 5, 4, -77
+	for _, layout := range []string{pack.NCHW, pack.NHWC} {
+		for _, colour := range []string{pack.BGR, pack.Grey} {
+			p := newPixels(pack.Input{Width: w, Height: h, Colour: colour, Layout: layout, Mean: []float32{1, 2, 3}, Std: []float32{1, 2, 3}})
+			n := p.channels()
+			for i := range w * h * w * h {
+				c := canvas{x: i % w, y: i / w % h}
+				c.w, c.h = min(1+i/w/h%w, w-c.x), min(1+i/w/h/w, h-c.y)
+				in := slices.Repeat([]float32{untouched}, n*w*h)
+				p.surround(in, c, 13)
+				for j, v := range in {
+					at, channel := j%(w*h), j/(w*h)
+					if layout == pack.NHWC {
+						at, channel = j/n, j%n
+					}
+					want := (13 - float32(channel+1)) / float32(channel+1)
+					if x, y := at%w-c.x, at/w-c.y; x >= 0 && x < c.w && y >= 0 && y < c.h {
+						want = untouched
+					}
+					if v != want {
+						t.Fatalf("%s %s, %+v: %v at %d, want %v", layout, colour, c, v, j, want)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (d *detector) scale(w, h int) float64 {
 
 // paint fills the detector's input with the photo m as c says, and with what the model wants around it.
 func (d *detector) paint(in []float32, m *Image, c canvas) {
-	d.fill(in, d.spec.Pad)
+	d.surround(in, c, d.spec.Pad)
 	small := borrowImage(c.w, c.h)
 	defer small.giveBack()
 	resizeInto(small, m)
