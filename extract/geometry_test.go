@@ -205,7 +205,7 @@ func dirty(r *rand.Rand) {
 
 func TestWarpSameBits(t *testing.T) {
 	r := random(t)
-	for range 400 {
+	for range rounds(400) {
 		dirty(r)
 		src := randomImage(r, 1+r.IntN(200), 1+r.IntN(200))
 		k := math.Exp(3*r.Float64() - 2) // .13 … 2.7
@@ -232,7 +232,7 @@ func TestWarpSameBits(t *testing.T) {
 
 func TestBlurSameBits(t *testing.T) {
 	r := random(t)
-	for range 400 {
+	for range rounds(400) {
 		dirty(r)
 		src := randomImage(r, 1+r.IntN(80), 1+r.IntN(80))
 		x, y := r.IntN(src.W), r.IntN(src.H)
@@ -249,7 +249,7 @@ func TestBlurSameBits(t *testing.T) {
 
 func TestResizeSameBits(t *testing.T) {
 	r := random(t)
-	for range 200 {
+	for range rounds(200) {
 		dirty(r)
 		src := randomImage(r, 1+r.IntN(300), 1+r.IntN(300))
 		w, h := 1+r.IntN(320), 1+r.IntN(240)
@@ -260,6 +260,14 @@ func TestResizeSameBits(t *testing.T) {
 }
 
 var seedFlag = flag.Uint64("seed", 0, "of random tests; 0: another each time")
+
+// rounds is how many of n rounds a random test does.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
 
 func random(t *testing.T) *rand.Rand {
 	seed := *seedFlag

@@ -169,6 +169,9 @@ func comparePose(t *testing.T, name string, got Face, want goldenFace) {
 // Edited graphs must compute what the published ones compute, on real faces: the bits where only shapes and weights
 // too small to matter were touched, else within 1e-5 (PRelu is summed in another order).
 func TestEditedGraphsAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: every published model is read again")
+	}
 	x := testExtractor(t)
 	d := pack.Default()
 	for _, g := range x.stages.steps.graphs() {

@@ -61,6 +61,9 @@ func crowd(t testing.TB, w, h int, heights []int) (photo []byte, where []Box) {
 
 // Three hundred faces of 30 to 100 pixels in a photo of 12 megapixels: on the canvas of the whole photo they have 2 to 7.
 func TestCrowd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: 12 megapixels, looked at in hundreds of tiles")
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	heights := make([]int, 300)
 	for i := range heights {

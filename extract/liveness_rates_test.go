@@ -64,6 +64,9 @@ func TestLivenessRates(t *testing.T) {
 // The simulation must make pictures of faces: of a test face, which nobody is, all attacks but perhaps one are, and on the
 // average they look less alive than the face itself through the same camera.
 func TestSimulatedAttacks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: attacks take long to simulate")
+	}
 	_, done := atWork(t)
 	defer done()
 	var l livenessRates

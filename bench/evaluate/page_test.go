@@ -167,6 +167,9 @@ func checkData(t *testing.T, folder string, r *Report) {
 
 // TestPageOfParts: a list of pairs alone, and attacks alone.
 func TestPageOfParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: charts take long to draw")
+	}
 	e, err := Recognise(t.Context(), pairsOf([]float64{.9}, []float64{.1, .2}), Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -155,7 +155,11 @@ func TestSameAsStandardPhotos(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Skip("no photos of LFW beside the checkout")
 	}
-	for i := 0; i < len(files); i += 5 {
+	step := 5
+	if testing.Short() {
+		step = 100
+	}
+	for i := 0; i < len(files); i += step {
 		sameAsStandard(t, files[i], readFile(t, files[i]))
 	}
 }
@@ -289,7 +293,7 @@ func TestTruncated(t *testing.T) {
 	for _, name := range []string{"420.jpg", "progressive.jpg", "grey.jpg"} {
 		data := readFile(t, filepath.Join("..", "..", "testdata", "formats", name))
 		for n := range len(data) - 1 {
-			if n < 1000 || n%97 == 0 {
+			if n < 1000 && !testing.Short() || n%97 == 0 {
 				if _, _, _, err := decoded(t, data[:n], 4); n > 2 && !errors.Is(err, ErrTruncated) || err == nil {
 					t.Fatalf("%s cut to %d of %d bytes: %v", name, n, len(data), err)
 				}
@@ -300,12 +304,16 @@ func TestTruncated(t *testing.T) {
 
 func TestMutated(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
+	rounds := 60
+	if testing.Short() {
+		rounds = 5
+	}
 	for _, name := range testFiles(t) {
 		data := readFile(t, name)
 		if len(data) > 40_000 {
 			continue
 		}
-		for range 60 {
+		for range rounds {
 			bad := bytes.Clone(data)
 			for range 1 + r.IntN(3) {
 				bad[r.IntN(len(bad))] = uint8(r.Uint32())
@@ -384,6 +392,9 @@ func TestContext(t *testing.T) {
 
 // A photo of 50 megapixels in 98 kB, with as many scans as are read: bounded in memory by its pixels, in time by both.
 func TestScanBomb(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: a hundred scans of fifty megapixels")
+	}
 	segment := func(marker uint8, body ...uint8) []uint8 {
 		return append([]uint8{0xff, marker, 0, uint8(2 + len(body))}, body...)
 	}
