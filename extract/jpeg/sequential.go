@@ -164,6 +164,13 @@ func (r *reader) pass(ac *table, k int) bool {
 // markEvery is how many MCUs lie between two marks.
 const markEvery = 16
 
+// makeSkips prepares tables for coefficients that are passed over: 4 % of the time to open a photo of 640×480.
+func (s *scan) makeSkips() {
+	for i := range s.coders {
+		s.coders[i].ac.makeSkip()
+	}
+}
+
 // mark is where an MCU begins in the coded data, and what decoding it depends on.
 type mark struct {
 	bit     int
@@ -194,8 +201,8 @@ func (s *scan) restart(r *reader, start int) { s.resume(r, mark{bit: start * 8})
 // again: a mark for each 16 MCUs takes a five-hundredth of the memory that their coefficients would.
 func (p *Photo) stream(ctx context.Context, s *scan) error {
 	p.prepare(&p.overview, &p.memory.overview, 0, 0, p.mcusX, p.mcusY, p.shrink)
-	for i := range s.coders {
-		s.coders[i].ac.makeSkip()
+	if p.shrink > 1 {
+		s.makeSkips()
 	}
 	in := segments{data: p.data, next: p.at, interval: p.interval}
 	if err := in.begin(&p.reader, &p.memory.clean); err != nil {
@@ -232,6 +239,7 @@ func (p *Photo) stream(ctx context.Context, s *scan) error {
 // again decodes the MCUs of t once more.
 func (p *Photo) again(ctx context.Context, t *target) error {
 	s, m := &p.once, p.memory
+	s.makeSkips()
 	perRow := (p.mcusX + markEvery - 1) / markEvery
 	for y := t.y0; y < t.y1; y++ {
 		if ctx.Err() != nil {
@@ -260,17 +268,21 @@ func (p *Photo) mcu(s *scan, t *target, mx, my int) bool {
 		if !wanted {
 			limit = 0
 		}
-		for j := range c.h * c.v {
+		x, y := 0, 0 // of the MCU's blocks; divisions took 4 % of all the time
+		for range c.h * c.v {
 			last := p.reader.block(c, b, &pl.factors, limit)
 			if last < 0 || p.reader.drained() {
 				return false
 			}
 			if wanted {
-				bx, by := (mx-t.x0)*c.h+j%c.h, (my-t.y0)*c.v+j/c.h
+				bx, by := (mx-t.x0)*c.h+x, (my-t.y0)*c.v+y
 				inverse(pl.pix[(by*pl.stride+bx)*pl.size:], pl.stride, b, last, pl.shrink)
 			}
 			if last > 0 {
 				clear(b[:])
+			}
+			if x++; x == c.h {
+				x, y = 0, y+1
 			}
 		}
 	}
