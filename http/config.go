@@ -3,6 +3,7 @@ package http
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,11 @@ type Config struct {
 	// Logger takes one record per request and each internal error. Default: none is written.
 	Logger *slog.Logger
 
+	// TLS is asked for the configuration of each connection; nil means plain HTTP. NextProtos should be "http/1.1", the
+	// one protocol spoken here. A session is resumed only within one configuration: return the same pointer until
+	// something changes (package certs does). Safe for concurrent use.
+	TLS func() *tls.Config
+
 	// MaxBodyBytes of one request. Default 16 MiB. A request costs about twice its body while it is answered
 	// (JSON 1.75 times: base64 and its bytes; multipart up to 3), and the pixels that the extractor bounds.
 	MaxBodyBytes int
@@ -57,13 +63,15 @@ type Config struct {
 	MaxBodyBytesInFlight int
 	// MaxHeaderBytes of the request line and the header fields, allocated for each connection. Default 16 KiB.
 	MaxHeaderBytes int
-	// MaxConns open at once; one more is answered 503 and closed. Default 1024; each costs about 30 KiB.
+	// MaxConns open at once, TLS handshakes included; one more is answered 503 and closed. Default 1024; each costs
+	// about 30 KiB.
 	MaxConns int
 	// MaxRequests with a key in flight at once, from their header to their answer; one more is answered 503.
 	// Requests that need no key (health, the document) are not counted. Default 256.
 	MaxRequests int
 
-	// HeaderTimeout for the header of a request, from its first byte. Default 5 s.
+	// HeaderTimeout for the header of a request, from its first byte; and for the TLS handshake of a connection with the
+	// first byte after it. Default 5 s.
 	HeaderTimeout time.Duration
 	// IdleTimeout of a connection between requests. Default 60 s.
 	IdleTimeout time.Duration

@@ -2,6 +2,7 @@
 // translates to one call of the engine, and decides nothing about faces.
 //
 //	conn ─▶ listener   open connections, file descriptors             → 503 and close
+//	     ─▶ TLS        handshake: time, HTTP without TLS              → close, 400
 //	     ─▶ fasthttp   header: size, time, syntax                      → 431, 408, 400
 //	     ─▶ admit      route, method, key, role, Content-Length        → 404, 405, 401, 403, 413   (body unread)
 //	     ─▶ slot       requests in flight                              → 503                       (body unread)
@@ -45,8 +46,8 @@
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not
 // look at it is waited for: an answer that is late but right is better than work whose outcome nobody knows. A
-// client that goes away is not noticed until its answer is written. TLS is the business of whoever makes the
-// listener, or of a proxy before it. HTTP/1.1 and 1.0 only.
+// client that goes away is not noticed until its answer is written. HTTP/1.1 and 1.0 only, with TLS (Config.TLS) or
+// without.
 //
 // Invariants, cited in code and tests:
 //

@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -30,6 +31,7 @@ import (
 
 	"mien/engine"
 	"mien/extract"
+	"mien/http/certs/testca"
 )
 
 // testSpace is a small embedding space: most tests send templates.
@@ -44,6 +46,7 @@ type harness struct {
 	engine  *engine.Engine
 	server  *Server
 	addr    string
+	tls     *tls.Config // of clients; nil: plain
 	client  *nethttp.Client
 	tokens  map[engine.Role]string
 	log     *syncBuffer
@@ -95,6 +98,7 @@ func newHarnessOn(t testing.TB, e *engine.Engine, change func(*Config)) *harness
 	t.Helper()
 	h := &harness{t: t, engine: e, tokens: map[engine.Role]string{}, log: &syncBuffer{}}
 	cfg := Config{Engine: e, Logger: slog.New(slog.NewJSONHandler(h.log, nil))}
+	h.tls = secure(t, &cfg)
 	if change != nil {
 		change(&cfg)
 	}
@@ -109,7 +113,7 @@ func newHarnessOn(t testing.TB, e *engine.Engine, change func(*Config)) *harness
 	h.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(ln) }()
-	transport := &nethttp.Transport{MaxIdleConnsPerHost: 64}
+	transport := &nethttp.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: h.tls}
 	h.client = &nethttp.Client{Transport: transport, Timeout: 20 * time.Second}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -119,6 +123,35 @@ func newHarnessOn(t testing.TB, e *engine.Engine, change func(*Config)) *harness
 		}
 	})
 	return h
+}
+
+// overTLS is the test whose subtests run over TLS.
+const overTLS = "TestOverTLS/"
+
+// secure gives a server TLS below overTLS and returns the configuration of its clients, nil elsewhere.
+func secure(t testing.TB, c *Config) *tls.Config {
+	if !strings.HasPrefix(t.Name(), overTLS) {
+		return nil
+	}
+	ca := testca.New(t)
+	server := &tls.Config{NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{ca.Pair("mien.test")}}
+	c.TLS = func() *tls.Config { return server }
+	return &tls.Config{RootCAs: ca.Pool(), ServerName: "mien.test"}
+}
+
+// dialTo opens a bare connection, with TLS if client is not nil.
+func dialTo(t testing.TB, addr string, client *tls.Config) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(15 * time.Second))
+	if client == nil {
+		return c
+	}
+	return tls.Client(c, client)
 }
 
 func (h *harness) stop() {
@@ -200,6 +233,9 @@ func (h *harness) request(c call) *nethttp.Request {
 	req, err := nethttp.NewRequest(c.method, "http://"+h.addr+c.path, body)
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if h.tls != nil {
+		req.URL.Scheme = "https"
 	}
 	switch c.token {
 	case "":

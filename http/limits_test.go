@@ -47,12 +47,7 @@ type wire struct {
 
 func (h *harness) dial() *wire {
 	h.t.Helper()
-	c, err := net.Dial("tcp", h.addr)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(15 * time.Second))
+	c := dialTo(h.t, h.addr, h.tls)
 	return &wire{h.t, c, bufio.NewReader(c)}
 }
 
@@ -219,7 +214,7 @@ func TestSlowClients(t *testing.T) {
 		w := h.dial()
 		w.t = t
 		w.send("%s{", post)
-		_ = w.Conn.(*net.TCPConn).CloseWrite()
+		_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
 		w.refused(codeBadRequest)
 		w.closed()
 	})
@@ -504,7 +499,9 @@ func TestShutdownFinishes(t *testing.T) {
 // A shutdown that runs out of time ends the work that is in flight and says so.
 func TestShutdownGivesUp(t *testing.T) {
 	g := newGate()
-	s, err := New(Config{Engine: openEngine(t, engineConfig(t.TempDir(), testSpace)), Extractor: g})
+	cfg := Config{Engine: openEngine(t, engineConfig(t.TempDir(), testSpace)), Extractor: g}
+	client := secure(t, &cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,11 +515,7 @@ func TestShutdownGivesUp(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dialTo(t, ln.Addr().String(), client)
 	fmt.Fprintf(c, "POST /v1/extract HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\nContent-Length: 16\r\n\r\n{\"image\":\"AAAA\"}", token, jsonType)
 	<-g.entered
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -29,14 +30,16 @@ const drainGrace = 250 * time.Millisecond
 // listener wraps a net.Listener: it bounds the open connections, survives a lack of file descriptors
 // (fasthttp takes any error of Accept for the end) and hands out *conn. Safe for concurrent use.
 //
+// With TLS a connection counts from its first packet on, and its handshake is part of its first read, under the
+// deadline of that: a client that never finishes one holds no more, and no longer, than one that sends no header.
+//
 // It also ends connections at Shutdown, which fasthttp's own does not do safely: it closes a connection that it
 // counts as idle from outside, and when the next request was read a moment before, that request is carried
 // out and its answer lost (TestShutdownAmongClients found it). Here a connection is only ever closed by the
 // goroutine that serves it; drainAll merely ends its waiting for a next request.
 type listener struct {
 	net.Listener
-	max       int
-	rejection func() []byte // a whole HTTP answer
+	listenerConfig
 	rejecting chan struct{}
 	wg        sync.WaitGroup // the goroutines that reject
 	done      chan struct{}  // closed when nothing calls Accept any more
@@ -47,15 +50,23 @@ type listener struct {
 	until time.Time          // end of the grace, zero before drainAll; protected by mu
 }
 
-func newListener(ln net.Listener, maxConns int, rejection func() []byte) *listener {
+// listenerConfig is what a listener is told once.
+type listenerConfig struct {
+	max          int
+	tls          func() *tls.Config // nil: none
+	writeTimeout time.Duration      // of what TLS writes while it is read
+	rejection    func() []byte      // a whole HTTP answer, over the limit
+	plain        func() []byte      // one to HTTP without TLS where TLS is spoken
+}
+
+func newListener(ln net.Listener, c listenerConfig) *listener {
 	return &listener{
-		Listener:  ln,
-		max:       maxConns,
-		rejection: rejection,
-		rejecting: make(chan struct{}, maxRejecting),
-		done:      make(chan struct{}),
-		closeOnce: sync.OnceValue(ln.Close),
-		conns:     map[*conn]struct{}{},
+		Listener:       ln,
+		listenerConfig: c,
+		rejecting:      make(chan struct{}, maxRejecting),
+		done:           make(chan struct{}),
+		closeOnce:      sync.OnceValue(ln.Close),
+		conns:          map[*conn]struct{}{},
 	}
 }
 
@@ -95,8 +106,16 @@ func isTemporary(err error) bool {
 	return false
 }
 
+// secure puts TLS on a connection; nothing is read or written yet.
+func (l *listener) secure(nc net.Conn) net.Conn {
+	if l.tls == nil {
+		return nc
+	}
+	return tls.Server(nc, l.tls())
+}
+
 func (l *listener) admit(nc net.Conn) *conn {
-	c := &conn{Conn: nc, listener: l}
+	c := &conn{Conn: l.secure(nc), raw: nc, listener: l}
 	l.mu.Lock()
 	full := len(l.conns) >= l.max
 	if !full {
@@ -114,7 +133,7 @@ func (l *listener) admit(nc net.Conn) *conn {
 	return c
 }
 
-// reject tells a connection over the limit so, without making Accept wait.
+// reject tells a connection over the limit so, without making Accept wait. A handshake must fit into the same time.
 func (l *listener) reject(nc net.Conn) {
 	select {
 	case l.rejecting <- struct{}{}:
@@ -124,9 +143,10 @@ func (l *listener) reject(nc net.Conn) {
 	}
 	l.wg.Go(func() {
 		defer func() { <-l.rejecting }()
-		_ = nc.SetWriteDeadline(time.Now().Add(lingerTimeout))
-		if _, err := nc.Write(l.rejection()); err == nil {
-			drain(nc)
+		_ = nc.SetDeadline(time.Now().Add(lingerTimeout))
+		c := l.secure(nc)
+		if _, err := c.Write(l.rejection()); err == nil {
+			drain(c)
 		}
 		_ = nc.Close()
 	})
@@ -181,14 +201,15 @@ func (l *listener) closeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.conns {
-		_ = c.Conn.Close()
+		_ = c.raw.Close() // TLS would first say farewell, and wait up to 5 s for a client that does not read
 	}
 }
 
 // conn is a connection that knows whether a request is on it, and whether its last answer left bytes of the
 // client unread. Safe for concurrent use as a net.Conn is.
 type conn struct {
-	net.Conn
+	net.Conn          // what is served: raw, or TLS over it
+	raw      net.Conn // as accepted
 	listener *listener
 	linger   atomic.Bool
 	once     sync.Once
@@ -218,8 +239,14 @@ func (c *conn) drain(until time.Time) {
 	}
 }
 
-// SetReadDeadline is that of net.Conn, but between requests no later than drain allows.
+// SetReadDeadline is that of net.Conn, but between requests no later than drain allows. To read TLS may mean to
+// write, a handshake or the answer to a change of keys; a client that does not take that must not hold the connection.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.Conn != c.raw && !t.IsZero() {
+		if err := c.Conn.SetWriteDeadline(t.Add(c.listener.writeTimeout)); err != nil {
+			return err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if u := c.mu.until; !u.IsZero() && !c.mu.busy && (t.IsZero() || t.After(u)) {
@@ -236,11 +263,24 @@ func (c *conn) Read(p []byte) (int, error) {
 		if n > 0 {
 			c.setBusy(true)
 		}
+		if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+			c.tellPlain(e)
+		}
 		if n > 0 || err != nil || len(p) == 0 {
 			return n, err
 		}
 	}
 	return 0, io.ErrNoProgress
+}
+
+// tellPlain answers a client that began with a request in clear: its user has forgotten the s of https.
+func (c *conn) tellPlain(e tls.RecordHeaderError) {
+	switch string(e.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "PATCH", "DELET", "OPTIO":
+		if _, err := c.raw.Write(c.listener.plain()); err == nil {
+			drain(c.raw)
+		}
+	}
 }
 
 // Close closes the connection. After lingerOnClose it first sends the end of the stream and reads what still

@@ -203,10 +203,13 @@ func (p *problem) write(resp *fasthttp.Response, requestID string) {
 
 // rawAnswer is the problem as the bytes of an HTTP/1.1 answer that closes the connection.
 func (p *problem) rawAnswer(requestID string) []byte {
-	body := p.body(requestID)
+	body, retry := p.body(requestID), ""
+	if p.code == codeOverloaded {
+		retry = "\r\nRetry-After: 1"
+	}
 	return []byte("HTTP/1.1 " + strconv.Itoa(p.status()) + " " + fasthttp.StatusMessage(p.status()) +
 		"\r\nContent-Type: " + problemType +
 		"\r\nContent-Length: " + strconv.Itoa(len(body)) +
-		"\r\nRetry-After: 1\r\nX-Request-Id: " + requestID +
+		retry + "\r\nX-Request-Id: " + requestID +
 		"\r\nConnection: close\r\n\r\n" + string(body))
 }

@@ -97,8 +97,7 @@ func (s *Server) newFast() *fasthttp.Server {
 // Serve answers the connections of ln until Shutdown, then returns nil; otherwise it returns why accepting
 // failed. It closes ln. It may be called once.
 func (s *Server) Serve(ln net.Listener) error {
-	busy := fail(codeOverloaded, "too many connections are open; try again in a second")
-	l := newListener(ln, s.cfg.MaxConns, func() []byte { return busy.rawAnswer(newRequestID()) })
+	l := newListener(ln, s.listenerConfig())
 	s.mu.Lock()
 	again, closed := s.mu.listener != nil, s.mu.closed
 	if !again {
@@ -115,6 +114,16 @@ func (s *Server) Serve(ln net.Listener) error {
 	defer close(l.done)
 	err := s.fast.Serve(l)
 	return errors.Join(err, ignoreClosed(l.Close()))
+}
+
+func (s *Server) listenerConfig() listenerConfig {
+	busy := fail(codeOverloaded, "too many connections are open; try again in a second")
+	plain := fail(codeBadRequest, "this address speaks https; a key that was sent to it in clear should be replaced")
+	return listenerConfig{
+		max: s.cfg.MaxConns, tls: s.cfg.TLS, writeTimeout: s.cfg.WriteTimeout,
+		rejection: func() []byte { return busy.rawAnswer(newRequestID()) },
+		plain:     func() []byte { return plain.rawAnswer(newRequestID()) },
+	}
 }
 
 func ignoreClosed(err error) error {
