@@ -1,6 +1,7 @@
 # mien. The two that matter:
 #
-#   make run     fetch what is needed, build, serve on LISTEN with data in DATA
+#   make run     fetch what is needed, build, serve on LISTEN with data in DATA; beyond this machine
+#                with MIEN_TLS_CERT and MIEN_TLS_KEY, or MIEN_INSECURE_LISTEN=true
 #   make test    fetch what is needed, check, test; ends with go test's own lines
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache

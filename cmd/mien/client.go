@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +25,10 @@ type remote struct {
 	Server  string `help:"Address of the server." env:"MIEN_SERVER" default:"http://127.0.0.1:8080"`
 	Key     string `help:"API key." env:"MIEN_KEY" placeholder:"KEY"`
 	KeyFile string `help:"File that holds the API key (default: build/data/admin.key if it is there and the server is on this machine)." env:"MIEN_KEY_FILE" type:"path" placeholder:"FILE"`
+
+	CA         string `name:"ca" help:"PEM file of the authorities that may vouch for an https server, instead of the system's." env:"MIEN_CA" type:"path" placeholder:"FILE"`
+	ClientCert string `help:"PEM file of a certificate for servers that demand one." env:"MIEN_CLIENT_CERT" type:"path" placeholder:"FILE"`
+	ClientKey  string `help:"PEM file of that certificate's key." env:"MIEN_CLIENT_KEY" type:"path" placeholder:"FILE"`
 }
 
 // defaultKeyFile is where `make run` leaves the first key.
@@ -68,7 +74,38 @@ func (r *remote) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{strings.TrimRight(r.Server, "/"), token, &nethttp.Client{Timeout: time.Minute}}, nil
+	transport, err := r.transport()
+	if err != nil {
+		return nil, err
+	}
+	return &client{strings.TrimRight(r.Server, "/"), token, &nethttp.Client{Timeout: time.Minute, Transport: transport}}, nil
+}
+
+// transport is the default one unless there is something of TLS to tell it.
+func (r *remote) transport() (nethttp.RoundTripper, error) {
+	if r.CA == "" && r.ClientCert == "" && r.ClientKey == "" {
+		return nethttp.DefaultTransport, nil
+	}
+	c := new(tls.Config)
+	if r.CA != "" {
+		data, err := os.ReadFile(r.CA)
+		if err != nil {
+			return nil, fmt.Errorf("--ca: %w", err)
+		}
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("--ca: %s holds no certificate", r.CA)
+		}
+	}
+	if r.ClientCert != "" || r.ClientKey != "" {
+		pair, err := tls.LoadX509KeyPair(r.ClientCert, r.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("--client-cert and --client-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	t := nethttp.DefaultTransport.(*nethttp.Transport).Clone()
+	t.TLSClientConfig = c
+	return t, nil
 }
 
 // call is one request of a client made for it; see do.
@@ -152,6 +189,9 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 	}
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		err = e.Err
+	}
+	if e := (*tls.CertificateVerificationError)(nil); errors.As(err, &e) {
+		return fmt.Errorf("%s is not trusted: %w (--ca names the authority of its certificate)", c.base, err)
 	}
 	return fmt.Errorf("no answer from %s: %w", c.base, err)
 }

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"mien/extract":        {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
 	"mien/engine":         {"mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/http":           {"mien/engine", "mien/extract"},
-	"mien/cmd/mien":       {"mien/bench", "mien/bench/evaluate", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/index", "mien/simd"},
+	"mien/cmd/mien":       {"mien/bench", "mien/bench/evaluate", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
 	"mien/cmd/setup":      {"mien/extract/pack"},
 	"mien/bench":          {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
 	"mien/bench/evaluate": {"mien/bench/chart", "mien/index", "mien/simd"},

@@ -1,6 +1,6 @@
 // Command mien is the face matching engine: a server, and a client for the shell.
 //
-//	mien serve --data DIR --listen ADDR
+//	mien serve --data DIR --listen ADDR [--tls-cert FILE --tls-key FILE]
 //	mien enroll | identify | verify | compare | extract | galleries | keys | packs | doctor | version
 //	mien evaluate | bench
 //
@@ -18,6 +18,14 @@
 //
 // --models DIR may be given several times (MIEN_MODELS: folders with commas between them). Each pack is an embedding space:
 // the first is the default, and a gallery of another takes photos by that one's models. Each pack has its own workers.
+//
+// # TLS
+//
+// With --tls-cert and --tls-key serve speaks https (TLS 1.2 or 1.3); --tls-client-ca demands certificates of the clients
+// too. The files are read again every few seconds and at SIGHUP, and taken when they changed and fit each other; what is
+// wrong with them is logged, and the ones before stay in use. Open connections go on. An address beyond this machine is
+// refused without TLS, unless --insecure-listen says that a proxy or a private network protects it. The client commands
+// take --ca, and --client-cert with --client-key.
 //
 // # Data folder
 //

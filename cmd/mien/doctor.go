@@ -20,6 +20,7 @@ type doctorCmd struct {
 	modelFlags
 	providerFlags
 	masterKeyFlags
+	tlsFlags
 	simdFlags
 	Data string `help:"Data folder to check." env:"MIEN_DATA" default:"data" type:"path"`
 }
@@ -50,24 +51,32 @@ func (c *doctorCmd) Run(ctx context.Context, out *output) error {
 	}
 	findings = append(findings, c.models(ctx)...)
 	findings = append(findings, c.data()...)
+	findings = append(findings, c.certificate()...)
 	failed := 0
-	var text strings.Builder
 	for _, f := range findings {
 		if f.State == "fail" {
 			failed++
 		}
-		fmt.Fprintf(&text, "%-4s  %-11s %s\n", f.State, f.Check, f.Found)
-		if f.Mend != "" {
-			fmt.Fprintf(&text, "%18sto mend: %s\n", "", f.Mend)
-		}
 	}
-	if err := out.print(map[string]any{"checks": findings, "failed": failed}, strings.TrimSuffix(text.String(), "\n")); err != nil {
+	if err := out.print(map[string]any{"checks": findings, "failed": failed}, text(findings)); err != nil {
 		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d checks failed", failed, len(findings))
 	}
 	return nil
+}
+
+// text has a line for each finding, and one for what mends it.
+func text(findings []finding) string {
+	var b strings.Builder
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%-4s  %-11s %s\n", f.State, f.Check, f.Found)
+		if f.Mend != "" {
+			fmt.Fprintf(&b, "%18sto mend: %s\n", "", f.Mend)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // processor names what the kernels can use.
@@ -150,11 +159,18 @@ func (c *doctorCmd) data() []finding {
 	}
 	found := []finding{writable(d.path)}
 	for _, file := range []string{d.masterKeyFile(), d.adminKey()} {
-		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
-			found = append(found, ok("secrets", "%s can be read by others (%v)", file, info.Mode().Perm()).but("fail", "chmod 600 "+file))
-		}
+		found = append(found, secret(file, "fail")...)
 	}
 	return append(found, d.check())
+}
+
+// secret has a finding if others can read the file.
+func secret(file, state string) []finding {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return []finding{ok("secrets", "%s can be read by others (%v)", file, info.Mode().Perm()).but(state, "chmod 600 "+file)}
 }
 
 func writable(path string) finding {

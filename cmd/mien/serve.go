@@ -90,9 +90,11 @@ type serveCmd struct {
 	providerFlags
 	masterKeyFlags
 	limitFlags
+	tlsFlags
 	simdFlags
 	Data      string `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
 	Listen    string `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
+	Insecure  bool   `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
 	LogFormat string `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
 	LogLevel  string `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
@@ -106,11 +108,16 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err := c.use(); err != nil {
 		return err
 	}
-	ln, err := listen(c.Listen) // first: a busy port must change nothing on disk
+	certificate, err := c.open(log)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(c.Listen, c.Insecure || certificate != nil) // before the data: a busy port must change nothing on disk
 	if err != nil {
 		return listenError(c.Listen, err)
 	}
 	defer ln.Close()
+	defer follow(ctx, certificate)()
 	packs, err := c.loadPacks(log)
 	if err != nil {
 		return err
@@ -125,11 +132,15 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err := data.firstKey(ctx, e); err != nil {
 		return err
 	}
-	server, err := http.New(c.httpConfig(e, packs, log))
+	config := c.httpConfig(e, packs, log)
+	if certificate != nil {
+		config.TLS = certificate.Config
+	}
+	server, err := http.New(config)
 	if err != nil {
 		return err
 	}
-	c.announce(out, log, ln, data, packs.spaces())
+	c.announce(out, log, address(ln.Addr(), certificate), data, packs.spaces())
 	return serveUntil(ctx, server, ln, log)
 }
 
@@ -173,17 +184,30 @@ func closing(log *slog.Logger, what string, c func() error) {
 	}
 }
 
-// listen keeps to IPv4 where an IPv4 address is named: 0.0.0.0 must not open [::] as well.
-func listen(addr string) (net.Listener, error) {
+// errInClear refuses an address that others can reach, without TLS.
+var errInClear = errors.New("in clear beyond this machine")
+
+// listen keeps to IPv4 where an IPv4 address is named: 0.0.0.0 must not open [::] as well. An address beyond this machine
+// is opened only if beyond says so, and otherwise not even for a moment: errInClear.
+func listen(addr string, beyond bool) (net.Listener, error) {
 	network := "tcp"
 	if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).To4() != nil {
 		network = "tcp4"
 	}
-	return net.Listen(network, addr)
+	tcp, err := net.ResolveTCPAddr(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if !beyond && !tcp.IP.IsLoopback() {
+		return nil, errInClear
+	}
+	return net.ListenTCP(network, tcp)
 }
 
 func listenError(addr string, err error) error {
 	switch {
+	case errors.Is(err, errInClear):
+		return fmt.Errorf("%s can be reached from other machines, and keys and biometrics would travel in clear: give --tls-cert and --tls-key, or --insecure-listen if a proxy does TLS (environment: MIEN_TLS_CERT and MIEN_TLS_KEY, or MIEN_INSECURE_LISTEN=true)", addr)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%s is in use by another program: stop it, or choose another address with --listen (make run: LISTEN=)", addr)
 	case errors.Is(err, syscall.EACCES):
@@ -205,14 +229,13 @@ func (c *serveCmd) logger() *slog.Logger {
 }
 
 // announce logs the effective configuration and says on stdout where the server is and what to try.
-func (c *serveCmd) announce(out *output, log *slog.Logger, ln net.Listener, data dataDir, spaces []engine.Space) {
+func (c *serveCmd) announce(out *output, log *slog.Logger, url string, data dataDir, spaces []engine.Space) {
 	library, models := c.paths()
-	log.Info("mien", "version", version, "listen", ln.Addr().String(), "data", data.path, "library", library, "models", models,
+	log.Info("mien", "version", version, "url", url, "data", data.path, "library", library, "models", models,
 		"spaces", idsOf(spaces), "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level())
-	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		log.Warn("keys and biometrics travel in clear: put a proxy that does TLS in front, and let nobody else reach this address", "listen", ln.Addr().String())
+	if c.Insecure && c.TLSCert == "" {
+		log.Warn("--insecure-listen: keys and biometrics travel in clear: let nobody reach this address but a proxy that does TLS", "url", url)
 	}
-	url := "http://" + ln.Addr().String()
 	// Nothing depends on the greeting: a closed stdout must not stop the server.
 	_ = out.print(map[string]string{"url": url, "admin_key_file": data.adminKey()}, greeting(url, data))
 }
