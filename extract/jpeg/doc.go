@@ -10,7 +10,7 @@
 //
 //  1. In full size, the pixels are those of image/jpeg with colour interpolated by the triangle filter and Adobe's CMYK
 //     converted as package color does, bit for bit: embeddings depend on them.
-//  2. A pixel is the same whatever region it is asked for with.
+//  2. A pixel is the same whatever region it is asked for with, and whatever segments lie behind its scan.
 //  3. Damage is an error, never a panic: ErrFormat, ErrTruncated. Arithmetic coding, lossless, hierarchical and 12-bit
 //     frames are ErrUnsupported. What image/jpeg refuses is refused, but for one-component frames with odd factors.
 //  4. Decoding stops when its context ends, at the next row of MCUs.

@@ -204,14 +204,19 @@ func (h *huffman) parse(body []byte, baseline bool) error {
 	return nil
 }
 
-// scan is what SOS states (B.2.3).
+// scan is what SOS states (B.2.3), and what else decoding depends on: a region is decoded again when segments behind
+// the scan have been read.
 type scan struct {
-	coders []coder
-	first  int // spectral selection, in zig-zag order
-	last   int
-	high   int // successive approximation: 0, or this scan refines
-	low    int
+	coders   []coder
+	first    int // spectral selection, in zig-zag order
+	last     int
+	high     int // successive approximation: 0, or this scan refines
+	low      int
+	interval int // MCUs between restart markers; 0: there are none
 }
+
+// restarts says that a restart marker lies before an MCU.
+func (s *scan) restarts(mcu int) bool { return s.interval > 0 && mcu > 0 && mcu%s.interval == 0 }
 
 // coder is one component in a scan.
 type coder struct {

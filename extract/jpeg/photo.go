@@ -38,7 +38,7 @@ type Photo struct {
 	frame
 	data     []byte // only while Open reads it
 	at       int    // of data
-	interval int    // MCUs between restart markers
+	interval int    // MCUs between restart markers in the scans that follow
 	quant    [4][64]int32
 	jfif     bool
 	adobe    int // transform of APP14, −1 without
@@ -284,6 +284,7 @@ func (p *Photo) scan(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
+	s.interval = p.interval
 	p.scans++
 	switch {
 	case p.scans > maxScans:

@@ -12,7 +12,7 @@ import (
 // store decodes a scan into the coefficients.
 func (p *Photo) store(ctx context.Context, s *scan) error {
 	p.makeRoom(s)
-	in := segments{data: p.data, next: p.at, interval: p.interval}
+	in := segments{data: p.data, next: p.at}
 	if err := in.begin(&p.reader, &p.memory.clean); err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (p *Photo) store(ctx context.Context, s *scan) error {
 		if mcu%p.mcusX == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if p.interval > 0 && mcu > 0 && mcu%p.interval == 0 {
+		if s.restarts(mcu) {
 			start, err := in.restart(&p.reader)
 			if err != nil {
 				return err

@@ -204,7 +204,7 @@ func (p *Photo) stream(ctx context.Context, s *scan) error {
 	if p.shrink > 1 {
 		s.makeSkips()
 	}
-	in := segments{data: p.data, next: p.at, interval: p.interval}
+	in := segments{data: p.data, next: p.at}
 	if err := in.begin(&p.reader, &p.memory.clean); err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (p *Photo) stream(ctx context.Context, s *scan) error {
 			return context.Cause(ctx)
 		}
 		for x := range p.mcusX {
-			if mcu := y*p.mcusX + x; p.interval > 0 && mcu > 0 && mcu%p.interval == 0 {
+			if mcu := y*p.mcusX + x; s.restarts(mcu) {
 				start, err := in.restart(&p.reader)
 				if err != nil {
 					return err
@@ -247,8 +247,8 @@ func (p *Photo) again(ctx context.Context, t *target) error {
 		}
 		s.resume(&p.reader, m.marks[y*perRow+t.x0/markEvery])
 		for x := t.x0 / markEvery * markEvery; x < t.x1; x++ {
-			if mcu := y*p.mcusX + x; p.interval > 0 && mcu > 0 && mcu%p.interval == 0 {
-				s.restart(&p.reader, m.starts[mcu/p.interval])
+			if mcu := y*p.mcusX + x; s.restarts(mcu) {
+				s.restart(&p.reader, m.starts[mcu/s.interval])
 			}
 			if !p.mcu(s, t, x, y) {
 				panic("BUG: jpeg: what was decoded once can't be decoded again")
@@ -293,7 +293,6 @@ func (p *Photo) mcu(s *scan, t *target, mx, my int) bool {
 type segments struct {
 	data     []byte
 	next     int // of data, where the current segment ends
-	interval int // MCUs between restart markers; 0: there are none
 	expected uint8
 }
 
