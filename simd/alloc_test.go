@@ -11,8 +11,37 @@ func TestNothingAllocates(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := []Survivors{{make([]uint32, 0, SketchLanes), make([]uint32, 0, SketchLanes)}} // the lists belong on the heap
+	var scaler RowScaler
+	var spans []Span
+	for i := range 64 {
+		spans = append(spans, Span{From: i, N: 1})
+	}
+	norm := NewNormaliser([3]float32{}, [3]float32{1, 1, 1})
 	eachLevel(t, func(t *testing.T) {
+		scaler.Reset(64, spans, []float32{1})
 		for name, f := range map[string]func(){
+			"pixels": func() {
+				var row, rgb [3 * 64]uint8
+				var line, sum [3 * 64]float32
+				var mix [34]uint16
+				var sums [3 * 65]uint32
+				var block [64]int32
+				var along [16]float64
+				scaler.Scale(line[:], row[:])
+				lines := [4][]float32{line[:], sum[:]}
+				weights := [2]float32{.5, .25}
+				MixLines(rgb[:], &lines, weights[:])
+				AddScaled(sum[:], line[:], .5)
+				RoundBytes(rgb[:], sum[:])
+				norm.Planes(line[:64], line[64:128], line[128:], rgb[:])
+				MixSamples(mix[:], row[:34], row[34:68])
+				DoubleSamples(row[:64], mix[:])
+				YCbCrToRGB(rgb[:], row[:64], row[64:128], row[128:])
+				InverseDCT(rgb[:], 8, &block, 8)
+				ReplaceSamples(sums[:64], row[:64], row[64:128])
+				BoxMeans(rgb[:], sums[:], 2)
+				Bilinear(rgb[:48], row[:], 4, &Ramp{A: along[:], B: 1}, &Ramp{A: along[:], B: 1})
+			},
 			"DotRows": func() {
 				var q, rows [dim]float32
 				var dst [1]float32
