@@ -99,6 +99,41 @@ func BenchmarkStages(b *testing.B) {
 		b.Fatal(err)
 	}
 	p, s := newPicture(m), &x.stages
+	face, q, crop := oneFace(b, s, p)
+	bare := func(s *stage) func() error {
+		return func() error { return s.do(b.Context(), 1, func(int, []float32) {}, func(int, [][]float32) {}) }
+	}
+	for _, stage := range []struct {
+		name string
+		do   func() error
+	}{
+		{"decode", func() error { _, err := decode(b.Context(), data, testMaxPixels); return err }},
+		{"detect", func() error { _, err := s.detect(b.Context(), p); return err }},
+		{"detect model alone", bare(s.detector)},
+		{"landmarks", func() error { _, err := s.landmark(b.Context(), p, face); return err }},
+		{"landmarks model alone", bare(s.landmarker)},
+		{"align", func() error { _, err := s.steps.align.cut(p, q); return err }},
+		{"embed", func() error { _, _, err := s.embed(b.Context(), crop); return err }},
+		{"embed model alone", bare(s.embedder)},
+		{"pose", func() error { _, err := s.findPose(b.Context(), p, face, &q.five); return err }},
+		{"pose model alone", bare(s.pose)},
+		{"eyes", func() error { _, err := s.findEyesOpen(b.Context(), p, q.all); return err }},
+		{"liveness", func() error { _, err := s.liveness(b.Context(), p, face); return err }},
+		{"liveness model alone", bare(s.live)},
+	} {
+		b.Run(stage.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := stage.do(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// oneFace returns the one face of p, its points and its aligned crop.
+func oneFace(b *testing.B, s *stages, p *picture) (detection, *points, *Image) {
+	b.Helper()
 	found, err := s.detect(b.Context(), p)
 	if err != nil || len(found) != 1 {
 		b.Fatalf("%d faces, %v", len(found), err)
@@ -111,33 +146,5 @@ func BenchmarkStages(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	bare := func(s *stage) func() error {
-		return func() error { return s.do(b.Context(), 1, func(int, []float32) {}, func(int, [][]float32) {}) }
-	}
-	for _, stage := range []struct {
-		name string
-		do   func() error
-	}{
-		{"decode", func() error { _, err := decode(b.Context(), data, testMaxPixels); return err }},
-		{"detect", func() error { _, err := s.detect(b.Context(), p); return err }},
-		{"detect model alone", bare(s.detector)},
-		{"landmarks", func() error { _, err := s.landmark(b.Context(), p, found[0]); return err }},
-		{"landmarks model alone", bare(s.landmarker)},
-		{"align", func() error { _, err := s.steps.align.cut(p, q); return err }},
-		{"embed", func() error { _, _, err := s.embed(b.Context(), crop); return err }},
-		{"embed model alone", bare(s.embedder)},
-		{"pose", func() error { _, err := s.findPose(b.Context(), p, found[0], &q.five); return err }},
-		{"pose model alone", bare(s.pose)},
-		{"eyes", func() error { _, err := s.findEyesOpen(b.Context(), p, q.all); return err }},
-		{"liveness", func() error { _, err := s.liveness(b.Context(), p, found[0]); return err }},
-		{"liveness model alone", bare(s.live)},
-	} {
-		b.Run(stage.name, func(b *testing.B) {
-			for b.Loop() {
-				if err := stage.do(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	return found[0], q, crop
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"mien/simd"
 )
 
 // step is one of those that lead from a photo to a template.
@@ -14,14 +16,28 @@ type step struct {
 	least time.Duration
 }
 
-// BenchmarkShare is a photo of 640×480 with noise on its way to a template, step by step: the least time of each, in
-// microseconds, and the share of the models' bare runs in their sum. Steps take turns, so that what else the machine does harms
+// BenchmarkShare is a photo of 640×480 with noise on its way to a template, step by step and with each of simd's levels: the
+// least time of each, in microseconds, and the share of the models' bare runs in their sum. Steps take turns, so that what else the machine does harms
 // all alike, and the least of many runs is what it takes undisturbed. The last is all of them in one, as Extract does it; its
 // share is that of the same models in it.
 func BenchmarkShare(b *testing.B) {
 	x, done := atWork(b)
 	defer done()
-	steps := templateSteps(b, &x.stages, noisyVGA(b))
+	data := noisyVGA(b)
+	for _, level := range simd.Levels() {
+		b.Run(level, func(b *testing.B) {
+			if err := simd.Use(level); err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = simd.Use("") }()
+			share(b, templateSteps(b, &x.stages, data))
+		})
+	}
+}
+
+// share runs the steps in turns and reports.
+func share(b *testing.B, steps []step) {
+	b.Helper()
 	for i := range steps {
 		steps[i].least = math.MaxInt64
 	}
@@ -68,18 +84,7 @@ func templateSteps(b *testing.B, s *stages, data []byte) []step {
 		b.Fatal(err)
 	}
 	b.Cleanup(p.close)
-	found, err := s.detect(b.Context(), p)
-	if err != nil || len(found) != 1 {
-		b.Fatalf("%d faces, %v", len(found), err)
-	}
-	q, err := s.findPoints(b.Context(), p, found[0])
-	if err != nil {
-		b.Fatal(err)
-	}
-	crop, err := s.steps.align.cut(p, q)
-	if err != nil {
-		b.Fatal(err)
-	}
+	face, q, crop := oneFace(b, s, p)
 	canvas := make([]float32, 3*s.steps.detector.w*s.steps.detector.h)
 	square := make([]float32, 3*alignSize*alignSize)
 	bare := func(s *stage) func() error {
@@ -96,7 +101,7 @@ func templateSteps(b *testing.B, s *stages, data []byte) []step {
 		{name: "canvas", do: func() error { s.steps.detector.paint(canvas, p.view, s.steps.detector.fit(p.W, p.H)); return nil }},
 		{name: "detector", model: true, do: bare(s.detector)},
 		{name: "landmark-crop", do: func() error {
-			s.steps.landmarks.crop(square[:alignSize*alignSize], p, s.steps.landmarks.first(found[0]))
+			s.steps.landmarks.crop(square[:alignSize*alignSize], p, s.steps.landmarks.first(face))
 			return nil
 		}},
 		{name: "landmarks", model: true, do: bare(s.landmarker)},
