@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"mien/extract":        {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
 	"mien/engine":         {"mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/http":           {"mien/engine", "mien/extract"},
-	"mien/cmd/mien":       {"mien/bench", "mien/bench/evaluate", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
+	"mien/cmd/mien":       {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
 	"mien/cmd/setup":      {"mien/extract/pack"},
 	"mien/bench":          {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
 	"mien/bench/evaluate": {"mien/bench/chart", "mien/index", "mien/simd"},
@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/cockroachdb/pebble":   {"mien/engine"},
 	"github.com/yalue/onnxruntime_go": {"mien/extract"},
-	"github.com/valyala/fasthttp":     {"mien/http"},
+	"github.com/valyala/fasthttp":     {"mien/http", "mien/bench/load"},
 	"github.com/alecthomas/kong":      {"mien/cmd/mien"},
 	"google.golang.org/protobuf":      {"mien/extract/pack"},
 	"github.com/viterin/vek":          {"mien/bench/peers"}, // elsewhere an oracle of tests

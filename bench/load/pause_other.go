@@ -1,0 +1,5 @@
+//go:build !linux
+
+package load
+
+func newPauser() (pauser, error) { return sleeper{}, nil }
