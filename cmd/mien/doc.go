@@ -5,7 +5,7 @@
 //	mien evaluate | bench
 //
 // serve, doctor and `keys --data` work on a data folder, of which a running server is the only user; evaluate, bench
-// and packs work on their own, with neither; everything else talks to a server by its public API, with the key of --key, --key-file
+// and packs work on their own, with neither (bench http with a server if told); everything else talks to a server by its public API, with the key of --key, --key-file
 // or MIEN_KEY.
 //
 // # Settings

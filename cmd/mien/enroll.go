@@ -147,7 +147,7 @@ func (c *enrollCmd) put(ctx context.Context, client *client, id string, photos [
 		return 0, nil, err
 	}
 	for len(photos) > 0 {
-		batch, rest, err := load(photos)
+		batch, rest, err := loadPhotos(photos)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -204,8 +204,8 @@ type loaded struct {
 	data []byte
 }
 
-// load reads photos up to putBytes in all, at least one.
-func load(photos []string) (batch []loaded, rest []string, err error) {
+// loadPhotos reads photos up to putBytes in all, at least one.
+func loadPhotos(photos []string) (batch []loaded, rest []string, err error) {
 	size := 0
 	for i, file := range photos {
 		data, err := os.ReadFile(file)

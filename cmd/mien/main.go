@@ -55,7 +55,7 @@ func main() {
 	k := kong.Parse(&c, kong.Name("mien"), kong.Configuration(settingsFile),
 		kong.Description("A self-hosted face matching engine: verify, identify, find duplicates."),
 		kong.Vars{"cores": strconv.Itoa(runtime.GOMAXPROCS(0)), "bench_kinds": strings.Join(bench.Kinds(), ","), "bench_kind": bench.Kinds()[0],
-			"bench_variants": strings.Join(bench.Variants(), ", ")},
+			"bench_variants": strings.Join(bench.Variants(), ", "), "bench_ops": strings.Join(operationNames(), ", ")},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

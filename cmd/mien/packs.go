@@ -61,10 +61,18 @@ func (p packs) spaces() []engine.Space {
 	return all
 }
 
+// first is the default pack's; nil where there are none.
+func (p packs) first() http.Extractor {
+	if len(p) == 0 {
+		return nil
+	}
+	return p[0]
+}
+
 // further are the packs but the first, by space.
 func (p packs) further() map[string]http.Extractor {
 	all := make(map[string]http.Extractor)
-	for _, x := range p[1:] {
+	for _, x := range p[min(1, len(p)):] {
 		all[x.Manifest().Space] = x
 	}
 	return all

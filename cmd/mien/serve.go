@@ -153,7 +153,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, log *slog.Logger)
 
 func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {
 	return http.Config{
-		Engine: e, Extractor: packs[0], Extractors: packs.further(), Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout,
+		Engine: e, Extractor: packs.first(), Extractors: packs.further(), Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout,
 		MaxBodyBytes: c.MaxBody, MaxBodyBytesInFlight: c.MaxBodies, MaxConns: c.MaxConns, MaxRequests: c.MaxRequests,
 	}
 }
