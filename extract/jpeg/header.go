@@ -26,7 +26,7 @@ type component struct {
 	q       [64]int32 // its quantisation table, in zig-zag order; 0 before its first scan
 	scanned bool
 	coef    [][64]int16 // of every block, row by row and padded to whole MCUs; only where they are stored
-	busy    []bool      // the blocks that may have AC coefficients
+	busy    []uint64    // of progressive frames: bit k is set in a block that has coefficient k of the zig-zag, k ≥ 1
 }
 
 // frame is what SOF states.
@@ -196,7 +196,7 @@ func (h *huffman) parse(body []byte, baseline bool) error {
 		if n == 0 || n > 256 || len(body) < 17+n {
 			return fmt.Errorf("%w: Huffman table of %d codes", ErrFormat, n)
 		}
-		if err := h[class][number].set(counts, body[17:17+n], class == 1); err != nil {
+		if err := h[class][number].set(counts, body[17:17+n]); err != nil {
 			return err
 		}
 		body = body[17+n:]
@@ -266,6 +266,8 @@ func (f *frame) parseCoder(s *scan, i int, b []byte, h *huffman) error {
 				return fmt.Errorf("%w: Huffman table %#x", ErrFormat, b[1])
 			}
 			s.coders[i].dc, s.coders[i].ac = &h[0][td], &h[1][ta]
+			s.coders[i].dc.build(false)
+			s.coders[i].ac.build(true)
 			return nil
 		}
 	}

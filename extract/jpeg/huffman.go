@@ -17,7 +17,9 @@ const (
 // the index by so much, and after them comes the end of the block or not. 0 means none fits.
 type table struct {
 	known   bool
-	skipped bool // skip was made
+	built   bool      // fast, codes, limit and offset were made
+	skipped bool      // skip was made
+	counts  [16]uint8 // of codes by length, from 1
 	fast    [1 << fastBits]uint32
 	codes   [1 << fastBits]uint32
 	skip    [1 << skipBits]uint16
@@ -26,18 +28,33 @@ type table struct {
 	values  [256]uint8
 }
 
-// set defines the table from DHT's counts by length and its values. Codes that outgrow their length are an error.
-func (t *table) set(counts *[16]uint8, values []uint8, ac bool) error {
-	t.known, t.skipped = true, false
+// set defines the table from DHT's counts by length and its values. Codes that outgrow their length are an error. The
+// lookup tables are left to build, for a file may define a hundred thousand tables that no scan uses.
+func (t *table) set(counts *[16]uint8, values []uint8) error {
+	t.known, t.built, t.skipped = true, false, false
+	t.counts = *counts
 	copy(t.values[:], values)
-	clear(t.codes[:])
-	code, k := 0, 0
+	code := 0
 	for i, n := range counts {
-		length := i + 1
-		t.offset[length] = k - code
-		if code+int(n) > 1<<length {
+		if code += int(n); code > 2<<i {
 			return fmt.Errorf("%w: a Huffman table of more codes than its lengths allow", ErrFormat)
 		}
+		code <<= 1
+	}
+	return nil
+}
+
+// build makes the lookup tables, of class AC or DC, for the first scan behind a definition.
+func (t *table) build(ac bool) {
+	if t.built {
+		return
+	}
+	t.built = true
+	clear(t.codes[:])
+	code, k := 0, 0
+	for i, n := range t.counts {
+		length := i + 1
+		t.offset[length] = k - code
 		for range n {
 			t.fill(code, length, t.values[k])
 			code, k = code+1, k+1
@@ -49,7 +66,6 @@ func (t *table) set(counts *[16]uint8, values []uint8, ac bool) error {
 	for i, e := range t.codes {
 		t.fast[i] = withValue(e, uint32(i), ac)
 	}
-	return nil
 }
 
 // forget makes every code unknown.

@@ -63,7 +63,7 @@ type memory struct {
 	overview []uint8 // planes
 	region   []uint8
 	coef     [4][][64]int16
-	busy     [4][]bool
+	busy     [4][]uint64
 	rows     rows
 }
 
@@ -98,7 +98,7 @@ func (m *memory) release() {
 // store gives component i, which is c, n blocks of zeros.
 func (m *memory) store(c *component, i, n int) {
 	if cap(m.coef[i]) < n {
-		m.coef[i], m.busy[i] = make([][64]int16, n), make([]bool, n)
+		m.coef[i], m.busy[i] = make([][64]int16, n), make([]uint64, n)
 	}
 	c.coef, c.busy = m.coef[i][:n], m.busy[i][:n]
 	clear(c.coef)
@@ -195,6 +195,9 @@ func (p *Photo) read(ctx context.Context, o Options) error {
 		return fmt.Errorf("%w: no JPEG", ErrFormat)
 	}
 	for p.at = 2; ; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		marker, next, err := nextMarker(p.data, p.at)
 		if err != nil {
 			return err

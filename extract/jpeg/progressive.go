@@ -3,6 +3,7 @@ package jpeg
 import (
 	"context"
 	"fmt"
+	"math/bits"
 )
 
 // Here is what needs the coefficients of the whole photo in memory: progressive frames, and sequential ones
@@ -53,25 +54,25 @@ func (p *Photo) makeRoom(s *scan) {
 var errBits = fmt.Errorf("%w: bits", ErrFormat)
 
 // visitor is how a scan decodes one block; it returns nil, errBits or another error.
-func (p *Photo) visitor(s *scan) func(c *coder, b *[64]int16) error {
+func (p *Photo) visitor(s *scan) func(c *coder, b *[64]int16, busy *uint64) error {
 	r := &p.reader
 	switch {
 	case !p.progressive:
 		return r.wholeBlock
 	case s.first == 0 && s.high == 0:
-		return func(c *coder, b *[64]int16) error { return r.firstDC(c, b, s.low) }
+		return func(c *coder, b *[64]int16, _ *uint64) error { return r.firstDC(c, b, s.low) }
 	case s.first == 0:
-		return func(_ *coder, b *[64]int16) error {
+		return func(_ *coder, b *[64]int16, _ *uint64) error {
 			b[0] |= int16(r.take(1) << s.low)
 			return nil
 		}
 	case s.high == 0:
-		return func(c *coder, b *[64]int16) error { return r.firstAC(c.ac, b, s) }
+		return func(c *coder, b *[64]int16, busy *uint64) error { return r.firstAC(c.ac, b, busy, s) }
 	}
-	return func(c *coder, b *[64]int16) error { return r.refineAC(c.ac, b, s) }
+	return func(c *coder, b *[64]int16, busy *uint64) error { return r.refineAC(c.ac, b, busy, s) }
 }
 
-func (p *Photo) visitMCU(s *scan, mcu int, visit func(*coder, *[64]int16) error) error {
+func (p *Photo) visitMCU(s *scan, mcu int, visit func(*coder, *[64]int16, *uint64) error) error {
 	for i := range s.coders {
 		c := &s.coders[i]
 		blocksX := p.blocksX(&p.comp[c.comp])
@@ -86,15 +87,11 @@ func (p *Photo) visitMCU(s *scan, mcu int, visit func(*coder, *[64]int16) error)
 				}
 			}
 			at := by*blocksX + bx
-			if s.first > 0 {
-				if p.reader.eobRun == 0 {
-					busy[at] = true
-				} else if !busy[at] { // nothing to refine: a few bytes may say so of the whole photo
-					p.reader.eobRun--
-					continue
-				}
+			if s.first > 0 && p.reader.eobRun > 0 && busy[at] == 0 { // nothing to refine
+				p.reader.eobRun--
+				continue
 			}
-			if err := visit(c, &coef[at]); err != nil {
+			if err := visit(c, &coef[at], &busy[at]); err != nil {
 				return err
 			}
 			if p.reader.drained() {
@@ -114,7 +111,7 @@ var unit = func() (f [64]int32) {
 }()
 
 // wholeBlock reads a block of a sequential scan.
-func (r *reader) wholeBlock(c *coder, out *[64]int16) error {
+func (r *reader) wholeBlock(c *coder, out *[64]int16, _ *uint64) error {
 	var b block
 	if r.block(c, &b, &unit, 63) < 0 {
 		return errBits
@@ -144,7 +141,7 @@ func fits(v, low int) (int16, error) {
 }
 
 // firstAC reads the first bits of a band of coefficients (G.1.2.2).
-func (r *reader) firstAC(t *table, b *[64]int16, s *scan) (err error) {
+func (r *reader) firstAC(t *table, b *[64]int16, busy *uint64, s *scan) (err error) {
 	if r.eobRun > 0 {
 		r.eobRun--
 		return nil
@@ -163,6 +160,7 @@ func (r *reader) firstAC(t *table, b *[64]int16, s *scan) (err error) {
 			if b[natural[k]&63], err = fits(r.extended(size), s.low); err != nil {
 				return err
 			}
+			*busy |= 1 << k
 		case run == 15:
 			k += 15
 		default:
@@ -174,7 +172,7 @@ func (r *reader) firstAC(t *table, b *[64]int16, s *scan) (err error) {
 }
 
 // refineAC reads one more bit of a band (G.1.2.3).
-func (r *reader) refineAC(t *table, b *[64]int16, s *scan) error {
+func (r *reader) refineAC(t *table, b *[64]int16, busy *uint64, s *scan) error {
 	k := s.first
 	for r.eobRun == 0 && k <= s.last {
 		symbol, ok := r.symbol(t)
@@ -195,7 +193,7 @@ func (r *reader) refineAC(t *table, b *[64]int16, s *scan) error {
 			return fmt.Errorf("%w: a refinement by %d bits", ErrFormat, size)
 		}
 		var err error
-		if k, err = r.correct(b, k, s, run); err != nil {
+		if k, err = r.correct(b, *busy, k, s, run); err != nil {
 			return err
 		}
 		if k > s.last {
@@ -203,43 +201,42 @@ func (r *reader) refineAC(t *table, b *[64]int16, s *scan) error {
 		}
 		if v != 0 {
 			b[natural[k]&63] = v
+			*busy |= 1 << k
 		}
 		k++
 	}
 	if r.eobRun > 0 {
 		r.eobRun--
-		_, err := r.correct(b, k, s, 64)
+		_, err := r.correct(b, *busy, k, s, 64)
 		return err
 	}
 	return nil
 }
 
-// correct reads a bit for each coefficient that isn't 0, from index k on until zeros of those that are have
-// been passed; it returns the index of the next that is.
-func (r *reader) correct(b *[64]int16, k int, s *scan, zeros int) (int, error) {
-	for ; k <= s.last; k++ {
-		at := natural[k&63] & 63
-		v := b[at]
-		if v == 0 {
-			if zeros == 0 {
-				break
-			}
-			zeros--
-			continue
+// correct reads a bit for each coefficient that isn't 0, which busy tells, from index k on until zeros of those that
+// are have been passed; it returns the index of the next that is. So a step costs a bit of the data: a few bytes may
+// refine a photo without end, but only what took bytes to be there.
+func (r *reader) correct(b *[64]int16, busy uint64, k int, s *scan, zeros int) (int, error) {
+	for rest := busy >> k << k & (2<<s.last - 1); rest != 0; rest &= rest - 1 {
+		next := bits.TrailingZeros64(rest)
+		if next-k > zeros {
+			return k + zeros, nil
 		}
+		zeros, k = zeros-(next-k), next+1
 		if r.take(1) == 0 {
 			continue
 		}
+		at := natural[next&63] & 63
 		step := 1 << s.low
-		if v < 0 {
+		if b[at] < 0 {
 			step = -step
 		}
 		var err error
-		if b[at], err = fits(int(v)+step, 0); err != nil {
+		if b[at], err = fits(int(b[at])+step, 0); err != nil {
 			return 0, err
 		}
 	}
-	return k, nil
+	return min(k+zeros, s.last+1), nil
 }
 
 // fromStore draws the blocks of t from the coefficients.

@@ -2,6 +2,8 @@ package jpeg
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"image"
 	"math/rand/v2"
@@ -44,14 +46,14 @@ func boundaries(t testing.TB, data []byte) (at []int) {
 func restarted(t testing.TB, w, rows int) []byte {
 	t.Helper()
 	m := painted(w, 16*rows, 4)
-	data, body := split(t, encoded(t, m, 75))
+	data, _ := split(t, encoded(t, m, 75))
 	header := bytes.LastIndex(data, []byte{0xff, markerSOS})
 	data = inserted(data, header, segmentOf(markerDRI, 0, uint8((w+15)/16)))
 	for y := range rows {
 		if y > 0 {
 			data = append(data, 0xff, markerRST0+uint8(y-1)&7)
 		}
-		_, body = split(t, encoded(t, m.SubImage(image.Rect(0, 16*y, w, 16*y+16)), 75))
+		_, body := split(t, encoded(t, m.SubImage(image.Rect(0, 16*y, w, 16*y+16)), 75))
 		data = append(data, body...)
 	}
 	return append(data, 0xff, markerEOI)
@@ -159,4 +161,99 @@ func TestStraySegments(t *testing.T) {
 			agrees(t, fmt.Sprintf("photo %d, change %d", i, j), changed)
 		}
 	}
+}
+
+// without is data with no segment of a marker.
+func without(t testing.TB, data []byte, marker uint8) []byte {
+	t.Helper()
+	at := boundaries(t, data)
+	out := bytes.Clone(data[:at[0]])
+	for i, from := range at[:len(at)-1] {
+		if data[from+1] != marker {
+			out = append(out, data[from:at[i+1]]...)
+		}
+	}
+	return append(out, data[at[len(at)-1]:]...)
+}
+
+// A photo that lacks a definition gets none from the photo before, whose memory it has.
+func TestNothingOfThePhotoBefore(t *testing.T) {
+	before := restarted(t, 70, 6)
+	lacking := without(t, before, markerDHT)
+	for range 20 { // the pool may forget
+		agrees(t, "before", before)
+		if _, _, _, err := decoded(t, lacking, 1); !errors.Is(err, ErrFormat) {
+			t.Fatalf("%v of a photo without Huffman tables", err)
+		}
+	}
+	for _, marker := range []uint8{markerDQT, markerDRI} {
+		agrees(t, "before", before)
+		agrees(t, fmt.Sprintf("without %#x", marker), without(t, before, marker))
+	}
+}
+
+// A file may define tables without end: what no scan uses costs no more than its check.
+func TestTablesAreBuiltByScans(t *testing.T) {
+	data := encoded(t, painted(9, 17, 1), 50)
+	table := append(append([]uint8{3, 1}, make([]uint8, 15)...), 0)
+	p, err := Open(t.Context(), inserted(data, 2, segmentOf(markerDHT, bytes.Repeat(table, 3000)...)), Options{MaxPixels: testMaxPixels})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if used, other := &p.huff[0][0], &p.huff[0][3]; !used.built || !other.known || other.built {
+		t.Errorf("a table of the scan: %v, want built; another: %v, want not", used.built, other.built)
+	}
+}
+
+func TestContextBetweenSegments(t *testing.T) {
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	data := append([]uint8{0xff, markerSOI}, bytes.Repeat(segmentOf(markerCOM), 10)...)
+	if _, err := Open(ctx, data, Options{MaxPixels: testMaxPixels}); err != cause {
+		t.Errorf("%v, want the context's cause", err)
+	}
+}
+
+// What a refining scan passes over at no cost is exactly what is 0: else a few bytes would cost a walk over each
+// coefficient of the photo, or bits would be read that aren't there.
+func TestBusy(t *testing.T) {
+	photos, blocks, idle := 0, 0, 0
+	for _, name := range testFiles(t) {
+		p, err := Open(t.Context(), readFile(t, name), Options{MaxPixels: testMaxPixels})
+		if err != nil {
+			continue // TestSameAsStandardFiles tells
+		}
+		if p.progressive {
+			photos++
+			for i := range p.comp {
+				n, zero := checkBusy(t, name, &p.comp[i])
+				blocks, idle = blocks+n, idle+zero
+			}
+		}
+		p.Close()
+	}
+	if t.Logf("%d photos: %d of %d blocks have no AC coefficient", photos, idle, blocks); photos == 0 || idle == 0 || idle == blocks {
+		t.Error("that tells nothing")
+	}
+}
+
+// checkBusy returns how many blocks c has, and how many without AC coefficients.
+func checkBusy(t *testing.T, name string, c *component) (blocks, idle int) {
+	for at := range c.coef {
+		var want uint64
+		for k := 1; k < 64; k++ {
+			if c.coef[at][natural[k]] != 0 {
+				want |= 1 << k
+			}
+		}
+		if c.busy[at] != want {
+			t.Fatalf("%s: block %d of component %d says %#x, want %#x", name, at, c.id, c.busy[at], want)
+		}
+		if want == 0 {
+			idle++
+		}
+	}
+	return len(c.coef), idle
 }
