@@ -338,7 +338,11 @@ func TestFlip(t *testing.T) {
 	for i := range crop.Pix {
 		crop.Pix[i] = uint8(i * 7)
 	}
+	if err := x.acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	got, _, err := x.stages.embed(t.Context(), crop)
+	x.giveBack()
 	if err != nil {
 		t.Fatal(err)
 	}

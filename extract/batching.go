@@ -13,7 +13,7 @@ type Strategy string
 // The strategies.
 const (
 	Single Strategy = "single" // one item a run, as many runs side by side as there are cores
-	Calls  Strategy = "calls"  // items of one call: the faces of one photo
+	Calls  Strategy = "calls"  // items of one call: both eyes of a face, its crops for liveness
 	Shared Strategy = "shared" // items of whatever calls are at work
 )
 

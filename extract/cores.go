@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -64,6 +65,24 @@ func (c *Cores) take() {
 	c.wanted.Add(1)
 	<-c.free
 	c.wanted.Add(-1)
+}
+
+// takeUntil is take, unless ctx or stop ends first: extractors that share cores may have more calls at work than there are
+// cores. Errors: ErrClosed, ctx's.
+func (c *Cores) takeUntil(ctx context.Context, stop <-chan struct{}) error {
+	if c.try() {
+		return nil
+	}
+	c.wanted.Add(1)
+	defer c.wanted.Add(-1)
+	select {
+	case <-c.free:
+		return nil
+	case <-stop:
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (c *Cores) give() {

@@ -32,11 +32,10 @@
 //
 // # Quality
 //
-// WantQuality runs two more models (pose, open eyes) and measures the face's pixels: 0.8 ms of a core for all measures
+// WantQuality runs three models (pose, open eyes, and the embedder's for the length of its template) and measures the face's pixels: 0.8 ms of a core for all measures
 // together, and of a JPEG of 12 megapixels 4, because parts of it are decoded again (noisy machine; the models take 2.5). quality.go defines each measure, its mapping to 0..100 and what it
 // can't tell. A pack without 68 points can't tell EyesOpen and MouthClosed: those are NaN, and not in Extractor.Measures. The
-// unified score also looks at the template's length before it is normalised, where a template is wanted too and the
-// embedder's typical length is known; so it may differ by a few points with what is wanted.
+// unified score also looks at the template's length before it is normalised, where the embedder's typical length is known.
 //
 // # Liveness
 //
@@ -84,7 +83,7 @@
 // busy threads are never more than workers. A photo holds a core from decoding to its last face. What is independent
 // then, the models of a face and the faces of a group photo, also runs on cores that nobody else wants: a single photo on
 // an idle machine is done sooner, and a busy machine does photos side by side. Tensors are allocated once, pinned (ort.go
-// says why) and reused; crops, sums and rows come from pools.
+// says why) and reused; crops, sums and rows come from pools. The trials of New hold no core: packs are loaded before photos come.
 //
 // How the items of a model go into runs is measured when an Extractor is made, or told by Config.Batching (see Strategy;
 // Extractor.Plan and mien doctor show it). On the CPU items of different photos never wait for each other, and most models are

@@ -131,6 +131,8 @@ type graph struct {
 	role string
 	in   []int64                             // one item, without the batch dimension
 	bind func(outs []port) ([]output, error) // picks what is read of the outputs that a model declares
+
+	items int // that a call has; 0 is 1, for faces go their way one by one
 }
 
 // named expects outputs of these names.
@@ -146,13 +148,14 @@ func (s *steps) graphs() []graph {
 		landmarks.bind = func(outs []port) ([]output, error) { return byShape(outs, []int64{136}) }
 	}
 	return []graph{
-		{pack.Detector, s.detector.shape(), s.detector.bind},
+		{role: pack.Detector, in: s.detector.shape(), bind: s.detector.bind},
 		landmarks,
-		{pack.Embedder, s.embedder.shape(), s.embedder.bind},
-		{pack.Pose, []int64{3, poseSize, poseSize},
-			named(output{"output", []int64{poseBins}}, output{"617", []int64{poseBins}}, output{"618", []int64{poseBins}})},
-		{pack.Eyes, []int64{1, eyeSize, eyeSize}, named(output{"output", []int64{2}})},
-		{pack.Liveness, []int64{3, livenessSize, livenessSize}, named(output{"output", []int64{livenessClasses}})},
+		{role: pack.Embedder, in: s.embedder.shape(), bind: s.embedder.bind, items: s.embedder.items()},
+		{role: pack.Pose, in: []int64{3, poseSize, poseSize},
+			bind: named(output{"output", []int64{poseBins}}, output{"617", []int64{poseBins}}, output{"618", []int64{poseBins}})},
+		{role: pack.Eyes, in: []int64{1, eyeSize, eyeSize}, bind: named(output{"output", []int64{2}}), items: 2},
+		{role: pack.Liveness, in: []int64{3, livenessSize, livenessSize},
+			bind: named(output{"output", []int64{livenessClasses}}), items: len(livenessScales)},
 	}
 }
 
@@ -292,7 +295,11 @@ func (x *Extractor) acquire(ctx context.Context) error {
 		x.load.Add(-1)
 		return err
 	}
-	x.host.cores.take()
+	if err := x.host.cores.takeUntil(ctx, x.stop); err != nil {
+		x.photos <- struct{}{}
+		x.load.Add(-1)
+		return err
+	}
 	return nil
 }
 
@@ -387,6 +394,7 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 	if f.Crop, err = s.steps.align.cut(p, q); err != nil {
 		return f, err
 	}
+	var template []float32
 	norm := 0.
 	var steps [4]func() error
 	n := 0
@@ -396,12 +404,14 @@ func (s *stages) face(ctx context.Context, p *picture, d detection, want Want) (
 			n++
 		}
 	}
-	step(want == 0 || want&WantTemplate != 0, func() (err error) { f.Template, norm, err = s.embed(ctx, f.Crop); return })
+	step(want == 0 || want&(WantTemplate|WantQuality) != 0, func() (err error) { template, norm, err = s.embed(ctx, f.Crop); return })
 	step(want&WantLiveness != 0, func() (err error) { f.Liveness, err = s.liveness(ctx, p, d); return })
 	step(want&WantQuality != 0, func() (err error) { f.Pose, err = s.findPose(ctx, p, d, &q.five); return })
 	step(want&WantQuality != 0 && q.all != nil, func() (err error) { f.EyesOpen, err = s.findEyesOpen(ctx, p, q.all); return })
 	err = s.cores.spread(n, func(i int) error { return steps[i]() })
-	f.Norm = float32(norm)
+	if want == 0 || want&WantTemplate != 0 {
+		f.Template, f.Norm = template, float32(norm)
+	}
 	if err == nil && want&WantQuality != 0 {
 		s.judge(p, q, &f, norm)
 	}
@@ -421,7 +431,7 @@ func (f *Face) place(q *points) {
 	}
 }
 
-// judge measures a face whose pose and eyes are known. norm is the length that the embedder gave the template; 0: there is none.
+// judge measures a face whose pose and eyes are known. norm is the length that the embedder gave the template.
 func (s *stages) judge(p *picture, q *points, f *Face, norm float64) {
 	c := scene{photo: p, points: q, face: f, eyes: s.eyes != nil}
 	if s.steps.align.isArcFace() {
@@ -431,10 +441,9 @@ func (s *stages) judge(p *picture, q *points, f *Face, norm float64) {
 	f.Quality.unify(s.relativeNorm(norm))
 }
 
-// relativeNorm is a template's length before it was normalised by what is typical; 1 if there is no template (0) or nothing
-// is known of the embedder.
+// relativeNorm is a template's length before it was normalised by what is typical; 1 if nothing is known of the embedder.
 func (s *stages) relativeNorm(norm float64) float64 {
-	if norm == 0 || s.norm == 0 {
+	if s.norm == 0 {
 		return 1
 	}
 	return norm / s.norm

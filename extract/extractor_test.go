@@ -365,3 +365,49 @@ func TestNewRefusesOtherPacks(t *testing.T) {
 		}
 	}
 }
+
+// With shared cores a call that has a place may have no core: it must go when its client goes, and when its extractor closes.
+func TestWaitForCore(t *testing.T) {
+	shared := NewCores(1)
+	x, err := New(Config{Library: testLibrary(), Pack: *packFlag, Workers: 1, Photos: 2, Cores: shared, Batching: map[pack.Role]Batching{"": {Single, 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	photo := testFile(t, "faces/a_1.jpg")
+	shared.take() // another extractor's call
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := x.Extract(ctx, photo, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want the deadline's", err)
+	}
+	var waiting, closed sync.WaitGroup
+	waiting.Go(func() {
+		if _, err := x.Extract(t.Context(), photo, Options{}); !errors.Is(err, ErrClosed) {
+			t.Errorf("%v, want ErrClosed", err)
+		}
+	})
+	waitFor(t, func() bool { return shared.wanted.Load() == 1 })
+	closed.Go(func() {
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	waiting.Wait()
+	closed.Wait()
+	shared.give()
+	if x.load.Load() != 0 || len(shared.free) != 1 {
+		t.Errorf("%d calls and %d free cores are left", x.load.Load(), len(shared.free))
+	}
+}
+
+// The unified score must not depend on what else is wanted, and a template that is not wanted not come.
+func TestQualityWithoutTemplate(t *testing.T) {
+	for _, name := range []string{"a_1", "b_1", "sunglasses"} {
+		alone := mustExtract(t, "faces/"+name+".jpg", Options{Select: SelectOne, Want: WantQuality})[0]
+		both := mustExtract(t, "faces/"+name+".jpg", Options{Select: SelectOne, Want: WantQuality | WantTemplate})[0]
+		if alone.Quality[UnifiedScore] != both.Quality[UnifiedScore] || alone.Template != nil || alone.Norm != 0 || both.Template == nil {
+			t.Errorf("%s: %v without the template, %v with it; template %d, norm %v", name,
+				alone.Quality[UnifiedScore], both.Quality[UnifiedScore], len(alone.Template), alone.Norm)
+		}
+	}
+}

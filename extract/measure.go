@@ -10,10 +10,8 @@ import (
 )
 
 const (
-	// deviceBatch is the largest batch that is tried on a device, cpuBatch on the CPU. The default pack's models gain
-	// nothing there beyond 4, and the arena keeps the memory of the largest run for good.
+	// deviceBatch is the largest batch that is tried on a device.
 	deviceBatch = 32
-	cpuBatch    = 4
 	// betterBy is what a larger batch must gain to be chosen: less is noise, and it costs memory and latency.
 	betterBy = .93
 	// trialTime is how long a batching is measured, beside one run that is not. The shorter of two such times counts: what
@@ -28,7 +26,7 @@ func (c *stageConfig) candidates(fixed int) []Batching {
 	}
 	most := deviceBatch
 	if c.onCPU {
-		most = cpuBatch
+		most = c.items // of different calls none are run together
 	}
 	var all []Batching
 	for n := 1; n <= most; n *= 2 {
@@ -68,7 +66,7 @@ func (c *stageConfig) choose(candidates []Batching) (best Trial, all []Trial, er
 		}
 	}
 	for i := range all {
-		if hopeless(all[i].PerItem) {
+		if i > 0 && hopeless(all[i].PerItem) {
 			continue
 		}
 		t, err := c.try(all[i].Batching)
@@ -204,7 +202,7 @@ func (h *host) stage(m *model) (*stage, error) {
 		return nil, err
 	}
 	c := stageConfig{
-		role: m.role, cores: h.cores, newRun: m.newRun, onCPU: h.devices[0].onCPU(), delay: h.config.BatchDelay, queue: h.config.StageQueue,
+		role: m.role, items: m.items, cores: h.cores, newRun: m.newRun, onCPU: h.devices[0].onCPU(), delay: h.config.BatchDelay, queue: h.config.StageQueue,
 		free: func() error { return closeAll(sessions) },
 	}
 	for _, s := range sessions {

@@ -138,12 +138,13 @@ type model struct {
 	outs  []output
 	bare  []bool // which outputs have no batch dimension; then the batch is 1
 	fixed int    // the batch that the graph is made for; 0: any
+	items int    // that a call has
 }
 
 // newModel checks that the graph in data has the one input that g expects, and its outputs. Inputs and outputs of float16
 // are converted within the graph. data is retained.
 func newModel(g graph, data []byte) (*model, error) {
-	m := &model{role: g.role, data: data, in: g.in}
+	m := &model{role: g.role, data: data, in: g.in, items: max(g.items, 1)}
 	err := m.bind(g)
 	if errors.Is(err, errHalf) {
 		if m.data, err = pack.Rewrite(data, pack.EditFloat32IO); err == nil {

@@ -295,6 +295,14 @@ func (e *embedder) bind(outs []port) ([]output, error) {
 	return byShape(outs, shape)
 }
 
+// items is how many views of a face are embedded: two with its mirror image.
+func (e *embedder) items() int {
+	if e.flip {
+		return 2
+	}
+	return 1
+}
+
 // embed returns the L2-normalised template of an aligned crop and the length that the model gave it. Errors: errDegenerate.
 func (s *stages) embed(ctx context.Context, crop *Image) ([]float32, float64, error) {
 	e := s.steps.embedder

@@ -230,9 +230,12 @@ func find(m *model, log *slog.Logger) []device {
 	return []device{{provider: CPU}}
 }
 
+// maxDevices is how many devices of a provider are used at most.
+const maxDevices = 64
+
 // devicesOf lists the devices of a provider on which the model loads.
 func devicesOf(kind string, m *model, log *slog.Logger) (found []device) {
-	for i := 0; ; i++ {
+	for i := range maxDevices { // a provider that ignores the number would find devices without end
 		d := device{provider: kind}
 		if providers[kind].numbered {
 			d.id = strconv.Itoa(i)
@@ -249,4 +252,5 @@ func devicesOf(kind string, m *model, log *slog.Logger) (found []device) {
 			return found
 		}
 	}
+	return found
 }

@@ -27,6 +27,7 @@ type stage struct {
 // stageConfig is what a stage is made of.
 type stageConfig struct {
 	role     string
+	items    int // that a call has
 	cores    *Cores
 	batching Batching
 	runners  []runner                    // one for each device

@@ -85,7 +85,7 @@ type Want uint8
 // What may be wanted. Boxes, scores, landmarks and crops always come.
 const (
 	WantTemplate Want = 1 << iota
-	WantQuality       // pose, eyes and quality: two more models
+	WantQuality       // pose, eyes and quality: two more models, and the template's
 	WantLiveness      // one more model, run on several crops
 )
 

@@ -3,7 +3,7 @@ package extract
 import "math"
 
 // unified is the model behind UnifiedScore: a logistic regression, no weight below zero, of whether a face is matched with
-// a good photo of the same person at a false match rate of 1e-4 (cosine 0.419), on the measures as shares of 100. TestUnifiedScore
+// a good photo of the same person at a false match rate of 1e-4 (cosine 0.419), on the measures as shares of 100. TestUnifiedScorePredicts
 // fits it anew and says how it does.
 //
 // Fitted with the default pack on 5,466 samples of 514 people of LFW, half of those who have two photos or more in the part
@@ -32,8 +32,12 @@ var unified = struct {
 var typicalNorm = map[string]float64{"fr_feature-512-p1-87aacdfe5751": 3.7}
 
 // unify sets the unified score. norm is the template's length by the typical one, 1 if unknown. A measure that is not known
-// counts as 100.
+// counts as 100; of points that are no face's, of which not even the sharpness is known, nothing is.
 func (q *Quality) unify(norm float64) {
+	if math.IsNaN(float64(q[Sharpness])) {
+		q[UnifiedScore] = unmeasured
+		return
+	}
 	z := unified.bias + unified.norm*min(norm, 2)/2
 	for m, w := range unified.weights {
 		v := float64(q[m])

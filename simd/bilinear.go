@@ -26,11 +26,14 @@ func (r *Ramp) reaches() int {
 // REQUIRES: A of both rises or falls.
 func Bilinear(out, pix []uint8, width int, x, y *Ramp) {
 	n := len(x.A)
-	if len(y.A) != n || len(out) != 3*n || width < 1 {
+	if len(y.A) != n || len(out) != 3*n {
 		panic("BUG: simd: Bilinear: out, x and y don't fit")
 	}
 	if n == 0 {
-		return
+		return // of a picture of any size, none included
+	}
+	if width < 1 {
+		panic("BUG: simd: Bilinear: a picture without pixels")
 	}
 	height := len(pix) / (3 * width)
 	right, down := x.reaches(), y.reaches()
