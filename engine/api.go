@@ -58,6 +58,9 @@ type GallerySpec struct {
 	Index  string // "scan", "hnsw" or "auto", by which the index finds out whether a graph is worth it; "" is "auto"
 	Policy Policy // default of this gallery's searches and verifications
 	Gate   Gates  // what photos must reach
+	// KeepPhotos has the photos that people are enrolled with stored, sealed, so that the gallery can be moved to another space
+	// without enrolling them again. It is for good.
+	KeepPhotos bool
 }
 
 // GalleryChange is what UpdateGallery changes: nil leaves what is there, anything else replaces it whole.
@@ -77,6 +80,8 @@ type Gallery struct {
 	People    int       `json:"people"`
 	Templates int       `json:"templates"`
 	Created   time.Time `json:"created"`
+	// KeepPhotos says that the photos that people are enrolled with are stored.
+	KeepPhotos bool `json:"keep_photos,omitempty"`
 	// Move is there while the gallery is being moved to another space.
 	Move *Move `json:"move,omitempty"`
 	// IndexStatus is what Engine.Gallery adds; nil elsewhere, and where the space is not configured.
@@ -96,6 +101,17 @@ type Move struct {
 	Policy Policy `json:"policy,omitzero"` // the gallery's from the switch on
 	People int    `json:"people"`
 	Done   int    `json:"people_done"` // who have templates of the new space
+
+	// Of a gallery that keeps photos, where they can be read (Config.Extract).
+	Waiting  int           `json:"people_waiting,omitempty"` // whose stored photos, if they have any, are still to be read for the new space
+	Failed   int           `json:"failed,omitempty"`         // who have stored photos of which none could be used
+	Failures []MoveFailure `json:"failures,omitempty"`       // the first of them, by id, at most MaxMoveFailures; of Engine.Gallery only
+}
+
+// MoveFailure is a person whose stored photos could not be used.
+type MoveFailure struct {
+	Person string `json:"person"`
+	Reason string `json:"reason"` // of the last photo: the Detail of what Config.Extract answered, "internal" where it has none
 }
 
 // PersonSpec is what a client states of a person: the whole truth, for PutPerson replaces.
@@ -121,6 +137,7 @@ type TemplateInfo struct {
 	ID      string    `json:"id"` // unique within the person
 	Source  string    `json:"source"`
 	Created time.Time `json:"created"`
+	Photo   bool      `json:"photo,omitempty"` // the photo that it was made of is stored
 }
 
 // Decision is the answer to a 1:1 question.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -25,6 +26,8 @@ const (
 	MaxNameBytes     = 64      // of a gallery or tenant name
 	MaxLabelBytes    = 256     // of a key's label
 	MaxSourceBytes   = 64      // of a template's source
+	MaxPhotoBytes    = 8 << 20 // of a photo that is stored
+	MaxMoveFailures  = 20      // that are named of a move
 	MaxGalleries     = 100_000 // of one store
 	MasterKeyBytes   = 32
 )
@@ -48,6 +51,12 @@ type Config struct {
 	// RecallSample is the share of searches that are answered again, exactly, in the background, to count what the index
 	// misses: 0 < RecallSample ≤ 1, of which no more are taken than 1 % of the time allows. Default 1/1000; negative: none.
 	RecallSample float64
+	// Extract makes a template's vector, in another space, of a photo that was stored: of its face that is at box
+	// (Photo.Box), and of no other. The engine calls it while a gallery that keeps photos is being moved, for one photo at a
+	// time. It must obey ctx as far as it can, may hold image until it has returned and no longer, and applies no gate: the
+	// photo passed its gallery's when it was enrolled. An error that is ErrBusy is tried again; any other is the photo's, and
+	// its Detail is what clients are told. nil: photos are kept and not used.
+	Extract func(ctx context.Context, space string, image []byte, box [4]float32) ([]float32, error)
 	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.

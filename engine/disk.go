@@ -7,8 +7,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// diskGuard refuses writes before the disk is full. Between two looks, at most every `every`, writes go
-// unchecked: minFree must exceed what they, and the flushes and compactions they cause, can write meanwhile.
+// diskGuard refuses writes before the disk is full. Between two looks, at most every `every`, what
+// writes take, in the log and in the table that it is flushed to, is taken off what was free. minFree must
+// exceed what compactions can write meanwhile.
 type diskGuard struct {
 	fs      vfs.FS
 	dir     string
@@ -36,6 +37,13 @@ func (g *diskGuard) check(removal bool) error {
 		return errStorageFull
 	}
 	return nil
+}
+
+// wrote takes a batch off what was free.
+func (g *diskGuard) wrote(n int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.free -= 2 * n
 }
 
 func (g *diskGuard) look() (free int64, known bool) {

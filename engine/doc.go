@@ -4,7 +4,8 @@
 // search sees every write acknowledged before it began, and the gallery as it is at one moment; templates of
 // different embedding spaces never meet; templates and metadata are never on disk in the clear. It refuses:
 // vectors of the wrong length, not finite or without a direction; policies that state more than one rate; anything
-// larger than the bounds below; photos that don't pass a gate. It knows nothing of images, HTTP or files other than its own.
+// larger than the bounds below; photos that don't pass a gate. It knows nothing of images, HTTP or files other than its own: a photo
+// that it keeps is bytes to it.
 //
 //	client's call ─▶ Engine ─ validate, seal ─▶ one Pebble batch ─ apply ─ fsync ─▶ memory ─▶ answer
 //	                                            (the truth)                         (index: a cache)
@@ -24,22 +25,24 @@
 //	                                                 being moved, also those of where it goes (format 2)
 //	0x05 gallery# u64  person                        sealed person record (record.go)
 //	0x06 gallery# u64  person 0x00 template# u32     sealed template: float32[dim] little-endian, unit norm
+//	0x07 gallery# u64  person 0x00 template# u32     sealed photo that the template was made of: 0x01 ‖ box 4 × float32
+//	                                                 little-endian ‖ the bytes as sent (format 3; galleries that keep photos)
 //
 // Person ids hold no control characters, so 0x00 ends one and no id's templates mix with another's. Person
-// ids, gallery names, tenant names and key ids are in the clear; everything else is sealed: templates, metadata
+// ids, gallery names, tenant names and key ids are in the clear; everything else is sealed: templates, photos, metadata
 // and provenance to hide them, galleries and API keys so that who can write to the disk but has not the master key
 // can't make a key or turn a policy. Who can write to the disk can still put back what was there before: an
 // older record of the same place, or the whole store. A client whose ids are themselves personal data should use
-// pseudonyms. A gallery's number is never used again, so deleting one is two range deletions, or four while it is moved.
+// pseudonyms. A gallery's number is never used again, so deleting one is three range deletions, or six while it is moved.
 //
 // # Sealing
 //
 // A sealed value is 0x01 ‖ key version u32 ‖ nonce[12] ‖ ciphertext ‖ tag[16]: AES-256-GCM with a random
 // nonce. Its additional data are a label and the length-prefixed kind, tenant, gallery number, person,
-// template number and space, then the key version: a row that is moved, or copied from another person, does
+// template number and space (a photo has none), then the key version: a row that is moved, or copied from another person, does
 // not open. Each tenant has a random 32-byte data key, sealed by the master key. The key version is 1; the
 // field is there for rotation. A data key seals at most 2^32 values with random nonces (NIST SP 800-38D), a
-// bound that a tenant with a thousand million people and eight templates each would pass: rotation must be
+// bound that a tenant with a thousand million people and eight templates each would pass, or half as many with their photos: rotation must be
 // there before that.
 //
 // # Writes
@@ -101,6 +104,30 @@
 // The move costs the successor's memory and disk besides the gallery's until the switch; what was its own then goes as
 // with a deleted gallery.
 //
+// # Photos
+//
+// A gallery may be made to keep photos, for good; no other has any. Then a template that was made of one (Template.Photo with
+// an Image) has it stored beside it. No call returns a photo, and no message names one: they are there so that the gallery can be
+// moved again without its people. A template that was sent as a template has none.
+//
+// P1  A photo is there exactly as long as its template: both are written in one batch, deleted in one, and the person's record says
+// which templates have one. Memory knows nothing of photos; Open does not read them.
+// P2  While a gallery that keeps photos is being moved, the photos of who is not done are read one at a time, in the background, by
+// Config.Extract, for the face that was enrolled, and the templates put into the successor, with copies of their photos, sealed for
+// there: the disk holds them twice until the switch. Who has several templates gets as many as there are photos that can be used;
+// with one, the person is done, and templates without a photo don't go along. Who has no photo waits to be enrolled again.
+// FinishMove stays the caller's. No gate is applied: the photo passed when it was enrolled, and the gallery's gate of today is for
+// the photos of today.
+// P3  What is made of photos is put only if the person's version is still that of when the photos were read, and is not done
+// otherwise; else the photos are read again. It changes nothing that a client was told of the person: the successor's record has
+// the version, times and metadata of the old one, and each template the number, time and source of the one whose photo it was
+// made of. Such a number is new in the successor: only PutPerson takes a person out of it, and gives new numbers to what it puts.
+// P4  The work ends with the move or the engine, and no later than Config.Extract obeys its context. It is begun anew by Open. Who
+// waits, and who has photos that can't be used, and why, is in memory only; a change of the person has them looked at again.
+//
+// Compactions of the store write photos again, as all else. A batch takes twice its size off what was free on the disk when
+// it was last looked at, so many large photos are refused in time too.
+//
 // # Search indexes
 //
 // A gallery's index (package index/scan, or index/hnsw, as its kind says) is made when the store is opened, from what was
@@ -149,7 +176,8 @@
 // as they are then, and syncs the vectors before it replaces the cache file.
 // C2  No two durable writes of a store have one sequence number: it is counted up under the turn, is in every batch, and
 // goes on from there after a restart. So no record of a person ever has a version again that another had, a record of
-// somebody who was deleted and enrolled again included. A number is given out twice only if its first write was lost in
+// somebody who was deleted and enrolled again included. What is made of stored photos has the version of the record that it is put
+// beside (P3): in the successor there was none of that version, for who is taken out of it gets another by that. A number is given out twice only if its first write was lost in
 // a crash; that one was not durable, so it never was in memory (W3), and no saved index names it.
 // C3  A change of a person is in memory only after it is durable: by its fsync (W3), or, if Open found it in the log, by
 // the flush that Pebble waits for there. So if a person's row was freed since Save, the store has the person in another

@@ -17,7 +17,7 @@ import (
 
 // Engine is an open store with its indexes. Safe for concurrent use; Close waits for calls that run.
 //
-// Lock order: life, the store's turn, mu, gallery.mu, its successor's mu, index.
+// Lock order: life, the store's turn, mu, photoQueue.mu, gallery.mu, its successor's mu, index.
 type Engine struct {
 	log       *slog.Logger
 	spaces    []Space
@@ -25,6 +25,9 @@ type Engine struct {
 	store     *store
 	indexDir  string // the folder of the galleries' indexes; "" keeps them in memory
 	makeIndex func(kind string, c scan.Config) (searcher, error)
+
+	extract   func(ctx context.Context, space string, image []byte, box [4]float32) ([]float32, error) // nil: none
+	photoWork chan struct{}                                                                            // to moveFromPhotos: look again
 
 	recallSample float64
 	samples      chan sample // to checkSamples; nothing waits in it
@@ -36,7 +39,7 @@ type Engine struct {
 
 	stopped  context.Context // ends when Close begins
 	stop     context.CancelFunc
-	checking sync.WaitGroup // checkSamples, saveIdle
+	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos
 	idleSave time.Duration
 	repairs  sync.WaitGroup // begun by calls, and by checkSamples
 	retiring sync.WaitGroup // begun while mu.closed is false, or by repairs
@@ -71,7 +74,7 @@ func Open(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex,
-		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample)}
+		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1)}
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
@@ -102,6 +105,9 @@ func (e *Engine) start() error {
 	}
 	if e.indexDir != "" {
 		e.checking.Go(e.saveIdle)
+	}
+	if e.extract != nil {
+		e.checking.Go(e.moveFromPhotos)
 	}
 	return nil
 }

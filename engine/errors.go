@@ -62,6 +62,11 @@ var (
 	// ErrUnjudged says that a gate asks for a measure that was not judged of a photo.
 	ErrUnjudged = errors.New("photo not judged")
 
+	// ErrPhotoSize says that a photo has more bytes than are stored. See PhotoSizeError.
+	ErrPhotoSize = errors.New("photo too large to be kept")
+	// ErrBusy is what Config.Extract answers where it has no time now.
+	ErrBusy = errors.New("extractor busy")
+
 	// ErrKeyMissing says that no token was given.
 	ErrKeyMissing = errors.New("key missing")
 	// ErrKeyUnknown says that a token is malformed, unknown, or its secret is wrong.
@@ -125,6 +130,9 @@ func Detail(err error) string {
 	if e, ok := errors.AsType[*QualityError](err); ok {
 		return e.Error()
 	}
+	if e, ok := errors.AsType[*PhotoSizeError](err); ok {
+		return e.Error()
+	}
 	return ""
 }
 
@@ -159,6 +167,20 @@ func (e *TemplateLengthError) Error() string {
 
 // Unwrap returns ErrTemplateLength.
 func (e *TemplateLengthError) Unwrap() error { return ErrTemplateLength }
+
+// PhotoSizeError is an ErrPhotoSize with the photo's size.
+type PhotoSizeError struct {
+	Template int // which of the call's templates, from 0
+	Bytes    int
+}
+
+// Error says which size is allowed.
+func (e *PhotoSizeError) Error() string {
+	return fmt.Sprintf("the photo has %d bytes, and the gallery keeps photos of at most %d: send a smaller file", e.Bytes, MaxPhotoBytes)
+}
+
+// Unwrap returns ErrPhotoSize.
+func (e *PhotoSizeError) Unwrap() error { return ErrPhotoSize }
 
 var (
 	errGalleryNotFound = &Error{ErrGalleryNotFound, "there is no gallery of this name: create it, or check the name and the key's tenant"}

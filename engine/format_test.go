@@ -22,7 +22,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
-	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves} {
+	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -41,6 +41,7 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 	e := open(t, testConfig(mem))
 	mustCheck(t, e)
 	wantFormat(t, e, format)
+	waitAllPhotos(t, e)
 	got := dump(t, e, tokens)
 	if rewrite {
 		if err := os.WriteFile(want, []byte(got), 0o644); err != nil {
@@ -165,6 +166,31 @@ func writeMoves(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return tokens
 }
 
+// writePhotos is writeMoves, and leaves galleries that keep photos: one at rest, one in a move that can't go on, for its photos can't
+// be used, and one after a move.
+func writePhotos(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writeMoves(t, e, tenant)
+	for _, name := range []string{"kept", "kept-moving", "kept-moved"} {
+		_, _, err := e.CreateGallery(t.Context(), tenant, name, GallerySpec{KeepPhotos: true})
+		mustMove(t, err)
+		putPhotos(t, e, tenant, name, "gil", "x1", "x2")
+		putPhotos(t, e, tenant, name, "gil", "x3", "", "x4")
+		putPhotos(t, e, tenant, name, "hal", "")
+		putPhotos(t, e, tenant, name, "ivy", "x5")
+		mustMove(t, e.DeletePerson(t.Context(), tenant, name, "ivy"))
+	}
+	putPhotos(t, e, tenant, "kept-moved", "gil", "good one", "x3", "good two")
+	for _, name := range []string{"kept-moving", "kept-moved"} {
+		_, err := e.StartMove(t.Context(), tenant, name, MoveSpec{Space: spaceB.ID})
+		mustMove(t, err)
+		waitPhotos(t, e, tenant, name)
+	}
+	_, err := e.FinishMove(t.Context(), tenant, "kept-moved", spaceB.ID, true)
+	mustMove(t, err)
+	return tokens
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -189,6 +215,7 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 			for _, p := range people {
 				line("person", p, nil)
 				dumpTemplates(t, &b, e, tenant, g.Name, p.ID)
+				dumpPhotos(t, &b, e, tenant, g.Name, p)
 			}
 		}
 		keys, err := e.Keys(t.Context(), tenant)
@@ -215,6 +242,15 @@ func dumpTemplates(t *testing.T, b *bytes.Buffer, e *Engine, tenant, name, id st
 	if next := g.successor.Load(); next != nil && next.version(id) != 0 {
 		fmt.Fprintf(b, "in %s\n", next.record.Space)
 		dumpRows(t, b, next, id)
+	}
+}
+
+func dumpPhotos(t *testing.T, b *bytes.Buffer, e *Engine, tenant, name string, p Person) {
+	t.Helper()
+	for _, info := range p.Templates {
+		if photo := storedPhoto(t, e, tenant, name, p.ID, info.ID); photo != nil {
+			fmt.Fprintf(b, "photo of %s: %q at %v\n", info.ID, photo.Image, photo.Box)
+		}
 	}
 }
 
@@ -245,6 +281,8 @@ func TestRecordNames(t *testing.T) {
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Gate: recordOfGates(Gates{Gate{"sharpness": 0.5}, Gate{"liveness": 1}}), Created: at},
 		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","move":{"number":3,"space":"n","dim":4,"policy":{"fmr":0.5}}}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Move: &moveRecord{Number: 3, Space: "n", Dim: 4, Policy: &policyRecord{FMR: x}}},
+		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","keep_photos":true}`: galleryRecord{
+			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, KeepPhotos: true},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},

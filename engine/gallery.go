@@ -30,6 +30,8 @@ type gallery struct {
 	// those of the people who have templates of it. No search finds it until the switch puts it in the gallery's place.
 	successor atomic.Pointer[gallery]
 
+	photos *photoQueue // of a successor whose people's stored photos can be read; else nil
+
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 	recall   recallCounts
 
@@ -109,7 +111,8 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 	if err := cmp.Or(spec.Policy.Validate(), spec.Gate.Validate()); err != nil {
 		return galleryRecord{}, err
 	}
-	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate)}, nil
+	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate),
+		KeepPhotos: spec.KeepPhotos}, nil
 }
 
 func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, err error) {
@@ -132,6 +135,11 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 	}
 	want.Created = fromMillis(t.now)
 	t.setGallery(tenant, name, want)
+	if want.KeepPhotos {
+		if err := t.raiseFormat(photoFormat); err != nil {
+			return false, err
+		}
+	}
 	g, err := e.newGallery(tenant, name, want, seal)
 	if err != nil {
 		return false, err
@@ -144,11 +152,11 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 }
 
 func sameSpec(name string, have, want galleryRecord) error {
-	if have.Space == want.Space && have.Index == want.Index && have.rules().equal(want.rules()) {
+	if have.Space == want.Space && have.Index == want.Index && have.KeepPhotos == want.KeepPhotos && have.rules().equal(want.rules()) {
 		return nil
 	}
-	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy or gate (space %q, index %q): "+
-		"use it as it is, change its policy or gate, or use another name", name, have.Space, have.Index)
+	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy, gate or keep_photos (space %q, index %q, keep_photos %v): "+
+		"use it as it is, change its policy or gate, or use another name", name, have.Space, have.Index, have.KeepPhotos)
 }
 
 func (r *rules) equal(o *rules) bool { return r.policy.equal(o.policy) && r.gate.equal(o.gate) }
@@ -267,6 +275,9 @@ func (e *Engine) Gallery(ctx context.Context, tenant, name string) (Gallery, err
 	}
 	info := g.info()
 	info.IndexStatus = g.status()
+	if next := g.successor.Load(); info.Move != nil && next != nil {
+		info.Move.Failures = next.photos.failures()
+	}
 	return info, nil
 }
 
@@ -348,6 +359,7 @@ func (e *Engine) dropGallery(name galleryName) {
 	delete(e.mu.galleries, name)
 	e.retireLocked(g)
 	if next := g.successor.Load(); next != nil {
+		next.photos.end()
 		e.retireLocked(next)
 	}
 }
@@ -368,12 +380,16 @@ func (e *Engine) galleryCount() int {
 func (g *gallery) info() Gallery {
 	r := g.rules.Load()
 	g.mu.RLock()
-	defer g.mu.RUnlock()
+	people, templates := len(g.mu.people), g.mu.templates
+	g.mu.RUnlock()
 	info := Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
-		Policy: r.policy.clone(), Gate: r.gate.clone(), People: len(g.mu.people), Templates: g.mu.templates, Created: g.record.Created}
+		Policy: r.policy.clone(), Gate: r.gate.clone(), People: people, Templates: templates, Created: g.record.Created,
+		KeepPhotos: g.record.KeepPhotos}
 	if next := g.successor.Load(); next != nil {
-		info.Move = &Move{Space: next.record.Space, Dim: next.record.Dim, Policy: next.rules.Load().policy.clone(), People: info.People,
-			Done: min(next.people(), info.People)} // as of two moments
+		// As of several moments: who waits first, so that when nobody does, Done is what came of it.
+		waiting, failed := next.photos.counts(max(people-next.people(), 0))
+		info.Move = &Move{Space: next.record.Space, Dim: next.record.Dim, Policy: next.rules.Load().policy.clone(), People: people,
+			Done: min(next.people(), people), Waiting: waiting, Failed: failed}
 	}
 	return info
 }
@@ -497,6 +513,15 @@ func (t *tx) gallery(tenant, name string) (r galleryRecord, found bool, err erro
 
 func (t *tx) setGallery(tenant, name string, r galleryRecord) {
 	t.set(galleryKey(tenant, name), t.store.sealRecord(galleryPlace(tenant, name), r))
+}
+
+// raiseFormat makes the store one of a format, unless it is of a later one.
+func (t *tx) raiseFormat(version uint32) error {
+	have, found, err := t.get(keyFormat)
+	if err == nil && found && binary.BigEndian.Uint32(have) < version {
+		t.set(keyFormat, formatBytes(version))
+	}
+	return err
 }
 
 func (t *tx) nextGalleryNumber() (uint64, error) {

@@ -20,10 +20,15 @@ type Gates struct {
 	Probe Gate `json:"probe,omitempty"`
 }
 
-// Photo is what a template that was made of a photo here is judged by.
+// Photo is what a template that was made of a photo here is judged by, and the photo.
 type Photo struct {
 	Judged map[string]float64 // what was judged, by the measure's name: [0, 100], more is better
 	Gate   Gate               // of this call, beside the gallery's: of what both name the higher value counts
+
+	// Image is the photo as it was sent, and Box where its face is: x1, y1, x2, y2 in pixels of the upright photo. A gallery
+	// that keeps photos stores them, of at most MaxPhotoBytes; no other looks at them.
+	Image []byte
+	Box   [4]float32
 }
 
 // Reason is why a photo does not pass a gate. Code is stable; several measures may have one.

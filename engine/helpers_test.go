@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -58,7 +59,7 @@ var (
 )
 
 func testConfig(fs vfs.FS) Config {
-	return Config{Dir: "data", MasterKey: testKey, Spaces: []Space{spaceA, spaceB}, FS: fs, MinFreeBytes: -1, RecallSample: -1}
+	return Config{Dir: "data", MasterKey: testKey, Spaces: []Space{spaceA, spaceB}, FS: fs, MinFreeBytes: -1, RecallSample: -1, Extract: extractTest}
 }
 
 func open(t testing.TB, c Config) *Engine {
@@ -115,7 +116,7 @@ func check(e *Engine) error {
 	if err != nil || binary.BigEndian.Uint64(seq) != e.store.seq {
 		return fmt.Errorf("sequence %x, in memory %d: %v", seq, e.store.seq, err)
 	}
-	people, templates := 0, 0
+	people, templates, photos := 0, 0, 0
 	for _, g := range e.allGalleries() {
 		if err := checkGallery(e, g); err != nil {
 			return fmt.Errorf("gallery %q: %w", g.name, err)
@@ -123,9 +124,13 @@ func check(e *Engine) error {
 		if err := checkMove(e, g); err != nil {
 			return fmt.Errorf("move of gallery %q: %w", g.name, err)
 		}
-		people, templates = people+len(g.mu.people), templates+g.mu.templates
+		n, err := checkPhotos(e, g)
+		if err != nil {
+			return fmt.Errorf("photos of gallery %q: %w", g.name, err)
+		}
+		people, templates, photos = people+len(g.mu.people), templates+g.mu.templates, photos+n
 	}
-	for prefix, want := range map[byte]int{prefixPerson: people, prefixTemplate: templates,
+	for prefix, want := range map[byte]int{prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos,
 		prefixGallery: len(e.mu.galleries), prefixAPIKey: len(e.mu.keys), prefixTenant: len(e.mu.sealers)} {
 		n := 0
 		err := e.store.each([]byte{prefix}, []byte{prefix + 1}, func(_, _ []byte) (bool, error) { n++; return true, nil })
@@ -134,6 +139,22 @@ func check(e *Engine) error {
 		}
 	}
 	return nil
+}
+
+// checkPhotos verifies that a photo is there of every template that says so (P1), and none else, and counts them.
+func checkPhotos(e *Engine, g *gallery) (n int, err error) {
+	_, err = e.readPeople(g, func(id string, r *personRecord) {
+		for _, t := range r.templates {
+			if !t.photo {
+				continue
+			}
+			n++
+			if _, bad := g.photo(e.store, id, t.number); bad != nil || !g.record.KeepPhotos {
+				err = cmp.Or(err, fmt.Errorf("template %d of %q: %w", t.number, id, bad))
+			}
+		}
+	})
+	return n, err
 }
 
 // checkMove verifies that the person's records in a gallery and its successor differ in their templates only (M2).

@@ -13,6 +13,7 @@ const (
 	prefixGallery  = 0x04
 	prefixPerson   = 0x05
 	prefixTemplate = 0x06
+	prefixPhoto    = 0x07
 )
 
 // formatVersion is the version of everything in doc.go's table.
@@ -20,10 +21,13 @@ const (
 //	1  first
 //	2  galleries that are being moved to another space. A store becomes one of format 2 with its first move: programs that
 //	   know format 1 only would write to the one space and not to the other
+//	3  galleries that keep photos. A store becomes one of format 3 with its first such gallery: programs that know the formats
+//	   before would leave the photos of who is replaced or deleted behind
 const (
 	firstFormat   = 1
 	moveFormat    = 2
-	formatVersion = moveFormat
+	photoFormat   = 3
+	formatVersion = photoFormat
 )
 
 // formatBytes is the value of keyFormat.
@@ -61,8 +65,16 @@ func personKey(gallery uint64, id string) []byte {
 }
 
 func templateKey(gallery uint64, id string, number uint32) []byte {
-	k := append(galleryPrefix(prefixTemplate, gallery), id...)
-	return binary.BigEndian.AppendUint32(append(k, 0), number)
+	return numbered(galleryPrefix(prefixTemplate, gallery), id, number)
+}
+
+func photoKey(gallery uint64, id string, number uint32) []byte {
+	return numbered(galleryPrefix(prefixPhoto, gallery), id, number)
+}
+
+// numbered completes the key of what a person has several of.
+func numbered(prefix []byte, id string, number uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(append(prefix, id...), 0), number)
 }
 
 // splitTemplateKey is the inverse of templateKey, for a key that begins with its gallery's prefix.

@@ -81,7 +81,7 @@ func (e *Engine) loadedGallery(tenant, name string, r galleryRecord, seal *seale
 	var next *gallery
 	if r.Move != nil {
 		var err error
-		if next, err = e.newGallery(tenant, name, r.moved(), seal); err != nil {
+		if next, err = e.newSuccessor(tenant, name, r.moved(), seal); err != nil {
 			return nil, err
 		}
 		r.Move = nil // of when it was loaded: in memory, successor says it

@@ -22,13 +22,15 @@ type model struct {
 	config    Config
 	rng       *rand.Rand
 	galleries map[string]*modelGallery
-	versions  map[string]uint64 // gallery/person, to see that versions rise
+	versions  map[string]uint64   // gallery/person, to see that versions rise
+	photos    map[*float32]*Photo // of templates, by where their vectors are
 }
 
 type modelGallery struct {
 	space  Space
 	move   *Space // where it is being moved to, nil if it is not
 	kind   string
+	keep   bool // photos
 	rules  rules
 	people map[string]*modelPerson
 }
@@ -36,6 +38,7 @@ type modelGallery struct {
 type modelPerson struct {
 	metadata string
 	vectors  [][]float64
+	sources  []*float32 // of each vector
 	next     int
 	ids      []string
 	moved    *modelPerson // with the templates of the space that the gallery is being moved to, and those only
@@ -51,14 +54,20 @@ var (
 	modelMetadata  = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
 )
 
+func newModel(t *rapid.T) *model {
+	m := &model{config: testConfig(vfs.NewMem()), rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3)),
+		galleries: map[string]*modelGallery{}, versions: map[string]uint64{}, photos: map[*float32]*Photo{}}
+	m.config.RecallSample = 1
+	m.open(t)
+	return m
+}
+
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{config: testConfig(vfs.NewMem()), rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3)),
-			galleries: map[string]*modelGallery{}, versions: map[string]uint64{}}
-		m.config.RecallSample = 1
-		m.open(t)
+		m := newModel(t)
 		defer func() { m.e.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
+			"":        m.settle,
 			"gallery": m.createGallery, "update gallery": m.updateGallery, "delete gallery": m.deleteGallery, "put": m.put, "put again": m.put, "add": m.add,
 			"move": m.startMove, "finish move": m.finishMove, "cancel move": m.cancelMove,
 			"patch": m.patch, "delete": m.delete, "get": m.get, "list": m.list, "verify": m.verify, "identify": m.identify,
@@ -67,6 +76,25 @@ func TestModel(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
+		})
+		m.reopen(t)
+	})
+}
+
+// TestModelOfPhotos is TestModel of galleries that keep photos, and are moved often.
+func TestModelOfPhotos(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModel(t)
+		defer func() { m.e.Close() }()
+		for _, name := range []string{"a", "a.b", "z"} {
+			if _, _, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{KeepPhotos: true}); err != nil {
+				t.Fatal(err)
+			}
+			m.galleries[name] = &modelGallery{space: spaceA, kind: indexAuto, keep: true, people: map[string]*modelPerson{}}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"": m.settle, "put": m.put, "put again": m.put, "add": m.add, "move": m.startMove, "move again": m.startMove,
+			"finish move": m.finishMove, "cancel move": m.cancelMove, "delete": m.delete, "verify": m.verify, "list": m.list, "reopen": m.reopen,
 		})
 		m.reopen(t)
 	})
@@ -94,7 +122,7 @@ func (m *model) reopen(t *rapid.T) {
 	}
 	for _, g := range all {
 		want := m.galleries[g.Name]
-		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind ||
+		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind || g.KeepPhotos != want.keep ||
 			!(&rules{g.Policy, g.Gate}).equal(&want.rules) || !want.isMoving(g.Move) {
 			t.Fatalf("gallery %+v differs", g)
 		}
@@ -118,17 +146,17 @@ func want(t *rapid.T, what string, err error, ok bool, target error) bool {
 
 func (m *model) createGallery(t *rapid.T) {
 	name, space := modelGalleries.Draw(t, "gallery"), rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
-	have, kind, r := m.galleries[name], modelKinds.Draw(t, "index"), modelRules(t)
-	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind, Policy: r.policy, Gate: r.gate})
+	have, kind, keep, r := m.galleries[name], modelKinds.Draw(t, "index"), rapid.Bool().Draw(t, "keep photos"), modelRules(t)
+	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind, Policy: r.policy, Gate: r.gate, KeepPhotos: keep})
 	kind = cmp.Or(kind, indexAuto)
-	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind && have.rules.equal(&r), ErrGalleryExists) {
+	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind && have.keep == keep && have.rules.equal(&r), ErrGalleryExists) {
 		return
 	}
 	if created != (have == nil) {
 		t.Fatalf("created %v", created)
 	}
 	if created {
-		m.galleries[name] = &modelGallery{space: space, kind: kind, rules: r, people: map[string]*modelPerson{}}
+		m.galleries[name] = &modelGallery{space: space, kind: kind, keep: keep, rules: r, people: map[string]*modelPerson{}}
 	}
 }
 
@@ -160,8 +188,8 @@ func (m *model) updateGallery(t *rapid.T) {
 
 // photo makes some templates come from photos, with sharpness judged, and often liveness. passes is what the gallery's
 // gate and the call's make of it.
-func (m *model) photo(t *rapid.T, v *Template, gate Gate) (passes error) {
-	if rapid.IntRange(0, 2).Draw(t, "photo") > 0 {
+func (m *model) photo(t *rapid.T, v *Template, gate Gate, often bool) (passes error) {
+	if rapid.IntRange(0, 2).Draw(t, "photo") > 0 && !often {
 		return nil
 	}
 	v.Photo = &Photo{Judged: map[string]float64{"sharpness": modelJudged.Draw(t, "sharpness")}, Gate: modelGates.Draw(t, "call's gate")}
@@ -256,7 +284,7 @@ func (m *model) sides(t *rapid.T, g *modelGallery, most int) (own, next int) {
 func (m *model) draw(t *rapid.T, g *modelGallery, p *modelPerson, own, next int) (templates []Template, refused error) {
 	moved := &modelPerson{next: p.next}
 	if p.moved != nil {
-		moved.vectors, moved.ids = p.moved.vectors, p.moved.ids
+		moved.vectors, moved.ids, moved.sources = p.moved.vectors, p.moved.ids, p.moved.sources
 	}
 	for range own {
 		v := m.template(t, g)
@@ -272,7 +300,11 @@ func (m *model) draw(t *rapid.T, g *modelGallery, p *modelPerson, own, next int)
 		p.moved = moved
 	}
 	for i := range templates {
-		refused = cmp.Or(refused, m.photo(t, &templates[i], g.enrol()))
+		refused = cmp.Or(refused, m.photo(t, &templates[i], g.enrol(), g != nil && g.keep))
+		if photo := templates[i].Photo; photo != nil && rapid.IntRange(0, 3).Draw(t, "with the photo") > 0 {
+			photo.Image, photo.Box = []byte(rapid.SampledFrom([]string{"x", "one", "two"}).Draw(t, "photo")), [4]float32{0, 1, 2, rapid.Float32Range(3, 9).Draw(t, "box")}
+			m.photos[&templates[i].Vector[0]] = photo
+		}
 	}
 	return templates, refused
 }
@@ -284,7 +316,7 @@ func (m *model) put(t *rapid.T) {
 	own, next := m.sides(t, g, 4)
 	if p != nil {
 		if after.next = p.next; own == 0 {
-			after.vectors, after.ids = p.vectors, p.ids
+			after.vectors, after.ids, after.sources = p.vectors, p.ids, p.sources
 		}
 	}
 	templates, refused := m.draw(t, g, after, own, next)
@@ -306,6 +338,7 @@ func (m *model) put(t *rapid.T) {
 
 func (p *modelPerson) add(v Template) {
 	p.vectors, p.ids = append(p.vectors, unit64(v.Vector)), append(p.ids, fmt.Sprint(p.next))
+	p.sources = append(p.sources, &v.Vector[0])
 	p.next++
 }
 
@@ -329,6 +362,47 @@ func (m *model) add(t *rapid.T) {
 		g.people[id] = after
 		m.checkPerson(t, name, got, id, after)
 	}
+}
+
+// settle waits until what can be made of stored photos is made, and makes the same of the model.
+func (m *model) settle(t *rapid.T) {
+	for name, g := range m.galleries {
+		if !g.keep || g.move == nil {
+			continue
+		}
+		failed := 0
+		for _, p := range g.people {
+			if p.moved != nil {
+				continue
+			}
+			if photos := m.remake(p, *g.move); p.moved == nil && photos > 0 {
+				failed++
+			}
+		}
+		got := waitPhotos(t, m.e, "t", name)
+		if !g.isMoving(got) || got.Failed != failed || len(got.Failures) != min(failed, MaxMoveFailures) {
+			t.Fatalf("%q: %+v, want %d failed and %d left", name, got, failed, g.left())
+		}
+	}
+}
+
+// remake makes what can be made of a person's photos, and says how many there are.
+func (m *model) remake(p *modelPerson, space Space) (photos int) {
+	moved := &modelPerson{next: p.next}
+	for i, at := range p.sources {
+		photo := m.photos[at]
+		if photo == nil {
+			continue
+		}
+		photos++
+		if v, err := extractTest(context.Background(), space.ID, photo.Image, photo.Box); err == nil {
+			moved.vectors, moved.ids, moved.sources = append(moved.vectors, unit64(v)), append(moved.ids, p.ids[i]), append(moved.sources, at)
+		}
+	}
+	if len(moved.vectors) > 0 {
+		p.moved = moved
+	}
+	return photos
 }
 
 // isMoving compares what the engine says of a move.
@@ -370,7 +444,7 @@ func (m *model) startMove(t *rapid.T) {
 		if g.move == nil && g.space.ID != space.ID {
 			g.move = &space
 		}
-		if !g.isMoving(got.Move) {
+		if !g.keep && !g.isMoving(got.Move) {
 			t.Fatalf("%+v, want %+v", got.Move, g)
 		}
 	}
@@ -402,7 +476,7 @@ func (m *model) finishMove(t *rapid.T) {
 			delete(g.people, id)
 			continue
 		}
-		p.vectors, p.ids, p.moved = p.moved.vectors, p.moved.ids, nil
+		p.vectors, p.ids, p.sources, p.moved = p.moved.vectors, p.moved.ids, p.moved.sources, nil
 	}
 }
 
@@ -520,7 +594,7 @@ const modelError = 6e-6
 func (m *model) verify(t *rapid.T) {
 	name, id, g, p := m.pick(t)
 	probe, threshold := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold")
-	refused := m.photo(t, &probe, g.probe())
+	refused := m.photo(t, &probe, g.probe(), false)
 	d, err := m.e.Verify(context.Background(), "t", name, id, probe, Policy{Cosine: &threshold})
 	if !want(t, "verify", err, p != nil && refused == nil, cmp.Or(noGallery(g), refused, absent(g))) {
 		return
@@ -535,7 +609,7 @@ func (m *model) identify(t *rapid.T) {
 	name := modelGalleries.Draw(t, "gallery")
 	g := m.galleries[name]
 	probe, threshold, k := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold"), rapid.IntRange(1, 6).Draw(t, "k")
-	refused := m.photo(t, &probe, g.probe())
+	refused := m.photo(t, &probe, g.probe(), false)
 	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact"), EF: rapid.IntRange(0, 20).Draw(t, "ef")})
 	if !want(t, "identify", err, g != nil && refused == nil, cmp.Or(noGallery(g), refused)) {
 		return

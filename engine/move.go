@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // StartMove begins to move a gallery to another space, where it goes when FinishMove is called: until then searches and
@@ -48,7 +49,7 @@ func (e *Engine) stageMove(t *tx, tenant, name string, have galleryRecord, space
 	if err != nil {
 		return err
 	}
-	next, err := e.newGallery(tenant, name, have.moved(), seal)
+	next, err := e.newSuccessor(tenant, name, have.moved(), seal)
 	if err != nil {
 		return err
 	}
@@ -56,9 +57,23 @@ func (e *Engine) stageMove(t *tx, tenant, name string, have galleryRecord, space
 		return err
 	}
 	t.setGallery(tenant, name, have)
-	t.set(keyFormat, formatBytes(moveFormat))
-	t.remember = func() { e.withGallery(tenant, name, func(g *gallery) { g.successor.Store(next) }) }
+	if err := t.raiseFormat(moveFormat); err != nil {
+		return err
+	}
+	t.remember = func() {
+		e.withGallery(tenant, name, func(g *gallery) { g.successor.Store(next) })
+		next.photos.signal()
+	}
 	return nil
+}
+
+// newSuccessor makes the gallery that a move ends in, without an index.
+func (e *Engine) newSuccessor(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
+	next, err := e.newGallery(tenant, name, r, seal)
+	if err == nil && r.KeepPhotos && next.space != nil && e.extract != nil {
+		next.photos = &photoQueue{work: e.photoWork}
+	}
+	return next, err
 }
 
 // same refuses a move that is not the one under way.
@@ -115,8 +130,9 @@ func (e *Engine) FinishMove(ctx context.Context, tenant, name, space string, dro
 			return err
 		}
 		if left := g.people() - next.people(); left > 0 && !drop {
-			return refuse(ErrMoveIncomplete, "%d of %d people have no templates of embedding space %q: enrol them again, or say that they are to be dropped",
-				left, g.people(), space)
+			waiting, _ := next.photos.counts(left)
+			return refuse(ErrMoveIncomplete, "%d of %d people have no templates of embedding space %q%s: enrol them again, or say that they are to be dropped",
+				left, g.people(), space, stillWaiting(waiting))
 		}
 		t.setGallery(tenant, name, have.moved())
 		t.deletePeople(have.Number)
@@ -126,11 +142,19 @@ func (e *Engine) FinishMove(ctx context.Context, tenant, name, space string, dro
 	})
 }
 
+func stillWaiting(people int) string {
+	if people == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and of %d it was not looked yet whether photos are stored: wait for them", people)
+}
+
 // switchGallery puts next in the place of g. A search that has begun in g ends in it: what closes its index waits.
 func (e *Engine) switchGallery(g, next *gallery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mu.galleries[galleryName{g.tenant, g.name}] = next
+	next.photos.end()
 	e.retireLocked(g)
 }
 
@@ -145,7 +169,11 @@ func (e *Engine) CancelMove(ctx context.Context, tenant, name string) error {
 		have.Move = nil
 		t.setGallery(tenant, name, have)
 		t.remember = func() {
-			e.withGallery(tenant, name, func(g *gallery) { e.retireLocked(g.successor.Swap(nil)) })
+			e.withGallery(tenant, name, func(g *gallery) {
+				next := g.successor.Swap(nil)
+				next.photos.end()
+				e.retireLocked(next)
+			})
 		}
 		return nil
 	})

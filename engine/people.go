@@ -14,8 +14,8 @@ import (
 // vectors are normalised into copies. While the gallery is being moved, the templates may be of both spaces: those of
 // each replace what the person has of it (M3). Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch,
 // ErrTemplateCount, ErrTemplateLength, ErrTemplateNotFinite, ErrTemplateZeroNorm, ErrMetadata, ErrGate, ErrQuality and
-// ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), and those of every write (see
-// CreateGallery).
+// ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), ErrPhotoSize (of a gallery that keeps photos), and
+// those of every write (see CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
 	p, err := e.changePerson(ctx, tenant, name, id, func(g enrolment) (personChange, error) {
@@ -312,6 +312,9 @@ func (g enrolment) units(templates []Template, limit int) (own, next []Template,
 		if err := gate.admit(t); err != nil {
 			return nil, nil, atTemplate(err, i)
 		}
+		if n := len(t.image()); g.record.KeepPhotos && n > MaxPhotoBytes {
+			return nil, nil, &PhotoSizeError{i, n}
+		}
 		if *list = append(*list, t); len(*list) > limit {
 			return nil, nil, refuse(ErrTemplateCount, "there are more templates of embedding space %q than %d, the most that are taken here", t.Space, limit)
 		}
@@ -369,19 +372,30 @@ func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
 	return p, nil
 }
 
-// setTemplate stores a template under the next number. REQUIRES: its vector is of norm 1.
+// setTemplate stores a template under the next number, with its photo if the gallery keeps photos. REQUIRES: its vector is of
+// norm 1.
 func (p *personTx) setTemplate(t Template) {
-	number := p.record.next
+	p.storeTemplate(templateRecord{number: p.record.next, created: p.now, source: cmp.Or(t.Source, "template")}, t)
 	p.record.next++
-	p.record.templates = append(p.record.templates, templateRecord{number: number, created: p.now, source: cmp.Or(t.Source, "template")})
+}
+
+// storeTemplate stores a template as what r says, but for r.photo, which is set here. REQUIRES: its vector is of norm 1.
+func (p *personTx) storeTemplate(r templateRecord, t Template) {
 	plain := appendVector(make([]byte, 0, 4*len(t.Vector)), t.Vector)
-	p.set(templateKey(p.g.record.Number, p.id, number), p.g.seal.seal(p.g.templatePlace(p.id, number), plain))
+	p.set(templateKey(p.g.record.Number, p.id, r.number), p.g.seal.seal(p.g.templatePlace(p.id, r.number), plain))
 	clear(plain)
+	if r.photo = p.g.record.KeepPhotos && len(t.image()) > 0; r.photo {
+		p.setPhoto(r.number, t.Photo)
+	}
+	p.record.templates = append(p.record.templates, r)
 }
 
 func (p *personTx) dropTemplates() {
 	for _, t := range p.record.templates {
 		p.delete(templateKey(p.g.record.Number, p.id, t.number))
+		if t.photo {
+			p.delete(photoKey(p.g.record.Number, p.id, t.number))
+		}
 	}
 	p.record.templates = nil
 }
@@ -422,6 +436,7 @@ func (p *personTx) write() Person {
 	if p.next != nil {
 		person.Moved = len(p.next.record.templates) > 0
 		p.next.follow(p.record)
+		p.queuePhotos(!person.Moved && p.record.hasPhotos())
 	}
 	return person
 }
@@ -452,21 +467,33 @@ func (p *personTx) erase() {
 	p.dropTemplates()
 	p.delete(personKey(p.g.record.Number, p.id))
 	p.finish(func() { p.g.remove(p.id) })
-	if p.next != nil && p.next.old != nil {
+	if p.next == nil {
+		return
+	}
+	if p.next.old != nil {
 		p.next.erase()
 	}
+	p.queuePhotos(false)
 }
 
 // finish marks the gallery as having an unsynced write until remember, and what is to be remembered already, has run.
 func (p *personTx) finish(remember func()) {
-	g, before := p.g, p.tx.remember
+	g := p.g
 	p.onHandOver = append(p.onHandOver, func() { g.unsynced.Add(1) })
-	p.tx.remember = func() {
+	p.also(func() {
+		remember()
+		g.unsynced.Add(-1)
+	})
+}
+
+// also adds to what is to be remembered.
+func (t *tx) also(f func()) {
+	before := t.remember
+	t.remember = func() {
 		if before != nil {
 			before()
 		}
-		remember()
-		g.unsynced.Add(-1)
+		f()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -13,6 +14,8 @@ import (
 // their length before them:
 //
 //	version · created ms · updated ms · next template number · metadata · count · count × (number · created ms · source)
+//
+// If a photo is stored of any of the templates, it ends in 0 · count · count × (number · created ms · source · 1 or 0).
 type personRecord struct {
 	version   uint64 // the sequence number of the write that made this record
 	created   int64  // ms since 1970
@@ -26,6 +29,12 @@ type templateRecord struct {
 	number  uint32
 	created int64
 	source  string
+	photo   bool // what it was made of is stored
+}
+
+// hasPhotos reports whether a photo is stored of any of the templates.
+func (r *personRecord) hasPhotos() bool {
+	return slices.ContainsFunc(r.templates, func(t templateRecord) bool { return t.photo })
 }
 
 func (r *personRecord) append(dst []byte) []byte {
@@ -35,14 +44,28 @@ func (r *personRecord) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.next))
 	dst = binary.AppendUvarint(dst, uint64(len(r.metadata)))
 	dst = append(dst, r.metadata...)
+	photos := r.hasPhotos()
+	if photos {
+		dst = append(dst, 0)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(r.templates)))
 	for _, t := range r.templates {
 		dst = binary.AppendUvarint(dst, uint64(t.number))
 		dst = binary.AppendUvarint(dst, uint64(t.created))
 		dst = binary.AppendUvarint(dst, uint64(len(t.source)))
 		dst = append(dst, t.source...)
+		if photos {
+			dst = binary.AppendUvarint(dst, bit(t.photo))
+		}
 	}
 	return dst
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // parsePersonRecord is the inverse of append; the record does not alias b. Errors: ErrCorrupt.
@@ -56,14 +79,20 @@ func parsePersonRecord(b []byte) (*personRecord, error) {
 		metadata: d.bytes(MaxMetadataBytes),
 	}
 	n := d.uint(MaxTemplates)
+	photos := n == 0
+	if photos {
+		n = d.uint(MaxTemplates)
+	}
 	for range n {
-		r.templates = append(r.templates, templateRecord{
+		t := templateRecord{
 			number:  uint32(d.uint(math.MaxUint32)),
 			created: int64(d.uint(math.MaxInt64)),
 			source:  d.text(MaxSourceBytes),
-		})
+		}
+		t.photo = photos && d.uint(1) == 1
+		r.templates = append(r.templates, t)
 	}
-	if d.bad || len(d.rest) > 0 || len(r.templates) == 0 {
+	if d.bad || len(d.rest) > 0 || len(r.templates) == 0 || photos != r.hasPhotos() {
 		return nil, fmt.Errorf("%w: person record", ErrCorrupt)
 	}
 	return r, nil
@@ -115,7 +144,7 @@ func (r *personRecord) person(id string) Person {
 	p := Person{ID: id, Metadata: json.RawMessage(r.metadata), Version: r.version,
 		Created: fromMillis(r.created), Updated: fromMillis(r.updated), Templates: make([]TemplateInfo, len(r.templates))}
 	for i, t := range r.templates {
-		p.Templates[i] = TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created)}
+		p.Templates[i] = TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created), Photo: t.photo}
 	}
 	return p
 }
@@ -134,6 +163,8 @@ type galleryRecord struct {
 	Gate    gatesRecord  `json:"gate,omitzero"`
 	Created time.Time    `json:"created"`
 	Move    *moveRecord  `json:"move,omitempty"`
+	// KeepPhotos is of format 3.
+	KeepPhotos bool `json:"keep_photos,omitempty"`
 }
 
 // moveRecord is a move under way: people and templates of the new space are under a number of their own. Format 2.

@@ -56,7 +56,8 @@ func TestPersonRecordRoundTrip(t *testing.T) {
 			r.metadata = m
 		}
 		for range rapid.IntRange(1, MaxTemplates).Draw(t, "templates") {
-			r.templates = append(r.templates, templateRecord{rapid.Uint32().Draw(t, "number"), rapid.Int64Min(0).Draw(t, "at"), rapid.StringN(0, 9, MaxSourceBytes).Draw(t, "source")})
+			r.templates = append(r.templates, templateRecord{rapid.Uint32().Draw(t, "number"), rapid.Int64Min(0).Draw(t, "at"), rapid.StringN(0, 9, MaxSourceBytes).Draw(t, "source"),
+				rapid.Bool().Draw(t, "photo")})
 		}
 		b := r.append(nil)
 		got, err := parsePersonRecord(b)
@@ -73,7 +74,9 @@ func TestPersonRecordRoundTrip(t *testing.T) {
 }
 
 func FuzzPersonRecord(f *testing.F) {
-	r := personRecord{version: 9, created: 1, updated: 2, next: 3, metadata: []byte("{}"), templates: []templateRecord{{1, 2, "image"}}}
+	r := personRecord{version: 9, created: 1, updated: 2, next: 3, metadata: []byte("{}"), templates: []templateRecord{{1, 2, "image", false}}}
+	f.Add(r.append(nil))
+	r.templates = append(r.templates, templateRecord{2, 2, "image", true})
 	f.Add(r.append(nil))
 	f.Add([]byte{})
 	f.Add(bytes.Repeat([]byte{0xff}, 40))

@@ -23,6 +23,7 @@ const (
 	kindDataKey     = "data-key"
 	kindPerson      = "person"
 	kindTemplate    = "template"
+	kindPhoto       = "photo"
 	kindAPIKey      = "api-key"
 	kindGallery     = "gallery"
 )

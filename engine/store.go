@@ -265,6 +265,7 @@ func (s *store) handOver(t *tx) *commit {
 	t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
 	c := &commit{batch: t.batch, remember: t.remember, done: make(chan struct{})}
 	s.seq = t.seq
+	s.disk.wrote(int64(t.batch.Len()))
 	s.last.Store(c) // before the batch is visible: whoever reads it finds what to wait for
 	for _, f := range t.onHandOver {
 		f()
@@ -405,6 +406,7 @@ func (t *tx) deletePrefix(prefix []byte) {
 func (t *tx) deletePeople(number uint64) {
 	t.deletePrefix(galleryPrefix(prefixPerson, number))
 	t.deletePrefix(galleryPrefix(prefixTemplate, number))
+	t.deletePrefix(galleryPrefix(prefixPhoto, number))
 }
 
 func must(err error) {
