@@ -42,6 +42,8 @@
 // While a gallery is being moved to another space, photos that people are enrolled with are read by the models of both, and
 // must be good for both. A photo that was read for one space when the switch to the other came is read again (moves.go).
 //
+// A gallery that keeps photos has them stored by the engine, as they were sent. No answer has a stored photo in it.
+//
 // # Limits
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not

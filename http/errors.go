@@ -53,6 +53,7 @@ var sentinels = []sentinel{
 	{engine.ErrSpaceUnknown, codeSpaceUnknown, nil},
 	{engine.ErrQuality, codeQualityFailed, nil},
 	{engine.ErrUnjudged, codeGateChanged, nil},
+	{engine.ErrPhotoSize, codeImageTooLarge, nil},
 	{engine.ErrKeyMissing, codeKeyMissing, nil},
 	{engine.ErrKeyUnknown, codeKeyUnknown, nil},
 	{engine.ErrKeyRevoked, codeKeyRevoked, nil},

@@ -3,6 +3,7 @@ package http
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"mien/engine"
 )
@@ -13,7 +14,8 @@ func (s *Server) putGallery(r *request) (reply, error) {
 	fields := append(policyFields(&policy),
 		field{name: "gate", json: takeGates(&spec.Gate)},
 		field{name: "space", json: takeString(&spec.Space)},
-		field{name: "index", json: takeString(&spec.Index)})
+		field{name: "index", json: takeString(&spec.Index)},
+		field{name: "keep_photos", json: takeBool(&spec.KeepPhotos)})
 	if err := r.decodeOptional(fields); err != nil {
 		return reply{}, err
 	}
@@ -119,6 +121,9 @@ func (s *Server) getGallery(r *request) (reply, error) {
 		return reply{}, err
 	}
 	g, err := s.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
+	if g.Move != nil && !slices.Contains(reading, r.key.Role) {
+		g.Move.Failures = nil // they name people
+	}
 	return reply{status: 200, value: g}, err
 }
 

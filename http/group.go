@@ -47,7 +47,7 @@ func (r *request) searchGroup(find search, sub *subject, o engine.IdentifyOption
 
 func (r *request) searchMember(ctx context.Context, find search, t task, f *extract.Face, o engine.IdentifyOptions) (memberBody, error) {
 	m := memberBody{Face: t.x.face(f, t.want)}
-	candidates, err := find(ctx, r.key.Tenant, r.params[0], t.template(f), o)
+	candidates, err := find(ctx, r.key.Tenant, r.params[0], t.template(f, nil), o)
 	if e, ok := errors.AsType[*engine.QualityError](err); ok {
 		m.Face.Reasons = e.Reasons
 		return m, nil

@@ -295,10 +295,11 @@ func (r *request) taskIn(space string, gates engine.Gates, sub *subject) (task, 
 	return task{x, sub.selection(), extract.WantTemplate | sub.want | want, sub.gate}, nil
 }
 
-// template is that of a face, with what the engine decides about its photo by.
-func (t task) template(f *extract.Face) engine.Template {
-	return engine.Template{Space: t.x.space, Vector: f.Template, Source: "image",
-		Photo: &engine.Photo{Judged: t.x.judged(f, t.want), Gate: t.gate}}
+// template is that of a face of a photo, with what the engine decides about the photo by, and what a gallery that keeps
+// photos stores of it: data is not copied.
+func (t task) template(f *extract.Face, data []byte) engine.Template {
+	return engine.Template{Space: t.x.space, Vector: f.Template, Source: "image", Photo: &engine.Photo{
+		Judged: t.x.judged(f, t.want), Gate: t.gate, Image: data, Box: [4]float32{f.Box.X1, f.Box.Y1, f.Box.X2, f.Box.Y2}}}
 }
 
 // precheck refuses what the engine would refuse of the path. It returns the gallery that the path names, else one that
@@ -318,12 +319,18 @@ func (r *request) precheck(space string) (g engine.Gallery, err error) {
 	return g, err
 }
 
-// located says of a refusal by the gate which of several photos it is about.
+// located says of a refusal by the gate, or for its size, which of several photos it is about.
 func (s *subject) located(err error) error {
-	if e, ok := errors.AsType[*engine.QualityError](err); ok && len(s.photos) > 1 {
-		return &partError{s.photos[e.Template%len(s.photos)].at, err} // photos are there once for each space
+	at := -1
+	if e, ok := errors.AsType[*engine.QualityError](err); ok {
+		at = e.Template
+	} else if e, ok := errors.AsType[*engine.PhotoSizeError](err); ok {
+		at = e.Template
 	}
-	return err
+	if at < 0 || len(s.photos) < 2 {
+		return err
+	}
+	return &partError{s.photos[at%len(s.photos)].at, err} // photos are there once for each space
 }
 
 // extractAll returns the template and the one face of each photo.
@@ -335,7 +342,7 @@ func (r *request) extractAll(t task, photos []photo) ([]engine.Template, []faceB
 		wg.Go(func() {
 			found, err := r.extractOne(t, p.data)
 			if err == nil {
-				templates[i], faces[i] = t.template(&found[0]), t.x.face(&found[0], t.want)
+				templates[i], faces[i] = t.template(&found[0], p.data), t.x.face(&found[0], t.want)
 			} else if len(photos) > 1 {
 				err = &partError{p.at, err}
 			}

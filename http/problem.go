@@ -120,7 +120,7 @@ var codes = map[code]struct {
 
 	codeNotAnImage:     {422, "The bytes are no readable image"},
 	codeImageTruncated: {422, "The image ends too early"},
-	codeImageTooLarge:  {422, "The image has too many pixels"},
+	codeImageTooLarge:  {422, "The image is too large"},
 	codeNoFace:         {422, "No face was found"},
 	codeSeveralFaces:   {422, "Several faces were found"},
 	codeFaceTooSmall:   {422, "The face is too small"},
