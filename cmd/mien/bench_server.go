@@ -70,7 +70,7 @@ func (s *benchServer) start(ctx context.Context, c *benchHTTPCmd) error {
 		spaces = []engine.Space{benchSpace(c.Dim)}
 	}
 	s.dim = spaces[0].Dim
-	e, err := serve.engine(dataDir{path: dir}, spaces, log)
+	e, err := serve.engine(dataDir{path: dir}, spaces, loaded, log)
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,11 @@ type enrollCmd struct {
 	remote
 	selectFlag
 	gateFlag
-	Gallery  string `help:"Gallery to enrol into." required:"" short:"g"`
-	Create   bool   `help:"Create the gallery if it is not there; --gate becomes its gate for enrolment."`
-	Parallel int    `help:"People sent at once." default:"4"`
-	Folder   string `arg:"" type:"existingdir" help:"Folder with a folder a person, whose name is the person's id, with that person's photos."`
+	Gallery    string `help:"Gallery to enrol into." required:"" short:"g"`
+	Create     bool   `help:"Create the gallery if it is not there; --gate becomes its gate for enrolment."`
+	KeepPhotos bool   `help:"With --create: the gallery stores the photos, sealed, so that it can be moved to another space without enrolling again."`
+	Parallel   int    `help:"People sent at once." default:"4"`
+	Folder     string `arg:"" type:"existingdir" help:"Folder with a folder a person, whose name is the person's id, with that person's photos."`
 }
 
 // photoTypes are the file names that count as photos.
@@ -34,6 +35,14 @@ var photoTypes = []string{".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 // putBytes is how much of a person's photos goes into one request; the rest is added one by one.
 const putBytes = 8 << 20
+
+// Validate is called by kong.
+func (c *enrollCmd) Validate() error {
+	if c.KeepPhotos && !c.Create {
+		return errors.New("--keep-photos goes with --create: it can't be changed of a gallery that is there")
+	}
+	return nil
+}
 
 // Run enrols everyone, goes on after a bad photo and names it.
 func (c *enrollCmd) Run(ctx context.Context, out *output) error {
@@ -46,7 +55,7 @@ func (c *enrollCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	if c.Create {
-		spec := gallerySpec{Gate: engine.Gates{Enrol: c.Gate}}
+		spec := gallerySpec{Gate: engine.Gates{Enrol: c.Gate}, KeepPhotos: c.KeepPhotos}
 		if err := client.do(ctx, "PUT", galleryPath(c.Gallery), spec, nil); err != nil {
 			return err
 		}

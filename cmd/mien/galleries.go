@@ -24,14 +24,15 @@ type galleryCreateCmd struct {
 	remote
 	policyFlags
 	galleryGateFlags
-	Space string `help:"Embedding space (default: the server's)."`
-	Index string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
-	Name  string `arg:""`
+	Space      string `help:"Embedding space (default: the server's)."`
+	KeepPhotos bool   `help:"Store the photos that people are enrolled with, sealed: the gallery can then be moved to another space without them; fixed from then on."`
+	Index      string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
+	Name       string `arg:""`
 }
 
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
-	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates()}
+	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates(), KeepPhotos: c.KeepPhotos}
 	var g engine.Gallery
 	if err := c.call(ctx, "PUT", galleryPath(c.Name), spec, &g); err != nil {
 		return err
@@ -41,10 +42,11 @@ func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
 
 // gallerySpec is the body of a gallery's PUT.
 type gallerySpec struct {
-	Index  string         `json:"index,omitempty"`
-	Space  string         `json:"space,omitempty"`
-	Policy *engine.Policy `json:"policy,omitempty"`
-	Gate   engine.Gates   `json:"gate,omitzero"`
+	Index      string         `json:"index,omitempty"`
+	Space      string         `json:"space,omitempty"`
+	Policy     *engine.Policy `json:"policy,omitempty"`
+	Gate       engine.Gates   `json:"gate,omitzero"`
+	KeepPhotos bool           `json:"keep_photos,omitempty"`
 }
 
 type galleryUpdateCmd struct {
@@ -99,10 +101,31 @@ func (c *galleryUpdateCmd) changedGates(ctx context.Context) (engine.Gates, erro
 
 func galleryLine(g engine.Gallery) string {
 	line := fmt.Sprintf("%s\t%d people\t%d templates\t%s", g.Name, g.People, g.Templates, g.Space)
+	if g.KeepPhotos {
+		line += "\tkeeps photos"
+	}
 	if m := g.Move; m != nil {
 		line += fmt.Sprintf("\tmoving to %s: %d of %d people done", m.Space, m.Done, m.People)
+		if m.Waiting > 0 {
+			line += fmt.Sprintf(", %d whose stored photos are still to be read", m.Waiting)
+		}
+		if m.Failed > 0 {
+			line += fmt.Sprintf(", %d whose stored photos can't be used", m.Failed)
+		}
 	}
 	return line
+}
+
+// failureLines name people whose stored photos can't be used.
+func failureLines(m *engine.Move) string {
+	var b strings.Builder
+	if m == nil {
+		return ""
+	}
+	for _, f := range m.Failures {
+		fmt.Fprintf(&b, "\nto be enrolled again: %s (%s)", f.Person, f.Reason)
+	}
+	return b.String()
 }
 
 type galleryListCmd struct{ remote }
@@ -136,7 +159,7 @@ func (c *galleryShowCmd) Run(ctx context.Context, out *output) error {
 	if err := c.call(ctx, "GET", galleryPath(c.Name), nil, &g); err != nil {
 		return err
 	}
-	return out.print(g, galleryLine(g)+rulesLines(g)+indexLines(g.IndexStatus))
+	return out.print(g, galleryLine(g)+failureLines(g.Move)+rulesLines(g)+indexLines(g.IndexStatus))
 }
 
 // indexLines says how searches are answered, and what they were seen to miss.
@@ -161,13 +184,14 @@ type galleryMoveCmd struct {
 	remote
 	policyFlags
 	Space  string `help:"Embedding space to move to; the server needs its model pack beside the present one." xor:"how" required:""`
-	Finish bool   `help:"Switch to it: everybody must have been enrolled again, or have got a template of it."`
+	Finish bool   `help:"Switch to it: everybody must have been enrolled again, or have got a template of it, be it of a stored photo."`
 	Drop   bool   `help:"With --finish, delete who has no template of the new space."`
 	Cancel bool   `help:"Stay in the present space, and delete the templates of the other." xor:"how" required:""`
 	Name   string `arg:""`
 }
 
-// Run begins, finishes or cancels the move; enrolling everybody again in between is the client's part (mien enroll).
+// Run begins, finishes or cancels the move; in between, the server reads the photos that the gallery keeps, and enrolling
+// everybody else again is the client's part (mien enroll).
 func (c *galleryMoveCmd) Run(ctx context.Context, out *output) error {
 	path := galleryPath(c.Name) + "/move"
 	if c.Cancel {

@@ -124,7 +124,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	}
 	defer closing(log, "extractor", packs.close)
 	data := dataDir{c.Data, c.masterKeyFlags}
-	e, err := c.engine(data, packs.spaces(), log)
+	e, err := c.engine(data, packs.spaces(), packs, log)
 	if err != nil {
 		return err
 	}
@@ -144,11 +144,12 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	return serveUntil(ctx, server, ln, log)
 }
 
-func (c *serveCmd) engine(data dataDir, spaces []engine.Space, log *slog.Logger) (*engine.Engine, error) {
+func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log *slog.Logger) (*engine.Engine, error) {
 	if err := data.create(); err != nil {
 		return nil, err
 	}
-	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Logger: log})
+	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample,
+		Extract: packs.extract, Logger: log})
 }
 
 func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {
