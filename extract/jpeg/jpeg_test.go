@@ -391,24 +391,21 @@ func TestScanBomb(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: a hundred scans of fifty megapixels")
 	}
-	segment := func(marker uint8, body ...uint8) []uint8 {
-		return append([]uint8{0xff, marker, 0, uint8(2 + len(body))}, body...)
-	}
 	table := func(class, symbol uint8) []uint8 {
-		return segment(markerDHT, append([]uint8{class << 4, 1}, append(make([]uint8, 15), symbol)...)...)
+		return segmentOf(markerDHT, append([]uint8{class << 4, 1}, append(make([]uint8, 15), symbol)...)...)
 	}
 	const w, h = 8660, 5773
 	data := []uint8{0xff, markerSOI}
-	data = append(data, segment(markerSOF2, 8, h>>8, h&255, w>>8, w&255, 1, 1, 0x11, 0)...)
+	data = append(data, segmentOf(markerSOF2, 8, h>>8, h&255, w>>8, w&255, 1, 1, 0x11, 0)...)
 	data = append(append(data, table(0, 0)...), table(1, 0xe0)...) // no difference; the end of 2¹⁴ blocks and more
-	data = append(append(data, segment(markerSOS, 1, 1, 0, 0, 0, 0)...), make([]uint8, (w+7)/8*((h+7)/8)/8+1)...)
+	data = append(append(data, segmentOf(markerSOS, 1, 1, 0, 0, 0, 0)...), make([]uint8, (w+7)/8*((h+7)/8)/8+1)...)
 	blocks := (w + 7) / 8 * ((h + 7) / 8)
 	for i := range maxScans {
 		high := uint8(0x10)
 		if i == 0 {
 			high = 0x01
 		}
-		data = append(append(data, segment(markerSOS, 1, 1, 0, 1, 63, high)...), make([]uint8, 2*blocks>>14+3)...)
+		data = append(append(data, segmentOf(markerSOS, 1, 1, 0, 1, 63, high)...), make([]uint8, 2*blocks>>14+3)...)
 	}
 	data = append(data, 0xff, markerEOI)
 	begin := time.Now()

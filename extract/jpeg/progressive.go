@@ -214,13 +214,13 @@ func (r *reader) refineAC(t *table, b *[64]int16, busy *uint64, s *scan) error {
 }
 
 // correct reads a bit for each coefficient that isn't 0, which busy tells, from index k on until zeros of those that
-// are have been passed; it returns the index of the next that is. So a step costs a bit of the data: a few bytes may
+// are have been passed; it returns the index of the next that is, or one behind the band. So a step costs a bit of the data: a few bytes may
 // refine a photo without end, but only what took bytes to be there.
 func (r *reader) correct(b *[64]int16, busy uint64, k int, s *scan, zeros int) (int, error) {
 	for rest := busy >> k << k & (2<<s.last - 1); rest != 0; rest &= rest - 1 {
 		next := bits.TrailingZeros64(rest)
 		if next-k > zeros {
-			return k + zeros, nil
+			break
 		}
 		zeros, k = zeros-(next-k), next+1
 		if r.take(1) == 0 {
@@ -236,7 +236,7 @@ func (r *reader) correct(b *[64]int16, busy uint64, k int, s *scan, zeros int) (
 			return 0, err
 		}
 	}
-	return min(k+zeros, s.last+1), nil
+	return k + zeros, nil
 }
 
 // fromStore draws the blocks of t from the coefficients.

@@ -8,6 +8,7 @@ import (
 	"image"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -125,12 +126,40 @@ func strays(t testing.TB) (s [][]byte) {
 	for _, interval := range []uint8{0, 1, 3, 20} {
 		s = append(s, segmentOf(markerDRI, 0, interval))
 	}
-	counts := [16]uint8{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
-	for class := range uint8(2) {
-		table := append(append([]uint8{class << 4}, counts[:]...), 0, 1, 2, 3, 4, 5, 6, 0x11, 0x21, 0xf0)
-		s = append(s, segmentOf(markerDHT, table...))
+	for class := range uint8(2) { // codes to 16 bits, longer than one look takes
+		counts := append(bytes.Repeat([]uint8{1}, 15), 2)
+		s = append(s, segmentOf(markerDHT, append(append([]uint8{class << 4}, counts...), make([]uint8, 17)...)...))
+	}
+	for i, from := range at[:len(at)-2] {
+		if other[from+1] == markerDHT {
+			s = append(s, segmentOf(markerDHT, otherwise(other[from+4:at[i+1]])...))
+		}
 	}
 	return append(s, segmentOf(markerAPP0, []uint8("JFIF\x00")...), segmentOf(markerAPP0, []uint8("other")...))
+}
+
+// A region is decoded again with what ruled the scan, whatever was defined behind it.
+func TestSegmentsBehindScan(t *testing.T) {
+	photos := [][]byte{restarted(t, 70, 4), encoded(t, painted(64, 48, 3), 95)}
+	for i, data := range photos {
+		for j, s := range strays(t) {
+			agrees(t, fmt.Sprintf("photo %d, segment %d", i, j), inserted(data, len(data)-2, s))
+		}
+	}
+}
+
+// otherwise is a DHT of the same codes with their values in the other order.
+func otherwise(body []byte) []byte {
+	out := bytes.Clone(body)
+	for rest := out; len(rest) > 0; {
+		n := 0
+		for _, c := range rest[1:17] {
+			n += int(c)
+		}
+		slices.Reverse(rest[17 : 17+n])
+		rest = rest[17+n:]
+	}
+	return out
 }
 
 // Whatever segments are put between those of a photo, in whatever order, it is read as image/jpeg does, and its
@@ -203,6 +232,22 @@ func TestTablesAreBuiltByScans(t *testing.T) {
 	defer p.Close()
 	if used, other := &p.huff[0][0], &p.huff[0][3]; !used.built || !other.known || other.built {
 		t.Errorf("a table of the scan: %v, want built; another: %v, want not", used.built, other.built)
+	}
+}
+
+// A table may use up all codes of a length, as image/jpeg allows, but no more.
+func TestTableOfTooManyCodes(t *testing.T) {
+	data := encoded(t, painted(9, 17, 1), 50)
+	for _, c := range []struct {
+		counts [3]uint8
+		fits   bool
+	}{{[3]uint8{2}, true}, {[3]uint8{3}, false}, {[3]uint8{1, 2}, true}, {[3]uint8{1, 3}, false}, {[3]uint8{2, 0, 1}, false}, {[3]uint8{0, 0, 9}, false}} {
+		table := append(append([]uint8{3}, c.counts[:]...), make([]uint8, 13+9)...)
+		table = table[:17+c.counts[0]+c.counts[1]+c.counts[2]]
+		_, _, _, err := decoded(t, inserted(data, 2, segmentOf(markerDHT, table...)), 1)
+		if c.fits && err != nil || !c.fits && !errors.Is(err, ErrFormat) {
+			t.Errorf("%v codes of 1 to 3 bits: %v", c.counts, err)
+		}
 	}
 }
 
