@@ -75,7 +75,7 @@ type Detection struct {
 	Input   Input   `json:"input"`
 	Pad     uint8   `json:"pad"`              // value of the pixels around the photo
 	Place   string  `json:"place,omitempty"`  // centre (the default) or corner
-	Margin  float64 `json:"margin,omitempty"` // share of the input that the photo may fill, (0, 1]; 0 is 1
+	Margin  float64 `json:"margin,omitempty"` // share of the input that the photo may fill, 0.25 to 1; 0 is 1
 	Score   float64 `json:"score"`            // boxes of this score or less are dropped, [0, 1)
 	IoU     float64 `json:"iou"`              // so much overlap with a better box, and a box is dropped, (0, 1]
 	Inside  float64 `json:"inside,omitempty"` // so much of the smaller box inside a better one, and a box is dropped; 0: never
@@ -200,7 +200,7 @@ func (d Detection) validate() error {
 		return fmt.Errorf("%s.input: %d×%d is not a multiple of %d", at, d.Input.Width, d.Input.Height, s)
 	}
 	for _, r := range []limit{
-		{"margin", d.Margin, 0, 1}, {"score", d.Score, 0, 1}, {"iou", d.IoU, 0, 1}, {"inside", d.Inside, 0, 1},
+		{"margin", cmp.Or(d.Margin, 1), .25, 1}, {"score", d.Score, 0, 1}, {"iou", d.IoU, 0, 1}, {"inside", d.Inside, 0, 1},
 	} {
 		if err := r.check(at); err != nil {
 			return err

@@ -65,6 +65,7 @@ func TestFormat2Refuses(t *testing.T) {
 		"detectors take rgb or bgr":         func(m *Manifest) { m.Pipeline.Detector.Input.Colour = Grey },
 		"not a multiple of 32":              func(m *Manifest) { m.Pipeline.Detector.Input.Height = 650 },
 		"detector.margin: 1.5":              func(m *Manifest) { m.Pipeline.Detector.Margin = 1.5 },
+		"detector.margin: 0.001":            func(m *Manifest) { m.Pipeline.Detector.Margin = .001 },
 		"would drop every box":              func(m *Manifest) { m.Pipeline.Detector.IoU = 0 },
 		"detector.inside: -1":               func(m *Manifest) { m.Pipeline.Detector.Inside = -1 },
 		"0×0 is not in 8..4096":             func(m *Manifest) { m.Pipeline.Detector.Input = Input{} },
