@@ -37,7 +37,8 @@ type Config struct {
 	// MaxPixels is the largest photo by its header; 0 is 25,000,000. PNG, BMP and WebP are decoded whole, with up to
 	// 20 bytes a pixel (interlaced 16-bit PNG), so some 500 MB a worker at the most, and a second or two. JPEG may have
 	// twice as many pixels, for it is decoded by parts: its bytes twice, a few MB of overview and faces, and 2 to 3 bytes a
-	// pixel more if it is progressive (6 with full colour, 8 with CMYK: 400 MB at the most).
+	// pixel more if it is progressive (6 with full colour, 8 with CMYK: 400 MB at the most). To look for the small faces of a group
+	// photo takes some 10 MB more; of a strip hundreds of times as long as wide, up to 3 bytes a pixel.
 	MaxPixels int
 	// MinFaceHeight is the least height of a face's box in source pixels where one face is asked for; 0 is 40.
 	MinFaceHeight float32
@@ -261,7 +262,7 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 	}
 	defer p.close()
 	if o.Select == SelectAll {
-		found, err := x.stages.detectGroup(ctx, p)
+		found, err := x.stages.detectGroup(ctx, p, o.Want.maxFaces())
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,13 @@ import (
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"mien/extract/pack"
 )
 
 // crowd pastes n shrunk photos of one face each, of given heights, onto a grey photo of w×h in rows, and returns where the
@@ -62,15 +68,38 @@ func crowd(t testing.TB, w, h int, heights []int) (photo []byte, where []Box) {
 // Three hundred faces of 30 to 100 pixels in a photo of 12 megapixels: on the canvas of the whole photo they have 2 to 7.
 func TestCrowd(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped: 12 megapixels, looked at in hundreds of tiles")
+		t.Skip("TestSmallCrowd is the short test")
 	}
-	random := rand.New(rand.NewPCG(1, 2))
-	heights := make([]int, 300)
-	for i := range heights {
-		heights[i] = 30 + random.IntN(71)
-	}
+	heights := someHeights(300, 30, 100)
 	heights[0] = 500
-	photo, where := crowd(t, 4000, 3000, heights)
+	findCrowd(t, 4000, 3000, heights)
+}
+
+// A crowd without a face that the whole photo or the level after it could show for certain: hints lead to it.
+func TestTinyCrowd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestSmallCrowd is the short test")
+	}
+	findCrowd(t, 4000, 3000, someHeights(300, 30, 60))
+}
+
+// Faces of 2 canvas pixels and of 4 on the level after it, where only hints of them are seen.
+func TestSmallCrowd(t *testing.T) { findCrowd(t, 1200, 1100, someHeights(25, 25, 28)) }
+
+// someHeights are n heights from lo to hi.
+func someHeights(n, lo, hi int) []int {
+	random := rand.New(rand.NewPCG(1, 2))
+	heights := make([]int, n)
+	for i := range heights {
+		heights[i] = lo + random.IntN(hi-lo+1)
+	}
+	return heights
+}
+
+// findCrowd makes a crowd and expects each face once, but for two in a hundred.
+func findCrowd(t *testing.T, w, h int, heights []int) {
+	t.Helper()
+	photo, where := crowd(t, w, h, heights)
 	faces, err := testExtractor(t).Extract(t.Context(), photo, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +123,166 @@ func TestCrowd(t *testing.T) {
 	t.Logf("%d faces found, %d of %d where they are", len(faces), right, len(where))
 	if right < len(where)*98/100 || len(faces) > right+len(where)/100 {
 		t.Errorf("%d faces found, %d of %d where they are", len(faces), right, len(where))
+	}
+}
+
+// fakeDetector sees in every picture one square of side canvas pixels in the middle, with a score, and counts.
+type fakeDetector struct {
+	score, side float32
+	runs        atomic.Int32
+}
+
+func (f *fakeDetector) run(r *run, n int) error {
+	f.runs.Add(int32(n))
+	for i := range n {
+		r.outs[i][0][1] = f.score
+		copy(r.outs[i][1], []float32{.5 - f.side/640, .5 - f.side/480, .5 + f.side/640, .5 + f.side/480})
+	}
+	return nil
+}
+
+// fakeStages has the default pack's detector steps around f, and two cores, of which the caller holds one.
+func fakeStages(t testing.TB, f runner) *stages {
+	t.Helper()
+	s := &stages{steps: newSteps(pack.Default().Manifest.Steps(), 512), cores: NewCores(2)}
+	ultra := s.steps.detector.heads.(ultraFace)
+	var err error
+	s.detector, err = newStage(stageConfig{
+		role: pack.Detector, cores: s.cores, batching: Batching{Single, 1}, runners: []runner{f}, onCPU: true,
+		newRun: func(int) (*run, error) {
+			outs := [][]float32{make([]float32, 2*ultra.anchors()), make([]float32, 4*ultra.anchors())}
+			return &run{in: [][]float32{make([]float32, 3*ultra.w*ultra.h)}, outs: [][][]float32{outs}}, nil
+		},
+		free: func() error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cores.take()
+	return s
+}
+
+// What a group photo costs in runs of the detector. Levels of 4000×3000 have 9, 42, 168 and more tiles than are looked at.
+func TestGroupCost(t *testing.T) {
+	for _, c := range []struct {
+		what        string
+		w, h        int
+		score, side float32
+		runs        int32
+		faces       bool
+	}{
+		{"nothing", 4000, 3000, .4, 20, 1 + 9, false},
+		{"a large face", 4000, 3000, .9, 60, 1, true},
+		{"large hints", 4000, 3000, .7, 60, 1 + 9, false},
+		{"small hints everywhere", 4000, 3000, .7, 20, 1 + 9 + 42 + 168, false},
+		{"small faces everywhere", 4000, 3000, .9, 20, 1 + 9 + 42 + 168, true},
+		{"nothing in a small photo", 600, 400, .4, 20, 1, false},
+		{"nothing in a long photo", 4_000_000, 1, .4, 20, 1 + 3, false},
+	} {
+		f := &fakeDetector{score: c.score, side: c.side}
+		s := fakeStages(t, f)
+		found, err := s.detectGroup(t.Context(), newPicture(newImage(c.w, c.h)), MaxFaces)
+		if err != nil || f.runs.Load() != c.runs || len(found) > 0 != c.faces {
+			t.Errorf("%s: %d runs, %d faces, %v; want %d runs", c.what, f.runs.Load(), len(found), err, c.runs)
+		}
+	}
+}
+
+// A photo that would need more tiles than maxTiles at the last level does without that level.
+func TestMaxTiles(t *testing.T) {
+	f := &fakeDetector{score: .7, side: 20}
+	s := fakeStages(t, f)
+	if _, err := s.detectGroup(t.Context(), newPicture(newImage(1_000_000, 1)), MaxFaces); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.runs.Load(); n > 1+maxTiles || n < maxTiles/4 {
+		t.Errorf("%d tiles", n)
+	}
+}
+
+// A level is no picture in memory: 12 megapixels are gone through with a few rows of tiles, which are used again.
+func TestGroupMemory(t *testing.T) {
+	p := newPicture(newImage(4000, 3000))
+	s := fakeStages(t, &fakeDetector{score: .7, side: 20})
+	least := uint64(math.MaxUint64)
+	for range 5 { // the collector may empty the pools
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := s.detectGroup(t.Context(), p, MaxFaces); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	if least > 1<<20 {
+		t.Errorf("%d kB for a photo of 12 megapixels", least>>10)
+	}
+}
+
+// tileKeeper is a detector that finds nothing and keeps what it was shown.
+type tileKeeper struct {
+	mu    sync.Mutex
+	shown [][]float32
+}
+
+func (k *tileKeeper) run(r *run, _ int) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.shown = append(k.shown, slices.Clone(r.in[0]))
+	return nil
+}
+
+// Whatever the rows of tiles are, they have the pixels of the level drawn at once, to a rounding.
+func TestTilesShowLevel(t *testing.T) {
+	photo, _ := crowd(t, 1300, 1000, []int{400, 300, 200})
+	for _, shrink := range []float64{1, .1} { // the overview in full, and reduced so that parts are decoded
+		p, err := open(t.Context(), photo, limits{1_300_000, 1_300_000}, func(int, int) float64 { return shrink })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.close()
+		k := new(tileKeeper)
+		z := newZoom(fakeStages(t, k), p, .7)
+		if _, err := z.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		whole, in := newImage(z.w, z.h), make([]float32, len(k.shown[0]))
+		z.draw(whole, 0, 0)
+		for _, y := range starts(z.h, z.tileH) {
+			for _, x := range starts(z.w, z.tileW) {
+				d := z.steps.detector
+				d.paint(in, whole.part(rect{x, y, x + z.tileW, y + z.tileH}), d.fit(z.tileW, z.tileH))
+				if !slices.ContainsFunc(k.shown, func(shown []float32) bool { return like(shown, in) }) {
+					t.Errorf("reduced %v: no tile shows what is at (%d, %d)", p.large != nil, x, y)
+				}
+			}
+		}
+		if len(k.shown) != z.tiles() {
+			t.Errorf("%d tiles shown of %d", len(k.shown), z.tiles())
+		}
+	}
+}
+
+// like says that two inputs of the detector differ by one of 255 nowhere and by none nearly everywhere.
+func like(a, b []float32) bool {
+	differ := 0
+	for i := range a {
+		if !(math.Abs(float64(a[i]-b[i])) < 1.5/128) {
+			return false
+		}
+		if a[i] != b[i] {
+			differ++
+		}
+	}
+	return differ <= len(a)/1000
+}
+
+// maxFaces: what has models of its own for each face has a lower bound.
+func TestMaxFaces(t *testing.T) {
+	for want, n := range map[Want]int{0: MaxFaces, WantTemplate: MaxFaces, WantTemplate | WantQuality: MaxJudgedFaces, WantLiveness: MaxJudgedFaces} {
+		if got := want.maxFaces(); got != n {
+			t.Errorf("want %b: %d faces at most, want %d", want, got, n)
+		}
 	}
 }
 

@@ -92,17 +92,22 @@ func (d *detector) scale(w, h int) float64 {
 // paint fills the detector's input with the photo m as c says, and with what the model wants around it.
 func (d *detector) paint(in []float32, m *Image, c canvas) {
 	d.surround(in, c, d.spec.Pad)
+	if m.W == c.w && m.H == c.h {
+		d.draw(in, m, c.x, c.y)
+		return
+	}
 	small := borrowImage(c.w, c.h)
 	defer small.giveBack()
 	resizeInto(small, m)
 	d.draw(in, small, c.x, c.y)
 }
 
-// read returns the faces that the detector's outputs tell of, best first, in the pixels of which the canvas shows the part r.
-func (d *detector) read(outs [][]float32, c canvas, r rect) []detection {
+// read returns the faces of score more than least that the detector's outputs tell of, best first, in the pixels of which the
+// canvas shows the part r.
+func (d *detector) read(outs [][]float32, least float64, c canvas, r rect) []detection {
 	kx, ky := float64(r.x1-r.x0)/float64(c.w), float64(r.y1-r.y0)/float64(c.h)
 	var found []detection
-	for _, f := range d.boxes(outs, float32(d.spec.Score), nil) {
+	for _, f := range d.boxes(outs, float32(least), nil) {
 		f = f.moved(1, 1, -float64(c.x), -float64(c.y)).moved(kx, ky, float64(r.x0), float64(r.y0))
 		if f.x2 > f.x1 && f.y2 > f.y1 && f.area() < math.MaxFloat32 { // NaN fails too
 			found = append(found, f)
@@ -112,13 +117,18 @@ func (d *detector) read(outs [][]float32, c canvas, r rect) []detection {
 }
 
 // detect finds the faces of p, best first.
-func (s *stages) detect(ctx context.Context, p *picture) (found []detection, err error) {
+func (s *stages) detect(ctx context.Context, p *picture) ([]detection, error) {
+	return s.sight(ctx, p, s.steps.detector.spec.Score)
+}
+
+// sight is detect for faces of score more than least.
+func (s *stages) sight(ctx context.Context, p *picture, least float64) (found []detection, err error) {
 	d := s.steps.detector
 	m, covers := p.overview()
 	c := d.fit(p.W, p.H)
 	err = s.detector.do(ctx, 1,
 		func(_ int, in []float32) { d.paint(in, m, c) },
-		func(_ int, outs [][]float32) { found = d.read(outs, c, covers) })
+		func(_ int, outs [][]float32) { found = d.read(outs, least, c, covers) })
 	return found, err
 }
 

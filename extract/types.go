@@ -73,7 +73,7 @@ type Liveness struct {
 type Select int
 
 const (
-	SelectAll     Select = iota // every face down to 25 pixels' height, at most MaxFaces, best detection first; none is not an error
+	SelectAll     Select = iota // a group's faces, best detection first: see MaxFaces; none is not an error
 	SelectOne                   // exactly one: ErrNoFace, ErrSeveralFaces
 	SelectLargest               // the one of the largest box: ErrNoFace
 	SelectCentral               // the one whose box is nearest to the photo's middle, as sets of labelled photos have it: ErrNoFace

@@ -23,7 +23,7 @@ type memberBody struct {
 }
 
 // searchGroup searches for each face of a photo. One that does not pass the gate is not searched, and does not spoil
-// the others. Faces are extract.MaxFaces at most, searches at once as many as there are cores.
+// the others. Faces are extract.MaxFaces or MaxJudgedFaces at most, searches at once as many as there are cores.
 func (r *request) searchGroup(find search, sub *subject, o engine.IdentifyOptions) (reply, error) {
 	t, err := r.task(sub)
 	if err != nil {
