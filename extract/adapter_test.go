@@ -309,6 +309,12 @@ func TestAdaptersRefuseOtherGraphs(t *testing.T) {
 			g[pack.Embedder].port(11, "second", 1, 1)
 		}, "second[1 1]"},
 		"no model": {func(_ *pack.Manifest, g map[string]*testGraph) { g[pack.Embedder].nodes = []byte("no nodes") }, "embedder model"},
+		"a weight in another file": {func(_ *pack.Manifest, g map[string]*testGraph) {
+			where := cat(msg(1, []byte("location")), msg(2, []byte("doc.go")))
+			size := cat(msg(1, []byte("length")), msg(2, []byte("4")))
+			g[pack.Embedder].nodes = append(g[pack.Embedder].nodes,
+				msg(5, cat(integer(1, 1), integer(2, onnxFloat), msg(8, []byte("w")), msg(13, where), msg(13, size), integer(14, 1)))...)
+		}, "data is not in the file"},
 	} {
 		m, graphs := adapted(yunet), good()
 		c.change(m, graphs)

@@ -142,10 +142,14 @@ type model struct {
 }
 
 // newModel checks that the graph in data has the one input that g expects, and its outputs. Inputs and outputs of float16
-// are converted within the graph. data is retained.
+// are converted within the graph. A model that would read files of its choice when it is loaded is refused first. data is
+// retained.
 func newModel(g graph, data []byte) (*model, error) {
 	m := &model{role: g.role, data: data, in: g.in, items: max(g.items, 1)}
-	err := m.bind(g)
+	err := pack.SelfContained(data)
+	if err == nil {
+		err = m.bind(g)
+	}
 	if errors.Is(err, errHalf) {
 		if m.data, err = pack.Rewrite(data, pack.EditFloat32IO); err == nil {
 			err = m.bind(g)

@@ -42,9 +42,9 @@ func List(models string) ([]Installed, error) {
 
 // Add copies the pack in the folder from into the folder models, under the name that its manifest says, and returns the
 // manifest as it is there. Sums and space that the manifest leaves empty are filled in; those that it gives must be right.
-// The copy is put in place only if try, which may load its models, finds nothing wrong with it. Files that the
-// manifest does not name are left behind. Errors: ErrExists, ErrMissing, ErrCorrupt, ErrFormat, try's, or that of the file
-// system; then nothing is left in models.
+// The copy is put in place only if its models are [SelfContained] and try, which may load them, finds nothing wrong with it.
+// Files that the manifest does not name are left behind. Errors: ErrExists, ErrMissing, ErrCorrupt, ErrFormat, ErrBadModel,
+// try's, or that of the file system; then nothing is left in models.
 func Add(from, models string, try func(dir string) error) (*Manifest, error) {
 	m, err := add(from, models, try)
 	if err != nil {
@@ -142,6 +142,11 @@ func copyPack(dir string, root *os.Root, m *Manifest) error {
 		}
 		if err := checkSum(f.File, b, f.SHA256); err != nil {
 			return err
+		}
+		if m.isModel(f) {
+			if err := SelfContained(b); err != nil {
+				return fmt.Errorf("%s: %w", f.File, err)
+			}
 		}
 		if err := writeSynced(filepath.Join(dir, f.File), b); err != nil {
 			return err

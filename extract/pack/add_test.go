@@ -18,8 +18,9 @@ func download(t *testing.T, change func(m *Manifest)) string {
 		f.SHA256 = ""
 		m.Files[role] = f
 	}
-	for _, name := range []string{"detect.onnx", "embed.onnx", "LICENCE.txt", "stray"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+	for name, b := range map[string][]byte{"detect.onnx": modelNamed("detect.onnx"), "embed.onnx": modelNamed("embed.onnx"),
+		"LICENCE.txt": []byte("as you like"), "stray": nil} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,8 +47,12 @@ func TestAdd(t *testing.T) {
 	if filepath.Dir(tried) != models || filepath.Base(tried) == m.Name {
 		t.Errorf("tried in %s, where others may see it", tried)
 	}
+	want := second()
+	for role, f := range want.Files {
+		want.Files[role] = File{File: f.File, SHA256: sumOf(modelNamed(f.File))}
+	}
 	got, err := Load(filepath.Join(models, "second"))
-	if err != nil || got.Space != second().Space || string(got.JSON()) != string(m.JSON()) {
+	if err != nil || got.Space != want.SpaceID() || string(got.JSON()) != string(m.JSON()) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if entries, _ := os.ReadDir(filepath.Join(models, "second")); len(entries) != 4 {
@@ -135,7 +140,7 @@ func TestDocumentedManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"det_10g.onnx", "w600k_r50.onnx"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), modelNamed(name), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

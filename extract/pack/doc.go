@@ -12,6 +12,8 @@
 //   - P5: a manifest of format 1 means for ever what it meant when templates were stored by it ([Manifest.Steps]).
 //   - P6: two packs have one space ID only if their templates may meet: weights, crops, colours and alignment are the
 //     same ([Manifest.SpaceID]).
+//   - P7: a model is its file: none is added, nor run by package extract, that makes ONNX Runtime read anything else
+//     ([SelfContained]).
 //
 // The folder:
 //

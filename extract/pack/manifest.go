@@ -258,6 +258,9 @@ func (m *Manifest) validateFiles(wanted []Role) error {
 	return nil
 }
 
+// isModel says that f is the file of a role, not the licence.
+func (m *Manifest) isModel(f File) bool { return m.LicenceFile == nil || f != *m.LicenceFile }
+
 // all lists every file but the manifest, in a fixed order.
 func (m *Manifest) all() []File {
 	var files []File

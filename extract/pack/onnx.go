@@ -8,12 +8,20 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Field numbers of onnx.proto (ONNX 1.x, IR 4 and later) that the edits read or write.
+// Field numbers of onnx.proto (ONNX 1.x, IR 4 and later) that the edits and SelfContained read or write.
 const (
 	modelIR       protowire.Number = 1
 	modelProducer protowire.Number = 2
 	modelGraph    protowire.Number = 7
 	modelOpset    protowire.Number = 8
+	modelTraining protowire.Number = 20
+	modelFunction protowire.Number = 25
+
+	trainingInitialization protowire.Number = 1
+	trainingAlgorithm      protowire.Number = 2
+
+	functionNode      protowire.Number = 7
+	functionAttribute protowire.Number = 11
 
 	opsetDomain  protowire.Number = 1
 	opsetVersion protowire.Number = 2
@@ -24,17 +32,26 @@ const (
 	graphInput       protowire.Number = 11
 	graphOutput      protowire.Number = 12
 	graphValueInfo   protowire.Number = 13
+	graphSparse      protowire.Number = 15
 
 	nodeInput     protowire.Number = 1
 	nodeOutput    protowire.Number = 2
 	nodeOpType    protowire.Number = 4
 	nodeAttribute protowire.Number = 5
 
-	attributeName   protowire.Number = 1
-	attributeInt    protowire.Number = 3
-	attributeTensor protowire.Number = 5
-	attributeInts   protowire.Number = 8
-	attributeType   protowire.Number = 20
+	attributeName    protowire.Number = 1
+	attributeInt     protowire.Number = 3
+	attributeTensor  protowire.Number = 5
+	attributeGraph   protowire.Number = 6
+	attributeInts    protowire.Number = 8
+	attributeTensors protowire.Number = 10
+	attributeGraphs  protowire.Number = 11
+	attributeType    protowire.Number = 20
+	attributeSparse  protowire.Number = 22
+	attributeSparses protowire.Number = 23
+
+	sparseValues  protowire.Number = 1
+	sparseIndices protowire.Number = 2
 
 	tensorDims         protowire.Number = 1
 	tensorType         protowire.Number = 2
@@ -43,6 +60,7 @@ const (
 	tensorName         protowire.Number = 8
 	tensorRawData      protowire.Number = 9
 	tensorExternalData protowire.Number = 13
+	tensorLocation     protowire.Number = 14
 
 	valueName protowire.Number = 1
 	valueType protowire.Number = 2

@@ -17,6 +17,9 @@ func model(graph message) []byte {
 	return m.append(nil)
 }
 
+// modelNamed is a model without nodes, another for each name.
+func modelNamed(name string) []byte { return model(message{bytesField(graphName, name)}) }
+
 func value(num protowire.Number, name string, dims ...int64) field {
 	var shape message
 	for _, d := range dims {

@@ -27,21 +27,42 @@ type message []field
 // byte for a message of nothing but two-byte records. Errors: ErrBadModel.
 func parse(b []byte) (message, error) {
 	var m message
-	for at := 0; at < len(b); {
-		f, n, err := parseField(b[at:])
-		if err != nil {
-			return nil, fmt.Errorf("%w: at byte %d of a message of %d: %w", ErrBadModel, at, len(b), err)
-		}
+	err := eachField(b, func(f field) error {
 		m = append(m, f)
-		at += n
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return m, nil
 }
+
+// eachField calls do with every record of b, which aliases b, up to the first error. Errors: ErrBadModel, or do's.
+func eachField(b []byte, do func(field) error) error {
+	for at := 0; at < len(b); {
+		f, n, err := parseField(b[at:])
+		if err != nil {
+			return fmt.Errorf("%w: at byte %d of a message of %d: %w", ErrBadModel, at, len(b), err)
+		}
+		if err := do(f); err != nil {
+			return err
+		}
+		at += n
+	}
+	return nil
+}
+
+// errNumber: protobuf's C++ parser, which ONNX Runtime has, drops the upper bits of such a number, so it would read
+// another field than protowire does.
+var errNumber = errors.New("a field's number is past 2^29-1")
 
 func parseField(b []byte) (field, int, error) {
 	num, typ, tag := protowire.ConsumeTag(b)
 	if tag < 0 {
 		return field{}, 0, protowire.ParseError(tag)
+	}
+	if num > protowire.MaxValidNumber {
+		return field{}, 0, errNumber
 	}
 	size := protowire.ConsumeFieldValue(num, typ, b[tag:])
 	if size < 0 {
