@@ -412,25 +412,25 @@ func borderSeen(t testing.TB, r *rand.Rand, s *portrait) []byte {
 	return onPaper(t, r, s, func(v view) (view, inside) { return s.framed(r, v, light{w, w, w}, width) })
 }
 
-// species are the attacks: name, how much more than the photo is seen, and how one is made.
+// species are the attacks: name as doc.go has it, how much more than the photo is seen, and how one is made.
 var species = []struct {
 	name string
 	room float64
 	make func(testing.TB, *rand.Rand, *portrait) []byte
 }{
-	{"screen, zoomed", 1, func(t testing.TB, r *rand.Rand, s *portrait) []byte {
+	{"screen, fills the photo", 1, func(t testing.TB, r *rand.Rand, s *portrait) []byte {
 		return onScreen(t, r, s, s.photo, bare)
 	}},
 	{"screen, device seen", 1, deviceSeen},
-	{"screen, device further off", 1.7, deviceSeen},
+	{"screen, further off", 1.7, deviceSeen},
 	{"video on a screen", 1, func(t testing.TB, r *rand.Rand, s *portrait) []byte {
 		return onScreen(t, r, s, s.compressed(t, r), bare)
 	}},
-	{"print, zoomed", 1, func(t testing.TB, r *rand.Rand, s *portrait) []byte {
+	{"print, fills the photo", 1, func(t testing.TB, r *rand.Rand, s *portrait) []byte {
 		return onPaper(t, r, s, bare)
 	}},
 	{"print, border seen", 1, borderSeen},
-	{"print, border further off", 1.7, borderSeen},
+	{"print, further off", 1.7, borderSeen},
 	{"print, cut out", 1, func(t testing.TB, r *rand.Rand, s *portrait) []byte {
 		return onPaper(t, r, s, func(v view) (view, inside) { return s.cut(r, v) })
 	}},

@@ -199,7 +199,7 @@ type landmarker struct {
 	spec *pack.Landmarking
 }
 
-// crop is where the points of d are looked for first: a square of so many box heights, shifted down.
+// first is where the points of d are looked for first: a square of so many box heights, shifted down.
 func (x *landmarker) first(d detection) affine {
 	side := x.spec.Side * d.height()
 	return squareCrop((d.x1+d.x2)/2-side/2, (d.y1+d.y2)/2+x.spec.Down*side-side/2, side, x.w)

@@ -10,7 +10,8 @@ import (
 // are those of OFIQ, the standard's reference code, as we know them; nothing was compared with its output, and no
 // conformance is claimed.
 //
-// σ(v, m, w) below is the sigmoid 1/(1+exp((m−v)/w)): 50 at v = m. "Crop" is the face aligned to ArcFace's template at 112×112, eyes 35
+// σ(v, m, w) below is the sigmoid 1/(1+exp((m−v)/w)): 50 at v = m. ρ(v, m, w) is the same, stretched to be 0 at v = 0: below
+// 50 at v = m. "Crop" is the face aligned to ArcFace's template at 112×112, eyes 35
 // pixels apart; "face" its pixels within the outline of jaw and brows (without 68 points an ellipse) and within the photo. Grey is
 // BT.601 luma. Where a mapping is ours it was set so that ordinary good photos reach 60 to 70 and more:
 // TestGoodPhotosScoreWell, TestMeasuresFall.
@@ -26,7 +27,7 @@ const (
 	// Sharpness is that no detail is lost to blur by focus or movement, to enlarging, or to noise. Native: the distance between the
 	// eyes (as if the head were not turned) in standard deviations of the blur, worst of four directions, from how much more blur
 	// softens the edges of the photo, at 48 to 96 pixels between the eyes or fewer if there are fewer (resolution in texture.go).
-	// Mapping: σ(ln v, ln 24, 0.3). It can't tell a smooth face from a soft photo, nor movement beyond a quarter of the distance
+	// Mapping: ρ(ln v, ln 24, 0.3). It can't tell a smooth face from a soft photo, nor movement beyond a quarter of the distance
 	// between the eyes from less.
 	Sharpness
 
@@ -38,8 +39,7 @@ const (
 	// v = 1/60 it stays 100, for there OverExposure, UnderExposure and IlluminationUniformity say what is wrong.
 	LuminanceVariance
 
-	// UnderExposure is that few of its pixels are black. Native: share of the face at grey 0 to 25. Mapping: 1−σ(v, 0.45, 0.12), stretched
-	// to be 100 at 0.
+	// UnderExposure is that few of its pixels are black. Native: share of the face at grey 0 to 25. Mapping: 1−ρ(v, 0.45, 0.12).
 	UnderExposure
 
 	// OverExposure is that few of its pixels are white. Native: share of the face at grey 247 to 255. Mapping: 0.08/(0.08+v).
@@ -56,21 +56,22 @@ const (
 
 	// Compression is that there are no visible artefacts of compression. Native: how much more the grey jumps from block to block of 8×8
 	// than elsewhere, by 128×128 photo pixels around the face's middle: 1.3 for JPEGs of quality 90, 1.75 at 75, 2.1 at
-	// 50, 3 at 20, 4 at 10, whatever the picture. Mapping: 1−σ(v, 2.6, 0.35), stretched to be 100 at 1. It sees blocks wherever
+	// 50, 3 at 20, 4 at 10, whatever the picture. Mapping: 1−ρ(v−1, 1.6, 0.35). It sees blocks wherever
 	// the grid begins, so crops and turns by 90° don't matter, but not after the photo was scaled or turned otherwise, nor artefacts of
 	// other kinds (WebP's smoothing shows as lost sharpness).
 	Compression
 
 	// InterEyeDistance is that there are enough pixels between the eyes. Native: photo pixels between the eyes over the cosine of the
-	// yaw. Mapping: σ(v, 35, 10), stretched to be 0 at 0: 35 is what the embedder's crop has. OFIQ's, for passports, has 50 at 70.
+	// yaw. Mapping: ρ(v, 35, 10): 35 is what the embedder's crop has. OFIQ's, for passports, has 50 at 70.
 	InterEyeDistance
 
 	// HeadSize is that the head is neither small nor too large in the photo. Native: height of the face's box (forehead to chin) by the
-	// photo's. Mapping: σ(v, 0.12, 0.03)·(1−σ(v, 0.9, 0.04)); OFIQ's wants 0.45 from eyes to chin, as in a passport.
+	// photo's. Mapping: ρ(v, 0.12, 0.03)·(1−ρ(v, 0.9, 0.04)); OFIQ's wants 0.45 from eyes to chin, as in a passport.
 	HeadSize
 
 	// MarginLeft, MarginRight, MarginAbove and MarginBelow are that the head is not cut off. Native: from the middle of the eyes to the
-	// photo's edge, in distances between the eyes. Mapping, as OFIQ's: σ(v, m, 0.1) with m 0.9 to the sides, 1.4 above, 1.8 below.
+	// photo's edge, in distances between the eyes. Mapping: ρ(v, m, 0.1) with m 0.9 to the sides, 1.4 above, 1.8 below; OFIQ's is σ,
+	// which is the same within 0.02 here.
 	// Room around a head that leans is measured along the photo's sides.
 	MarginLeft
 	MarginRight
@@ -84,18 +85,18 @@ const (
 	PosePitch
 	PoseRoll
 
-	// EyesOpen is that both eyes are open: the worse of the two. Native: two parts what the eye model says, one part σ(v, 0.04, 0.01) of the gap
+	// EyesOpen is that both eyes are open: the worse of the two. Native: two parts what the eye model says, one part ρ(v, 0.04, 0.01) of the gap
 	// between the lids by the distance from eyes to chin; without the model the latter alone, without 68 points NaN. Unsure for the far
 	// eye of a head turned by more than 25°, for eyes of less than 16 pixels, and behind glasses.
 	EyesOpen
 
 	// MouthClosed is that the mouth is closed. Native: the gap between the inner lips by the distance from eyes to chin. Mapping,
-	// as OFIQ's: 1−σ(v, 0.2, 0.06), stretched to be 100 at 0: a smile that shows teeth has 80 to 95. Without 68 points NaN.
+	// as OFIQ's but stretched: 1−ρ(v, 0.2, 0.06): a smile that shows teeth has 80 to 95. Without 68 points NaN.
 	MouthClosed
 
 	// EyesVisible is that neither sunglasses, hair nor a hand hides the eyes. Native: the share of the pixels around each eye of the crop
-	// that have the colour of the cheek below, the worse eye counting three times the other. Mapping: σ(v, 0.18, 0.05), stretched to be 0 at
-	// 0. It misses a hand or a mask in the colour of the cheek, and takes deep shade under a hat for glasses.
+	// that have the colour of the cheek below, the worse eye counting three times the other. Mapping: ρ(v, 0.18, 0.05).
+	// It misses a hand or a mask in the colour of the cheek, and takes deep shade under a hat for glasses.
 	EyesVisible
 
 	// SingleFace is that nobody else of a size that matters is in the photo. Native: area of the largest other face's box by that of this one.
