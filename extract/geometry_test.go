@@ -46,13 +46,48 @@ func plainBilinear(out []uint8, from *Image, x, y float64) {
 		}
 		return
 	}
-	var sum [3]float32
-	addPixel(&sum, from, x0, y0, (1-fx)*(1-fy))
-	addPixel(&sum, from, x0+1, y0, fx*(1-fy))
-	addPixel(&sum, from, x0, y0+1, (1-fx)*fy)
-	addPixel(&sum, from, x0+1, y0+1, fx*fy)
 	for i := range out {
-		out[i] = uint8(sum[i] + .5)
+		var sum float32
+		for _, p := range [4]struct {
+			x, y   int
+			weight float32
+		}{{x0, y0, (1 - fx) * (1 - fy)}, {x0 + 1, y0, fx * (1 - fy)}, {x0, y0 + 1, (1 - fx) * fy}, {x0 + 1, y0 + 1, fx * fy}} {
+			if p.x >= 0 && p.x < from.W && p.y >= 0 && p.y < from.H { // else 0
+				sum += p.weight * float32(from.row(p.y)[3*p.x+i])
+			}
+		}
+		out[i] = uint8(sum + .5)
+	}
+}
+
+// At the border pixels outside count as 0. The weights here have no rounding, so the values are those of pen and paper.
+func TestBilinearBorder(t *testing.T) {
+	m := newImage(2, 2)
+	copy(m.Pix, []uint8{80, 0, 8, 160, 4, 8, 40, 100, 8, 200, 240, 8})
+	for _, c := range []struct {
+		x, y float64
+		want [3]uint8
+	}{
+		{-1, 0, [3]uint8{0, 0, 0}},
+		{-.5, 0, [3]uint8{40, 0, 4}},
+		{0, -.5, [3]uint8{40, 0, 4}},
+		{.5, -.5, [3]uint8{60, 1, 4}},
+		{-.25, .5, [3]uint8{45, 38, 6}}, // ¾ of 60, 50 (37.5) and 8
+		{-.5, -.5, [3]uint8{20, 0, 2}},
+		{1, 1, [3]uint8{200, 240, 8}},
+		{1.5, 0, [3]uint8{80, 2, 4}},
+		{1.25, .5, [3]uint8{135, 92, 6}}, // ¾ of 180, 122 (91.5) and 8
+		{.5, 1.75, [3]uint8{30, 43, 2}},  // ¼ of 120, 170 (42.5) and 8
+		{1.5, 1.5, [3]uint8{50, 60, 2}},
+		{2, 1, [3]uint8{0, 0, 0}},
+		{1, 2, [3]uint8{0, 0, 0}},
+		{math.NaN(), 0, [3]uint8{0, 0, 0}},
+	} {
+		got := [3]uint8{9, 9, 9}
+		bilinear(got[:], m, c.x, c.y)
+		if got != c.want {
+			t.Errorf("at %v, %v: %v, want %v", c.x, c.y, got, c.want)
+		}
 	}
 }
 

@@ -24,8 +24,10 @@ type fakeModel struct {
 }
 
 func (f *fakeModel) run(r *run, n int) error {
-	f.most.Store(max(f.most.Load(), f.now.Add(1)))
+	now := f.now.Add(1)
 	defer f.now.Add(-1)
+	for most := f.most.Load(); now > most && !f.most.CompareAndSwap(most, now); most = f.most.Load() {
+	}
 	time.Sleep(f.takes)
 	for i := range n {
 		r.outs[i][0][0] = 2 * r.in[i][0]
@@ -402,6 +404,19 @@ func TestSpreadYields(t *testing.T) {
 		c.give()
 		other.Wait()
 	})
+}
+
+// A core that is on its way to who waits for it is nobody else's.
+func TestTryLeavesWanted(t *testing.T) {
+	c := NewCores(1)
+	c.wanted.Add(1)
+	if c.try() {
+		t.Error("an idle core was taken before those who wait")
+	}
+	c.wanted.Add(-1)
+	if !c.try() {
+		t.Error("an idle core that nobody waits for was not taken")
+	}
 }
 
 func TestSpreadErrors(t *testing.T) {
