@@ -99,7 +99,9 @@ evaluate: setup build
 # Whether measures of quality fall as photos get worse, and whether the unified score tells which will not be matched, on the
 # same folder: some ten minutes for 5,000 photos on two cores.
 quality: setup
-	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"
+	@if [ -d '$(FACES)' ]; then \
+	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"; \
+	else echo "quality: skipped: there are no photos at $(FACES) (make quality FACES=DIR)"; fi
 
 # Liveness on the photos of FACES and on attacks simulated from them. Folders with commas between are told apart. ATTACKS
 # passes flags on, such as ATTACKS='-attacked 500 -seed 2'.

@@ -87,6 +87,16 @@ func TestSimulatedAttacks(t *testing.T) {
 	}
 }
 
+// Of few people all may be in one half: that is said, and nothing is divided by none.
+func TestLivenessRatesOfFew(t *testing.T) {
+	l := livenessRates{done: []presentation{{person: "one/photo.jpg", scores: []float32{.9, .9, .9}}}}
+	var out strings.Builder
+	l.species(&out, "rule", rules[0].score)
+	if !strings.Contains(out.String(), "no thresholds") {
+		t.Errorf("%q", out.String())
+	}
+}
+
 type livenessRates struct {
 	sync.Mutex
 	done []presentation
@@ -292,6 +302,10 @@ func (l *livenessRates) species(out *strings.Builder, name string, rule func([]f
 		return l.pick(rule, func(p *presentation) bool { return p.attack == "" && p.half() == half })
 	}
 	fit, held := bona(0), bona(1)
+	if len(fit) == 0 || len(held) == 0 {
+		fmt.Fprintf(out, "\n%s: all of the few people are in one half, so there are no thresholds and no rates\n", name)
+		return
+	}
 	t1, t5 := fit[len(fit)/100], fit[len(fit)/20]
 	fmt.Fprintf(out, "\n%s: thresholds %.3f and %.3f, BPCER %v and %v %% on the other half\n\n| attack | n | AUC | APCER %% at BPCER 1 %% | at 5 %% |\n|---|---|---|---|---|\n",
 		name, t1, t5, below(held, t1), below(held, t5))
