@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"mien/extract/pack"
@@ -32,7 +31,8 @@ type Config struct {
 	// Photos is how many photos are worked on at once; each holds its pixels (see MaxPixels). 0 is Workers, and with devices
 	// that compute beside the CPU 32 more for each.
 	Photos int
-	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker.
+	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker. Photos of which all faces
+	// are wanted may have all places of Photos but one, and wait for those in a queue of their own, half as long.
 	Queue int
 	// MaxPixels is the largest photo by its header; 0 is 25,000,000. PNG, BMP and WebP are decoded whole, with up to
 	// 20 bytes a pixel (interlaced 16-bit PNG), so some 500 MB a worker at the most, and a second or two. JPEG may have
@@ -97,8 +97,8 @@ type Extractor struct {
 	manifest *pack.Manifest
 	host     host
 	stages   stages
-	photos   chan struct{} // a token for each photo more that may be worked on
-	load     atomic.Int64  // calls at work and waiting
+	photos   *door // of all photos
+	groups   *door // before it, of those whose faces are all wanted: they are seconds of work where others are milliseconds
 	stop     chan struct{}
 	stopOnce sync.Once
 	closeErr error
@@ -219,10 +219,8 @@ func (x *Extractor) admit() {
 		x.host.cores.crew.Store(deviceBatch)
 	}
 	x.config.Photos = cmp.Or(x.config.Photos, x.config.Workers+beside*deviceBatch)
-	x.photos = make(chan struct{}, x.config.Photos)
-	for range x.config.Photos {
-		x.photos <- struct{}{}
-	}
+	x.photos = newDoor(x.config.Photos, x.config.Queue, x.stop)
+	x.groups = newDoor(max(x.config.Photos-1, 1), x.config.Queue/2, x.stop)
 }
 
 // Plan says how each model is run, in the order in which a face meets them. The caller must not change it.
@@ -233,9 +231,7 @@ func (x *Extractor) Plan() []StagePlan { return x.host.plans }
 func (x *Extractor) Close() error {
 	x.stopOnce.Do(func() {
 		close(x.stop)
-		for range x.config.Photos { // every photo must be done first
-			<-x.photos
-		}
+		x.photos.shut()
 		x.closeErr = x.release()
 	})
 	return x.closeErr
@@ -252,6 +248,12 @@ func (x *Extractor) release() error {
 // run (milliseconds). Errors: ErrNotImage, ErrTruncated, ErrTooManyPixels, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
 // and ctx's.
 func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face, error) {
+	if o.Select == SelectAll {
+		if err := x.groups.enter(ctx); err != nil {
+			return nil, err
+		}
+		defer x.groups.leave()
+	}
 	if err := x.acquire(ctx); err != nil {
 		return nil, err
 	}
@@ -288,44 +290,19 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 
 // acquire takes a place among the photos at work and a core, which giveBack returns.
 func (x *Extractor) acquire(ctx context.Context) error {
-	if x.load.Add(1) > int64(x.config.Photos+x.config.Queue) {
-		x.load.Add(-1)
-		return ErrBusy
-	}
-	if err := x.wait(ctx); err != nil {
-		x.load.Add(-1)
+	if err := x.photos.enter(ctx); err != nil {
 		return err
 	}
 	if err := x.host.cores.takeUntil(ctx, x.stop); err != nil {
-		x.photos <- struct{}{}
-		x.load.Add(-1)
+		x.photos.leave()
 		return err
 	}
 	return nil
 }
 
-func (x *Extractor) wait(ctx context.Context) error {
-	select { // first of all: a closed extractor or a dead request gets no place even if one is free
-	case <-x.stop:
-		return ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	default:
-	}
-	select {
-	case <-x.photos:
-		return nil
-	case <-x.stop:
-		return ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 func (x *Extractor) giveBack() {
 	x.host.cores.give()
-	x.photos <- struct{}{}
-	x.load.Add(-1)
+	x.photos.leave()
 }
 
 // choose returns the one face of a photo of w×h pixels that a Select asks for.

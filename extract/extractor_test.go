@@ -134,7 +134,7 @@ func TestBoundsAndClose(t *testing.T) {
 			t.Errorf("a waiting call got %v, want its cause", err)
 		}
 	})
-	waitFor(t, func() bool { return x.load.Load() == 2 })
+	waitFor(t, func() bool { return x.photos.load.Load() == 2 })
 	if _, err := x.Extract(t.Context(), photo, Options{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("over the queue: %v, want ErrBusy", err)
 	}
@@ -146,7 +146,7 @@ func TestBoundsAndClose(t *testing.T) {
 			t.Errorf("a call that waits at Close got %v, want ErrClosed", err)
 		}
 	})
-	waitFor(t, func() bool { return x.load.Load() == 2 })
+	waitFor(t, func() bool { return x.photos.load.Load() == 2 })
 	var closed sync.WaitGroup
 	closed.Go(func() {
 		if err := x.Close(); err != nil {
@@ -395,8 +395,8 @@ func TestWaitForCore(t *testing.T) {
 	waiting.Wait()
 	closed.Wait()
 	shared.give()
-	if x.load.Load() != 0 || len(shared.free) != 1 {
-		t.Errorf("%d calls and %d free cores are left", x.load.Load(), len(shared.free))
+	if x.photos.load.Load() != 0 || len(shared.free) != 1 {
+		t.Errorf("%d calls and %d free cores are left", x.photos.load.Load(), len(shared.free))
 	}
 }
 
