@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -43,7 +44,8 @@ func List(models string) ([]Installed, error) {
 // Add copies the pack in the folder from into the folder models, under the name that its manifest says, and returns the
 // manifest as it is there. Sums and space that the manifest leaves empty are filled in; those that it gives must be right.
 // The copy is put in place only if its models are [SelfContained] and try, which may load them, finds nothing wrong with it.
-// Files that the manifest does not name are left behind. Errors: ErrExists, ErrMissing, ErrCorrupt, ErrFormat, ErrBadModel,
+// Files that the manifest does not name are left behind. A source is believed only of the files that set-up makes: the space
+// follows from the sums of all others themselves. Format 1 is set-up's own. Errors: ErrExists, ErrMissing, ErrCorrupt, ErrFormat, ErrBadModel,
 // try's, or that of the file system; then nothing is left in models.
 func Add(from, models string, try func(dir string) error) (*Manifest, error) {
 	m, err := add(from, models, try)
@@ -97,17 +99,24 @@ func draft(root *os.Root) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.Format == 1 {
+		return nil, fmt.Errorf("%w: %s: only set-up makes packs of format 1: write a manifest of format 2", ErrFormat, ManifestName)
+	}
 	for role, f := range m.Files {
-		if m.Files[role], err = f.summed(root); err != nil {
+		if f, err = f.summed(root); err != nil {
 			return nil, err
 		}
+		if f.SourceSHA256 != "" && !known(role, f) {
+			return nil, fmt.Errorf("%w: %s: set-up doesn't make %s from that source: leave source and source_sha256 out", ErrCorrupt, ManifestName, f.File)
+		}
+		m.Files[role] = f
 	}
 	if m.LicenceFile != nil {
 		if *m.LicenceFile, err = m.LicenceFile.summed(root); err != nil {
 			return nil, err
 		}
 	}
-	if m.Space == "" && (m.Format == 1 || m.Pipeline != nil) {
+	if m.Space == "" && m.Pipeline != nil {
 		m.Space = m.SpaceID()
 	}
 	if err := m.validate(); err != nil {
@@ -119,14 +128,23 @@ func draft(root *os.Root) (*Manifest, error) {
 	return m, nil
 }
 
+// known says that set-up makes f, for this role, from the source that it names. Of other files nobody knows whether they have
+// that source's weights, so that their templates could be taken for those of another pack's space.
+func known(role Role, f File) bool {
+	return slices.ContainsFunc(Definitions(), func(d *Definition) bool {
+		k := d.Manifest.Files[role]
+		return k.SHA256 == f.SHA256 && k.SourceSHA256 == f.SourceSHA256 && k.Source == f.Source
+	})
+}
+
 // summed returns f with its sum, if the manifest gives none.
 func (f File) summed(root *os.Root) (File, error) {
 	if f.SHA256 != "" || !plainName.MatchString(f.File) {
 		return f, nil // validate says what is wrong with a name
 	}
-	r, err := root.Open(f.File)
+	r, err := openFile(root, f.File)
 	if err != nil {
-		return f, missing(err)
+		return f, err
 	}
 	defer r.Close()
 	f.SHA256, err = sumOfReader(r)
@@ -165,7 +183,7 @@ func Calibrate(dir, space, source string, points []CalibrationPoint) (*Manifest,
 	}
 	for _, d := range Definitions() {
 		if d.Manifest.Name == m.Name {
-			return nil, fmt.Errorf("pack: %q is made by set-up, which would undo this: add a copy under another name", m.Name)
+			return nil, fmt.Errorf("pack: %q is made by set-up, which would undo this: add its files under another name, with a manifest of format 2", m.Name)
 		}
 	}
 	if space != m.Space {

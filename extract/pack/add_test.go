@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // download is a folder as a user makes it: models, and a manifest of format 2 without sums and space.
@@ -79,7 +81,19 @@ func TestAddRefuses(t *testing.T) {
 		"a path":        {func(m *Manifest) { m.Files[Embedder] = File{File: "../embed.onnx"} }, fine, ErrCorrupt, "plain name"},
 		"name is path":  {func(m *Manifest) { m.Name = ".." }, fine, ErrCorrupt, "plain name"},
 		"no pipeline":   {func(m *Manifest) { m.Pipeline = nil }, fine, ErrCorrupt, "no pipeline"},
-		"format 3":      {func(m *Manifest) { m.Format = 3 }, fine, ErrFormat, "format 3"},
+		"format 1": {func(m *Manifest) {
+			files := m.Files
+			*m = Default().Manifest
+			m.Files, m.Space = files, ""
+			for role, f := range m.Files {
+				m.Files[role] = File{File: f.File, Source: "package/model/fr_feature.onnx", SourceSHA256: Default().Manifest.Files[Embedder].SourceSHA256}
+			}
+		}, fine, ErrFormat, "manifest of format 2"},
+		"another's source": {func(m *Manifest) {
+			f := Default().Manifest.Files[Embedder]
+			m.Files[Embedder] = File{File: "embed.onnx", Source: f.Source, SourceSHA256: f.SourceSHA256}
+		}, fine, ErrCorrupt, "leave source"},
+		"format 3": {func(m *Manifest) { m.Format = 3 }, fine, ErrFormat, "format 3"},
 	} {
 		models := t.TempDir()
 		_, err := Add(download(t, c.change), models, c.try)
@@ -99,6 +113,75 @@ func TestAddRefuses(t *testing.T) {
 	}
 	if _, err := Add(download(t, func(*Manifest) {}), models, fine); !errors.Is(err, ErrExists) {
 		t.Errorf("a name that is taken: %v", err)
+	}
+}
+
+// The files that set-up makes keep their source, so that a copy of its pack with other steps behind the crop stays in its space.
+func TestKnown(t *testing.T) {
+	for _, d := range Definitions() {
+		for role, f := range d.Manifest.Files {
+			f.File = "another name.onnx"
+			if !known(role, f) {
+				t.Errorf("%s of %s is not known", role, d.Manifest.Name)
+			}
+			f.SHA256 = sumOf(nil)
+			if known(role, f) {
+				t.Errorf("another file than %s of %s is known", role, d.Manifest.Name)
+			}
+		}
+	}
+	if known(Landmarks, Default().Manifest.Files[Embedder]) {
+		t.Error("an embedder is known as landmarks")
+	}
+}
+
+// A pipe without a writer must not hold up whoever looks at a pack, and a folder is no file either.
+func TestOnlyRegularFiles(t *testing.T) {
+	for kind, put := range map[string]func(string) error{
+		"pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		for _, name := range []string{ManifestName, "embed.onnx", "LICENCE.txt"} {
+			from := download(t, func(*Manifest) {})
+			models := t.TempDir()
+			m, err := Add(from, models, fine)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(models, m.Name)
+			for _, d := range []string{from, dir} {
+				path := filepath.Join(d, name)
+				if err := errors.Join(os.Remove(path), put(path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			in := map[string]func() error{
+				"Load": func() error { _, err := Load(dir); return err },
+				"Add":  func() error { _, err := Add(from, t.TempDir(), fine); return err },
+			}
+			if name == "embed.onnx" {
+				in["Read"] = func() error { _, err := m.Read(dir, Embedder); return err }
+			}
+			for what, do := range in {
+				if err := inTime(t, do); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), name+" is not a regular file") {
+					t.Errorf("%s with a %s for %s: %v", what, kind, name, err)
+				}
+			}
+		}
+	}
+}
+
+// inTime does what must not hang.
+func inTime(t *testing.T, do func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("it hangs")
+		return nil
 	}
 }
 

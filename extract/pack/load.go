@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 var (
@@ -86,9 +87,9 @@ func readFile(dir string, f File) ([]byte, error) {
 }
 
 func check(root *os.Root, f File) error {
-	r, err := root.Open(f.File)
+	r, err := openFile(root, f.File)
 	if err != nil {
-		return missing(err)
+		return err
 	}
 	defer r.Close()
 	sum, err := sumOfReader(r)
@@ -107,10 +108,26 @@ func sumOfReader(r io.Reader) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-func readAll(root *os.Root, name string, limit int64) ([]byte, error) {
-	r, err := root.Open(name)
+// openFile opens a regular file for reading. Anything else is ErrCorrupt, a named pipe too, without waiting for a writer.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, missing(err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is not a regular file", ErrCorrupt, name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func readAll(root *os.Root, name string, limit int64) ([]byte, error) {
+	r, err := openFile(root, name)
+	if err != nil {
+		return nil, err
 	}
 	defer r.Close()
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
