@@ -66,7 +66,7 @@ func main() {
 		os.Exit(exitNegative)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "mien: %v\n", err)
+		fmt.Fprintln(os.Stderr, printable(fmt.Sprintf("mien: %v", err)))
 		os.Exit(1)
 	}
 }

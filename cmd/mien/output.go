@@ -4,12 +4,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
+	"unicode"
 )
 
-// print writes v as one line of JSON, or text, to stdout.
+// printable is text without what a terminal takes for commands or draws in another order: texts of manifests and names of
+// files are others' work. Line breaks and tabs stay.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// print writes v as one line of JSON, or text, made printable, to stdout.
 func (o *output) print(v any, text string) error {
 	if !o.json {
-		_, err := fmt.Println(text)
+		_, err := fmt.Println(printable(text))
 		return err
 	}
 	e := json.NewEncoder(os.Stdout)
