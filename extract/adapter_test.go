@@ -308,7 +308,13 @@ func TestAdaptersRefuseOtherGraphs(t *testing.T) {
 		"two inputs": {func(_ *pack.Manifest, g map[string]*testGraph) {
 			g[pack.Embedder].port(11, "second", 1, 1)
 		}, "second[1 1]"},
-		"no model": {func(_ *pack.Manifest, g map[string]*testGraph) { g[pack.Embedder].nodes = []byte("no nodes") }, "embedder model"},
+		"no model":               {func(_ *pack.Manifest, g map[string]*testGraph) { g[pack.Embedder].nodes = []byte("no nodes") }, "embedder model"},
+		"a batch of 2^45":        {func(_ *pack.Manifest, g map[string]*testGraph) { g[pack.Embedder] = means(1<<45, 3, 32, 32) }, "want a batch of at most 1024"},
+		"a batch past any sense": {func(_ *pack.Manifest, g map[string]*testGraph) { g[pack.Embedder] = means(1<<62, 3, 32, 32) }, "want a batch of at most 1024"},
+		"a batch of much memory": {func(m *pack.Manifest, g map[string]*testGraph) {
+			m.Pipeline.Embedder.Input.Width, m.Pipeline.Embedder.Input.Height, m.Pipeline.Align.Points = 512, 512, [][2]float64{{10, 12}, {22, 12}, {16, 18}, {12, 24}, {20, 24}}
+			g[pack.Embedder] = means(1000, 3, 512, 512)
+		}, "numbers an input or output"},
 		"a weight in another file": {func(_ *pack.Manifest, g map[string]*testGraph) {
 			where := cat(msg(1, []byte("location")), msg(2, []byte("doc.go")))
 			size := cat(msg(1, []byte("length")), msg(2, []byte("4")))

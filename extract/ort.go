@@ -180,7 +180,9 @@ func (m *model) bind(g graph) error {
 	if m.outs, err = g.bind(outs); err != nil {
 		return err
 	}
-	m.input, m.fixed = ins[0].name, max(int(ins[0].dims[0]), 0)
+	if err := m.fix(ins[0]); err != nil {
+		return err
+	}
 	for _, o := range m.outs {
 		i := slices.IndexFunc(outs, func(p port) bool { return p.name == o.name })
 		m.bare = append(m.bare, outs[i].single(o.shape))
@@ -191,6 +193,28 @@ func (m *model) bind(g graph) error {
 			m.fixed = 1
 		}
 	}
+	return nil
+}
+
+const (
+	maxFixed       = 1024    // items
+	maxFixedFloats = 1 << 26 // of them all, 256 MiB
+)
+
+// fix takes over the batch that the graph's input is made for, if that is of a size to make memory for.
+func (m *model) fix(in port) error {
+	m.input = in.name
+	if in.dims[0] < 0 {
+		return nil
+	}
+	item := ort.NewShape(m.in...).FlattenedSize()
+	for _, o := range m.outs {
+		item = max(item, ort.NewShape(o.shape...).FlattenedSize())
+	}
+	if in.dims[0] > maxFixed || in.dims[0]*item > maxFixedFloats {
+		return fmt.Errorf("input is %v, want a batch of at most %d, and %d numbers an input or output", in, maxFixed, maxFixedFloats)
+	}
+	m.fixed = int(in.dims[0])
 	return nil
 }
 
