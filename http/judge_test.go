@@ -441,6 +441,22 @@ func TestExtractJudges(t *testing.T) {
 	h.refused(codeBadGate, call{method: "POST", path: "/v1/extract?gate=sharpness=50", contentType: "image/jpeg", body: []byte("1 40 0.4")})
 }
 
+// Of a crowd only the best detections come with their pictures, and all with the rest.
+func TestExtractCrops(t *testing.T) {
+	h, _ := newJudgeHarness(t, "{}")
+	var got struct{ Faces []faceBody }
+	h.want(200, call{method: "POST", path: "/v1/extract?crop=true", contentType: "image/png",
+		body: []byte(strings.Repeat("1 90 1\n", maxCrops+6))}).into(t, &got)
+	if len(got.Faces) != maxCrops+6 {
+		t.Fatalf("%d faces", len(got.Faces))
+	}
+	for i, f := range got.Faces {
+		if f.Template == nil || (f.Crop != nil) != (i < maxCrops) {
+			t.Errorf("face %d: template %v, crop %v", i, f.Template != nil, f.Crop != nil)
+		}
+	}
+}
+
 // Each face of a group photo is answered by itself.
 func TestIdentifyAll(t *testing.T) {
 	const stranger = "9" // no template of theirs is near one of ada's or bob's

@@ -195,12 +195,20 @@ func (s *Server) extract(r *request) (reply, error) {
 	}
 	faces := make([]faceBody, len(found))
 	for i := range found {
-		if faces[i], err = t.wholeFace(&found[i], crop); err != nil {
+		if r.ctx.Err() != nil {
+			return reply{}, context.Cause(r.ctx)
+		}
+		if faces[i], err = t.wholeFace(&found[i], crop && i < maxCrops); err != nil {
 			return reply{}, err
 		}
 	}
 	return reply{status: 200, value: map[string]any{"faces": faces}}, nil
 }
+
+// maxCrops is how many faces of a photo are returned as pictures, the best detections. To encode one takes some 3 ms
+// of work and 1 MB of garbage that no bound of the extractor counts: for the 512 faces of a crowd that is two seconds,
+// and an answer of 14 MB. For 64 it is little beside finding them.
+const maxCrops = 64
 
 // wholeFace is a face with all that was found out about it.
 func (t task) wholeFace(f *extract.Face, crop bool) (b faceBody, err error) {
