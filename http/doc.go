@@ -47,9 +47,11 @@
 // # Limits
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not
-// look at it is waited for: an answer that is late but right is better than work whose outcome nobody knows. A
-// client that goes away is not noticed until its answer is written. HTTP/1.1 and 1.0 only, with TLS (Config.TLS) or
-// without.
+// look at it is waited for: an answer that is late but right is better than work whose outcome nobody knows. The
+// context also ends within about 100 ms of the end of the client's stream, so that a client that went away holds no
+// place (gone.go); such a request is 499 client_gone in the log. Who half-closes a connection before the answer
+// (nc -N, socat) is told client_gone, or has its answer if that was ready sooner. HTTP/1.1 and 1.0 only, with TLS
+// (Config.TLS) or without.
 //
 // Invariants, cited in code and tests:
 //

@@ -28,6 +28,8 @@ func (s sentinel) sentence(err error) string {
 // sentinels is the one table from the errors of engine and extract to codes. The first that errors.Is decides.
 // Errors of the engine carry a sentence for the client (engine.Detail); for the others detail makes one.
 var sentinels = []sentinel{
+	{errClientGone, codeClientGone, always("the client's side of the connection was closed before the answer was made, and the work given up: " +
+		"keep it open until the answer is read; a write may or may not have happened")},
 	{engine.ErrID, codeBadID, nil},
 	{engine.ErrPolicy, codeBadPolicy, nil},
 	{engine.ErrGate, codeBadGate, nil},

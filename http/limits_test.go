@@ -156,7 +156,10 @@ func TestExtractorBusy(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Extractor, c.RequestTimeout = newGate(), 100*time.Millisecond })
 	start := time.Now()
-	h.refused(codeTimeout, call{method: "POST", path: "/v1/extract", body: []byte(`{"image":"AAAA"}`)})
+	a := h.want(503, call{method: "POST", path: "/v1/extract", body: []byte(`{"image":"AAAA"}`)})
+	if a.problem(t).Code != codeTimeout || a.header.Get("Retry-After") != "1" {
+		t.Errorf("%v %s", a.header, a.body)
+	}
 	if d := time.Since(start); d < 100*time.Millisecond || d > 5*time.Second {
 		t.Errorf("after %v", d)
 	}

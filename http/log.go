@@ -18,10 +18,14 @@ func (s *Server) logRequest(r *request, resp *fasthttp.Response) {
 	if r.route != nil {
 		pattern = r.route.pattern
 	}
+	status := resp.StatusCode()
+	if r.code == codeClientGone {
+		status = statusClientGone
+	}
 	s.log.LogAttrs(r.context(), slog.LevelInfo, "request",
 		slog.String("method", clip(r.method)),
 		slog.String("route", pattern),
-		slog.Int("status", resp.StatusCode()),
+		slog.Int("status", status),
 		slog.String("code", string(r.code)),
 		slog.Float64("ms", float64(time.Since(r.start).Microseconds())/1000),
 		slog.String("client", r.fc.RemoteIP().String()),

@@ -2,6 +2,7 @@ package http
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -16,6 +17,7 @@ type code string
 // The codes, by status; statusOf and the document's ProblemCode say the same, and a test compares them.
 const (
 	codeBadRequest        code = "bad_request"
+	codeClientGone        code = "client_gone"
 	codeBadJSON           code = "bad_json"
 	codeBadBase64         code = "bad_base64"
 	codeBadID             code = "bad_id"
@@ -79,6 +81,7 @@ var codes = map[code]struct {
 	title  string
 }{
 	codeBadRequest:        {400, "The request is not well formed"},
+	codeClientGone:        {400, "The connection was closed before the answer"},
 	codeBadJSON:           {400, "The JSON body is not as documented"},
 	codeBadBase64:         {400, "A field is not base64"},
 	codeBadID:             {400, "An id is not allowed"},
@@ -193,8 +196,10 @@ func (p *problem) write(resp *fasthttp.Response, requestID string) {
 		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien"`)
 	case codeKeyUnknown, codeKeyRevoked:
 		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien", error="invalid_token"`)
-	case codeOverloaded, codeShuttingDown:
-		resp.Header.Set("Retry-After", "1")
+	case codeOverloaded, codeShuttingDown, codeTimeout:
+		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
+			resp.Header.Set("Retry-After", "1")
+		}
 	case codeMethodNotAllowed:
 		resp.Header.Set("Allow", p.allow)
 	}

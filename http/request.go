@@ -22,7 +22,7 @@ import (
 type request struct {
 	server *Server
 	fc     *fasthttp.RequestCtx
-	ctx    context.Context // ends at deadline or when Shutdown gives up
+	ctx    context.Context // ends at deadline, when the client is gone or when Shutdown gives up
 
 	id          string // X-Request-Id
 	method      string

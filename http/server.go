@@ -28,6 +28,7 @@ type Server struct {
 	fast   *fasthttp.Server
 	budget byteBudget
 	slots  chan struct{} // one of Config.MaxRequests each
+	watch  watch         // of requests that hold one
 
 	draining atomic.Bool
 	base     context.Context // of every request
@@ -227,8 +228,14 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 	defer func() { s.budget.release(r.reserved) }() // H2
 	ctx, cancel := context.WithDeadline(s.base, r.deadline)
 	defer cancel()
+	if r.route.roles != nil {
+		var end func()
+		ctx, end = s.watch.begin(ctx, r.fc.Conn())
+		defer end()
+	}
 	r.ctx = ctx
-	return r.route.handle(s, r)
+	rep, err = r.route.handle(s, r)
+	return rep, blameClient(ctx, err)
 }
 
 // allowOptions turns the 405 of an OPTIONS request into the 204 that lists the methods.
@@ -263,7 +270,7 @@ func (s *Server) answer(r *request, rep reply, err error) {
 	resp.Header.Set("X-Request-Id", r.id)
 	resp.Header.Set("X-Content-Type-Options", "nosniff")
 	resp.Header.Set("Cache-Control", "no-store")
-	if r.unread() || s.draining.Load() {
+	if r.unread() || s.draining.Load() || r.code == codeClientGone {
 		resp.SetConnectionClose()
 		if c, ok := r.fc.Conn().(*conn); ok {
 			c.lingerOnClose()

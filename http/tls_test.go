@@ -23,6 +23,7 @@ import (
 func TestOverTLS(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"Overload": TestOverload, "SlowClients": TestSlowClients, "BodyTooLarge": TestBodyTooLarge, "Expect": TestExpect,
+		"ClientGone": TestClientGone, "ClientWaits": TestClientWaits,
 		"Pipelining": TestPipelining, "MaxConns": TestMaxConns, "ConcurrentClients": TestConcurrentClients,
 		"ShutdownFinishes": TestShutdownFinishes, "ShutdownGivesUp": TestShutdownGivesUp, "ShutdownAmongClients": TestShutdownAmongClients,
 	} {
