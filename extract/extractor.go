@@ -248,11 +248,13 @@ func (x *Extractor) release() error {
 // run (milliseconds). Errors: ErrNotImage, ErrTruncated, ErrTooManyPixels, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
 // and ctx's.
 func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face, error) {
+	noCrowd := func() {}
 	if o.Select == SelectAll {
 		if err := x.groups.enter(ctx); err != nil {
 			return nil, err
 		}
-		defer x.groups.leave()
+		noCrowd = sync.OnceFunc(x.groups.leave)
+		defer noCrowd()
 	}
 	if err := x.acquire(ctx); err != nil {
 		return nil, err
@@ -267,6 +269,9 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 		found, err := x.stages.detectGroup(ctx, p, o.Want.maxFaces())
 		if err != nil {
 			return nil, err
+		}
+		if len(found) <= smallParty {
+			noCrowd() // the next may be one
 		}
 		return x.stages.faces(ctx, p, found, o.Want)
 	}
@@ -287,6 +292,9 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 	}
 	return []Face{face}, nil
 }
+
+// smallParty is how many faces are no crowd: what is to be done for them takes no longer than for a photo of one, or not much.
+const smallParty = 4
 
 // acquire takes a place among the photos at work and a core, which giveBack returns.
 func (x *Extractor) acquire(ctx context.Context) error {
