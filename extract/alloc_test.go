@@ -2,7 +2,11 @@
 
 package extract
 
-import "testing"
+import (
+	"math"
+	"runtime"
+	"testing"
+)
 
 // The memory for measuring is used again and again.
 func TestMeasureAllocates(t *testing.T) {
@@ -30,5 +34,24 @@ func TestAllocations(t *testing.T) {
 		if got > c.most {
 			t.Errorf("want %b: %.0f allocations a photo, more than %.0f", c.want, got, c.most)
 		}
+	}
+}
+
+// A level is no picture in memory: 12 megapixels are gone through with a few rows of tiles, which are used again.
+func TestGroupMemory(t *testing.T) {
+	p := newPicture(newImage(4000, 3000))
+	s := fakeStages(t, &fakeDetector{score: .7, side: 20})
+	least := uint64(math.MaxUint64)
+	for range 5 { // the collector may empty the pools
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := s.detectGroup(t.Context(), p, MaxFaces); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	if least > 1<<20 {
+		t.Errorf("%d kB for a photo of 12 megapixels", least>>10)
 	}
 }

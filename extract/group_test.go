@@ -6,7 +6,6 @@ import (
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -197,25 +196,6 @@ func TestMaxTiles(t *testing.T) {
 	}
 	if n := f.runs.Load(); n > 1+maxTiles || n < maxTiles/4 {
 		t.Errorf("%d tiles", n)
-	}
-}
-
-// A level is no picture in memory: 12 megapixels are gone through with a few rows of tiles, which are used again.
-func TestGroupMemory(t *testing.T) {
-	p := newPicture(newImage(4000, 3000))
-	s := fakeStages(t, &fakeDetector{score: .7, side: 20})
-	least := uint64(math.MaxUint64)
-	for range 5 { // the collector may empty the pools
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if _, err := s.detectGroup(t.Context(), p, MaxFaces); err != nil {
-			t.Fatal(err)
-		}
-		runtime.ReadMemStats(&after)
-		least = min(least, after.TotalAlloc-before.TotalAlloc)
-	}
-	if least > 1<<20 {
-		t.Errorf("%d kB for a photo of 12 megapixels", least>>10)
 	}
 }
 
