@@ -178,9 +178,9 @@ func addPixel(sum *[3]float32, from *Image, x, y int, weight float32) {
 		return
 	}
 	p := from.Pix[3*(y*from.W+x):]
-	sum[0] += weight * float32(p[0])
-	sum[1] += weight * float32(p[1])
-	sum[2] += weight * float32(p[2])
+	sum[0] += float32(weight * float32(p[0])) // rounded, so that all processors draw the same
+	sum[1] += float32(weight * float32(p[1]))
+	sum[2] += float32(weight * float32(p[2]))
 }
 
 // boxBlurInto writes the part r of src after a q×q box filter, borders reflected without repeating the edge, into out of that

@@ -40,9 +40,9 @@ func plainBilinear(out []uint8, from *Image, x, y float64) {
 		top, bottom := from.Pix[p:p+6:p+6], from.Pix[p+3*from.W:p+3*from.W+6:p+3*from.W+6]
 		for i := range 3 {
 			a, b := float32(top[i]), float32(bottom[i])
-			a += fx * (float32(top[i+3]) - a)
-			b += fx * (float32(bottom[i+3]) - b)
-			out[i] = uint8(a + fy*(b-a) + .5)
+			a += float32(fx * (float32(top[i+3]) - a)) // rounded: arm64 would fuse it
+			b += float32(fx * (float32(bottom[i+3]) - b))
+			out[i] = uint8(a + float32(fy*(b-a)) + .5)
 		}
 		return
 	}
@@ -53,7 +53,7 @@ func plainBilinear(out []uint8, from *Image, x, y float64) {
 			weight float32
 		}{{x0, y0, (1 - fx) * (1 - fy)}, {x0 + 1, y0, fx * (1 - fy)}, {x0, y0 + 1, (1 - fx) * fy}, {x0 + 1, y0 + 1, fx * fy}} {
 			if p.x >= 0 && p.x < from.W && p.y >= 0 && p.y < from.H { // else 0
-				sum += p.weight * float32(from.row(p.y)[3*p.x+i])
+				sum += float32(p.weight * float32(from.row(p.y)[3*p.x+i]))
 			}
 		}
 		out[i] = uint8(sum + .5)
@@ -158,7 +158,7 @@ func plainResize(src *Image, w, h int) *Image {
 				plainScaleRow(line, src.row(cached), xs)
 			}
 			for j, v := range line {
-				sum[j] += weight * v
+				sum[j] += float32(weight * v) // rounded: arm64 would fuse it
 			}
 		}
 		row := out.row(y)
@@ -174,9 +174,9 @@ func plainScaleRow(dst []float32, row []uint8, taps []plainTap) {
 		var r, g, b float32
 		p := row[3*t.from:]
 		for i, w := range t.weights {
-			r += w * float32(p[3*i])
-			g += w * float32(p[3*i+1])
-			b += w * float32(p[3*i+2])
+			r += float32(w * float32(p[3*i]))
+			g += float32(w * float32(p[3*i+1]))
+			b += float32(w * float32(p[3*i+2]))
 		}
 		dst[3*x], dst[3*x+1], dst[3*x+2] = r, g, b
 	}
