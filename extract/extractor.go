@@ -152,10 +152,10 @@ func (s *steps) graphs() []graph {
 		{role: pack.Detector, in: s.detector.shape(), bind: s.detector.bind},
 		landmarks,
 		{role: pack.Embedder, in: s.embedder.shape(), bind: s.embedder.bind, items: s.embedder.items()},
-		{role: pack.Pose, in: []int64{3, poseSize, poseSize},
+		{role: pack.Pose, in: posePixels.shape(),
 			bind: named(output{"output", []int64{poseBins}}, output{"617", []int64{poseBins}}, output{"618", []int64{poseBins}})},
-		{role: pack.Eyes, in: []int64{1, eyeSize, eyeSize}, bind: named(output{"output", []int64{2}}), items: 2},
-		{role: pack.Liveness, in: []int64{3, livenessSize, livenessSize},
+		{role: pack.Eyes, in: eyePixels.shape(), bind: named(output{"output", []int64{2}}), items: 2},
+		{role: pack.Liveness, in: livenessPixels.shape(),
 			bind: named(output{"output", []int64{livenessClasses}}), items: len(livenessScales)},
 	}
 }

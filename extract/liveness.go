@@ -3,6 +3,8 @@ package extract
 import (
 	"context"
 	"math"
+
+	"mien/extract/pack"
 )
 
 // Constants of passive liveness with the default pack's model.
@@ -22,6 +24,11 @@ const (
 	liveFrom      = .75
 	uncertainFrom = .20
 )
+
+// livenessPixels are BGR in 0..255.
+var livenessPixels = newPixels(pack.Input{
+	Width: livenessSize, Height: livenessSize, Colour: pack.BGR, Mean: []float32{0}, Std: []float32{1},
+})
 
 // surest is how near to 0 and 1 a probability of the model is believed, so that no square has the last word.
 const surest = 1e-5
@@ -46,7 +53,7 @@ func livenessScore(p []float32) float32 {
 	for _, v := range p {
 		sum += logOdds(v)
 	}
-	return float32(1 / (1 + math.Exp(-sum/float64(len(p)))))
+	return float32(sigmoid(sum/float64(len(p)), 0, 1))
 }
 
 func logOdds(p float32) float64 {
@@ -64,7 +71,7 @@ func (s *stages) livenessAt(ctx context.Context, p *picture, d detection, scales
 		}
 	}
 	err := s.live.do(ctx, len(crops),
-		func(i int, in []float32) { drawBGR255(in, p, crops[i], livenessSize) },
+		func(i int, in []float32) { livenessPixels.crop(in, p, crops[i]) },
 		func(i int, outs [][]float32) { scores[i] = softmaxAt(outs[0], livenessReal) })
 	return scores, err
 }
@@ -77,18 +84,6 @@ func (d detection) insideCrop(k float64, w, h int) affine {
 		return min(max(centre-side/2, 0), float64(size-1)-side)
 	}
 	return squareCrop(corner((d.x1+d.x2)/2, w), corner((d.y1+d.y2)/2, h), side, livenessSize)
-}
-
-// drawBGR255 fills in, float32[3][size][size] BGR 0..255, with the crop a of p.
-func drawBGR255(in []float32, p *picture, a affine, size int) {
-	crop := borrowImage(size, size)
-	defer crop.giveBack()
-	p.warp(crop, a)
-	plane := size * size
-	for i := range plane {
-		q := crop.Pix[3*i : 3*i+3]
-		in[i], in[plane+i], in[2*plane+i] = float32(q[2]), float32(q[1]), float32(q[0])
-	}
 }
 
 // softmaxAt is the probability of class i.

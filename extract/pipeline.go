@@ -267,16 +267,6 @@ func (s *stages) landmarkCrop(ctx context.Context, p *picture, a affine) (*landm
 	return l, err
 }
 
-// drawGrey fills in, float32[1][size][size], with the crop a of p in grey divided by scale.
-func drawGrey(in []float32, p *picture, a affine, size int, scale float32) {
-	crop := borrowImage(size, size)
-	defer crop.giveBack()
-	p.warp(crop, a)
-	for i := range in {
-		in[i] = float32(grey(crop.Pix[3*i:])) / scale
-	}
-}
-
 // set reads the landmark model's output, (x, y) in 0..1 of a crop of size×size, and maps the points back to source pixels.
 func (l *landmarks) set(out []float32, size float64, back affine) {
 	for i := range l {

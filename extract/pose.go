@@ -3,12 +3,24 @@ package extract
 import (
 	"context"
 	"math"
+
+	"mien/extract/pack"
 )
 
 const (
 	poseSize = 224
 	poseBins = 66 // of three degrees for each angle
 	eyeSize  = 24
+	eyeOpen  = 1 // the class of an open eye
+)
+
+// What the models see: RGB in the normalisation of ImageNet's models; grey in 0..1.
+var (
+	posePixels = newPixels(pack.Input{
+		Width: poseSize, Height: poseSize, Colour: pack.RGB,
+		Mean: []float32{255 * .485, 255 * .456, 255 * .406}, Std: []float32{255 * .229, 255 * .224, 255 * .225},
+	})
+	eyePixels = newPixels(pack.Input{Width: eyeSize, Height: eyeSize, Colour: pack.Grey, Mean: []float32{0}, Std: []float32{255}})
 )
 
 // findPose tells how the head of d is turned, on a square of one box height; without the model by where f has the nose.
@@ -22,25 +34,9 @@ func (s *stages) findPose(ctx context.Context, p *picture, d detection, f *five)
 		return pose, errDegenerate
 	}
 	err = s.pose.do(ctx, 1,
-		func(_ int, in []float32) { drawImageNet(in, p, a, poseSize) },
+		func(_ int, in []float32) { posePixels.crop(in, p, a) },
 		func(_ int, outs [][]float32) { pose = Pose{degrees(outs[0]), degrees(outs[1]), degrees(outs[2])} })
 	return pose, err
-}
-
-// drawImageNet fills in, float32[3][size][size] RGB, with the crop a of p in the normalisation of ImageNet's models.
-func drawImageNet(in []float32, p *picture, a affine, size int) {
-	mean, deviation := [3]float32{.485, .456, .406}, [3]float32{.229, .224, .225}
-	crop := borrowImage(size, size)
-	defer crop.giveBack()
-	p.warp(crop, a)
-	plane := size * size
-	for c := range mean {
-		k, b := 1/(255*deviation[c]), -mean[c]/deviation[c]
-		out := in[c*plane : (c+1)*plane]
-		for i := range out {
-			out[i] = float32(crop.Pix[3*i+c])*k + b
-		}
-	}
 }
 
 // degrees reads one angle, logits over bins of three degrees, as the mean of the bins' middles. The published code has
@@ -89,14 +85,9 @@ func (s *stages) findEyesOpen(ctx context.Context, p *picture, l *landmarks) (op
 		return open, errDegenerate
 	}
 	err = s.eyes.do(ctx, 2,
-		func(i int, in []float32) { drawGrey(in, p, crops[i], eyeSize, 255) },
-		func(i int, outs [][]float32) { open[i] = second(outs[0]) })
+		func(i int, in []float32) { eyePixels.crop(in, p, crops[i]) },
+		func(i int, outs [][]float32) { open[i] = softmaxAt(outs[0], eyeOpen) })
 	return open, err
-}
-
-// second is the softmax of the second of two logits.
-func second(logits []float32) float32 {
-	return float32(1 / (1 + math.Exp(float64(logits[0]-logits[1]))))
 }
 
 // pose guesses how the head is turned from where the tip of the nose lies. On 882 photos of LFW it is 2.5° from the model's
