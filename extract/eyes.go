@@ -1,68 +1,51 @@
 package extract
 
-import "math"
+import (
+	"context"
+	"math"
 
-// colour is the mean of some pixels, RGB in 0..255.
-type colour [3]float64
+	"mien/extract/pack"
+)
 
-// luma is that of grey, and 8 more: that keeps ratios of nearly black colours from meaning anything.
-func (c colour) luma() float64 { return .299*c[0] + .587*c[1] + .114*c[2] + 8 }
+const (
+	eyeSize = 24
+	eyeOpen = 1 // the class of an open eye
+)
 
-// like says that c may be skin of colour d in a little more or less light.
-func (c colour) like(d colour) bool {
-	k := c.luma() / d.luma()
-	if !(k >= .55 && k <= 1.6) {
-		return false
-	}
-	var off float64
-	for i := range c {
-		off += math.Abs((c[i]+8)/c.luma() - (d[i]+8)/d.luma())
-	}
-	return off < .3
+// eyePixels are grey in 0..1.
+var eyePixels = newPixels(pack.Input{Width: eyeSize, Height: eyeSize, Colour: pack.Grey, Mean: []float32{0}, Std: []float32{255}})
+
+// eyes are the points of each eye, that to the left of the image first: outer and inner corner (in the image's own
+// direction) and the four points of the lids.
+var eyes = [2]struct {
+	corners [2]int
+	lids    [4]int
+}{
+	{[2]int{36, 39}, [4]int{37, 38, 40, 41}},
+	{[2]int{42, 45}, [4]int{43, 44, 46, 47}},
 }
 
-// at is the colour of one pixel.
-func (m *Image) at(x, y int) colour {
-	p := m.Pix[3*(y*m.W+x):]
-	return colour{float64(p[0]), float64(p[1]), float64(p[2])}
+// eyeCrop maps the square of 1.6 widths around eye i to the eye model's input.
+func (l *landmarks) eyeCrop(i int) affine {
+	e := &eyes[i]
+	mid := l.mean(e.lids[:]...)
+	from, to := l[e.corners[0]], l[e.corners[1]]
+	side := 1.6 * math.Hypot(to[0]-from[0], to[1]-from[1])
+	return squareCrop(mid[0]-side/2, mid[1]-side/2, side, eyeSize)
 }
 
-func (m *Image) mean(r rect) (c colour) {
-	n := float64((r.x1 - r.x0) * (r.y1 - r.y0))
-	for y := r.y0; y < r.y1; y++ {
-		for x := r.x0; x < r.x1; x++ {
-			for i, v := range m.at(x, y) {
-				c[i] += v / n
-			}
-		}
+// findEyesOpen tells for each eye the probability that it is open. It means little where the head is turned by more than 25°
+// or the eye is less than 16 pixels wide.
+func (s *stages) findEyesOpen(ctx context.Context, p *picture, l *landmarks) (open [2]float32, err error) {
+	if s.eyes == nil {
+		return open, nil
 	}
-	return c
-}
-
-// share of the pixels in r that are like d.
-func (m *Image) share(r rect, d colour) float64 {
-	n := 0
-	for y := r.y0; y < r.y1; y++ {
-		for x := r.x0; x < r.x1; x++ {
-			if m.at(x, y).like(d) {
-				n++
-			}
-		}
+	crops := [2]affine{l.eyeCrop(0), l.eyeCrop(1)}
+	if !crops[0].regular() || !crops[1].regular() {
+		return open, errDegenerate
 	}
-	return float64(n) / float64((r.x1-r.x0)*(r.y1-r.y0))
-}
-
-// skinAroundEyes is the share of the pixels around each eye of an aligned crop that have the colour of the cheek below: half
-// to nine tenths of a bare eye's, a third of one's behind clear glasses, a tenth or less of one's behind sunglasses. The eye
-// with less counts three times the other. As EyesVisible, 16 of 20 synthetic portraits with sunglasses are below 50, 3 of 40
-// with clear glasses, and 12 of 882 photos of LFW, nearly all of which wear sunglasses. What reflects skin or has its colour is
-// missed.
-func skinAroundEyes(crop *Image) float64 {
-	var s [2]float64
-	for i, x := range [2]int{38, 74} {
-		const y = 52 // where the template has the eyes
-		cheek := crop.mean(rect{x - 8, y + 17, x + 8, y + 27})
-		s[i] = crop.share(rect{x - 12, y - 5, x + 12, y + 12}, cheek)
-	}
-	return (2*min(s[0], s[1]) + s[0] + s[1]) / 4
+	err = s.eyes.do(ctx, 2,
+		func(i int, in []float32) { eyePixels.crop(in, p, crops[i]) },
+		func(i int, outs [][]float32) { open[i] = softmaxAt(outs[0], eyeOpen) })
+	return open, err
 }

@@ -10,18 +10,13 @@ import (
 const (
 	poseSize = 224
 	poseBins = 66 // of three degrees for each angle
-	eyeSize  = 24
-	eyeOpen  = 1 // the class of an open eye
 )
 
-// What the models see: RGB in the normalisation of ImageNet's models; grey in 0..1.
-var (
-	posePixels = newPixels(pack.Input{
-		Width: poseSize, Height: poseSize, Colour: pack.RGB,
-		Mean: []float32{255 * .485, 255 * .456, 255 * .406}, Std: []float32{255 * .229, 255 * .224, 255 * .225},
-	})
-	eyePixels = newPixels(pack.Input{Width: eyeSize, Height: eyeSize, Colour: pack.Grey, Mean: []float32{0}, Std: []float32{255}})
-)
+// posePixels are RGB in the normalisation of ImageNet's models.
+var posePixels = newPixels(pack.Input{
+	Width: poseSize, Height: poseSize, Colour: pack.RGB,
+	Mean: []float32{255 * .485, 255 * .456, 255 * .406}, Std: []float32{255 * .229, 255 * .224, 255 * .225},
+})
 
 // findPose tells how the head of d is turned, on a square of one box height; without the model by where f has the nose.
 func (s *stages) findPose(ctx context.Context, p *picture, d detection, f *five) (pose Pose, err error) {
@@ -53,41 +48,6 @@ func degrees(logits []float32) float32 {
 		at += e * float64(i)
 	}
 	return float32(3*at/sum - 97.5)
-}
-
-// eyes are the points of each eye, that to the left of the image first: outer and inner corner (in the image's own
-// direction) and the four points of the lids.
-var eyes = [2]struct {
-	corners [2]int
-	lids    [4]int
-}{
-	{[2]int{36, 39}, [4]int{37, 38, 40, 41}},
-	{[2]int{42, 45}, [4]int{43, 44, 46, 47}},
-}
-
-// eyeCrop maps the square of 1.6 widths around eye i to the eye model's input.
-func (l *landmarks) eyeCrop(i int) affine {
-	e := &eyes[i]
-	mid := l.mean(e.lids[:]...)
-	from, to := l[e.corners[0]], l[e.corners[1]]
-	side := 1.6 * math.Hypot(to[0]-from[0], to[1]-from[1])
-	return squareCrop(mid[0]-side/2, mid[1]-side/2, side, eyeSize)
-}
-
-// findEyesOpen tells for each eye the probability that it is open. It means little where the head is turned by more than 25°
-// or the eye is less than 16 pixels wide.
-func (s *stages) findEyesOpen(ctx context.Context, p *picture, l *landmarks) (open [2]float32, err error) {
-	if s.eyes == nil {
-		return open, nil
-	}
-	crops := [2]affine{l.eyeCrop(0), l.eyeCrop(1)}
-	if !crops[0].regular() || !crops[1].regular() {
-		return open, errDegenerate
-	}
-	err = s.eyes.do(ctx, 2,
-		func(i int, in []float32) { eyePixels.crop(in, p, crops[i]) },
-		func(i int, outs [][]float32) { open[i] = softmaxAt(outs[0], eyeOpen) })
-	return open, err
 }
 
 // pose guesses how the head is turned from where the tip of the nose lies. On 882 photos of LFW it is 2.5° from the model's

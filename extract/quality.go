@@ -3,6 +3,9 @@ package extract
 import (
 	"fmt"
 	"math"
+	"slices"
+
+	"mien/extract/pack"
 )
 
 // Measure names a component of a face's quality, after ISO/IEC 29794-5:2025. A value goes from 0 to 100, and more is always
@@ -126,3 +129,30 @@ type Quality [NumMeasures]float32
 
 // unmeasured is the value of a measure that the pack has no model for.
 var unmeasured = float32(math.NaN())
+
+// LivenessMeasure is Liveness.Score × 100 as a measure beside those of Quality.
+const LivenessMeasure = "liveness"
+
+// MeasureOf is the inverse of String. It panics on a name that no Measure has.
+func MeasureOf(name string) Measure {
+	i := slices.Index(measureNames[:], name)
+	if i < 0 {
+		panic("BUG: extract: no measure is named " + name)
+	}
+	return Measure(i)
+}
+
+// Measures lists the names of what this extractor's pack can judge: those of Quality that WantQuality fills in, and
+// LivenessMeasure.
+func (x *Extractor) Measures() []string {
+	var names []string
+	for i, name := range measureNames {
+		if m := Measure(i); m != EyesOpen && m != MouthClosed || x.Manifest().Has(pack.Landmarks) {
+			names = append(names, name)
+		}
+	}
+	if x.Manifest().Has(pack.Liveness) {
+		names = append(names, LivenessMeasure)
+	}
+	return names
+}
