@@ -14,13 +14,14 @@
 //	    that wait; with more the scan answers. So no writer waits for links, and a gallery that is enrolled faster than it
 //	    can be linked is searched by the scan until the graph has caught up.
 //	G2  Every linked row can be reached from every other over links at level 0. That is so by construction (below), at any
-//	    time but between a removal and the sweep after it, and checked when a graph is read (graph.verify).
+//	    time but for the moment in which a sweep finds new parents (then the scan answers), and checked when a graph is
+//	    read (graph.verify).
 //	G3  No search waits for a writer. Links are read without locks.
 //	G4  The scan answers with Options.Exact, where a filter passes less than a quarter of the rows, while more rows wait than
 //	    G1 says, where more than 4,096 rows reach the threshold of a search for all, where the rows in sight have too
 //	    few labels, where a walk comes by more than 512 and twice ef rows that don't count (twins, the dead, those that a
-//	    filter takes out), and if there is no memory for the graph. The first 1,024 rows of an index are compared exactly, and
-//	    vectors of fewer than 64 numbers, so small galleries have no graph.
+//	    filter takes out), while a sweep finds new parents, and if there is no memory for the graph. The first 1,024 rows of
+//	    an index are compared exactly, and vectors of fewer than 64 numbers, so small galleries have no graph.
 //
 // What it misses depends on the gallery: README has the figures, Index.Check and `mien bench` make them, and
 // Options.EF trades time for them.
@@ -55,7 +56,7 @@
 //
 // A row that died stays in the graph, as a way for others and for searches that still see it, until a sweep: after a second, or when
 // 64 rows and a thousandth of all have died. A sweep takes out those that no search sees any more; rows that have died since keep their links, and
-// the links to them. It goes over all lists once (0.1 s for a million rows), puts the dead row's neighbours, by the same heuristic, in its place, finds parents for its children, and
+// the links to them. It finds parents for their children, goes over all lists once (0.1 s for a million rows), puts a dead row's neighbours, by the same heuristic, in its place, and
 // lets the scan wipe the row and give it out again. Its order:
 //
 //	R1  The row is marked dead when the scan has it dead. Linkers that began before are waited for; later ones neither

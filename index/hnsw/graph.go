@@ -26,6 +26,8 @@ type graph struct {
 	blocks atomic.Pointer[[]*block]
 	upper  arena
 	locks  [512]sync.Mutex
+	// housing is odd while a sweep finds parents for rows: then there may be no way to some.
+	housing atomic.Uint64
 
 	growing sync.Mutex    // of what follows, and blocks
 	entry   atomic.Uint64 // 0, or entryOf
@@ -134,6 +136,9 @@ func set(bits []atomic.Uint64, row uint32, to bool) {
 func (g *graph) isDead(row uint32) bool { return has(g.block(row).dead, row) }
 
 func (g *graph) isLeaving(row uint32) bool { return has(g.block(row).leaving, row) }
+
+// isGivenUp reports whether a row leaves, and others may have its place in the lists of its parent and children.
+func (g *graph) isGivenUp(row uint32) bool { return g.housing.Load()&1 != 0 && g.isLeaving(row) }
 
 // lives reports whether a row is linked and will be when the linker that asks is done. In this order: a row that a sweep
 // takes out is marked dead until it is no longer linked, and was before the linker began.

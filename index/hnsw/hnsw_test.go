@@ -511,6 +511,29 @@ func TestRemoveAllThenAdd(t *testing.T) {
 	w.check()
 }
 
+// TestAlmostAllRemoved leaves the root, whose places for children are taken by rows that go, and a few others far from it, which
+// need it for a parent.
+func TestAlmostAllRemoved(t *testing.T) {
+	for staying := range 8 {
+		c := config(t, modelDim)
+		c.M, c.EfConstruction = 4, 40
+		w := newWorld(t, newRand(t), c, 1100)
+		w.check()
+		isRoot := func(row uint32) bool { return w.x.graph.Load().parent(row) == row }
+		for label, p := range w.people {
+			if !isRoot(p.rows[0]) && len(w.people) > 1+staying {
+				w.remove(label)
+			}
+		}
+		w.check()
+		for range 20 {
+			w.finds(w.add(unit(w.rng, modelDim)))
+		}
+		w.check()
+		w.close()
+	}
+}
+
 // TestRemovedAreNeverFound removes a fifth, and searches for each of them while the graph still has them and after.
 func TestRemovedAreNeverFound(t *testing.T) {
 	w := newWorld(t, newRand(t), config(t, modelDim), 2000)

@@ -467,7 +467,7 @@ func (x *Index) barrier(dead []uint32) {
 // SearchInto is scan.Index.SearchInto by the graph. A row that belongs into the answer may be missed more often than
 // Options.Miss says: how often depends on the gallery and EF, and Check tells. The scan answers where the graph
 // would not do as well: with Options.Exact, where a filter passes few rows, while more rows wait to be linked than can be compared
-// one by one, and where more rows than EF can hold reach a threshold or share their labels.
+// one by one, where more rows than EF can hold reach a threshold or share their labels, and while a sweep cuts ways.
 func (x *Index) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error) {
 	if err := ctx.Err(); err != nil {
 		return dst, err
@@ -507,7 +507,8 @@ func (x *Index) walkGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) 
 	x.using.RLock()
 	defer x.using.RUnlock()
 	o, g := r.Options(), x.graph.Load()
-	if x.broken.Load() || !x.Coded() || !x.unlinked(w) || !x.passesMost(o.Filter) {
+	housing := g.housing.Load()
+	if housing&1 != 0 || x.broken.Load() || !x.Coded() || !x.unlinked(w) || !x.passesMost(o.Filter) {
 		return dst, false, nil
 	}
 	r.Take(w.rows) // before the graph is entered: what is linked meanwhile is in one or the other
@@ -521,7 +522,7 @@ func (x *Index) walkGraph(ctx context.Context, r *scan.Reader, dst []index.Hit) 
 		radius, most = o.Threshold-radiusMargin, radiusRows
 	}
 	for ef := max(cmp.Or(o.EF, x.config.EF), o.K); ef <= index.MaxEF; ef *= 2 {
-		if !w.run(g, r, 0, w.from[:], ef, radius, most) || ctx.Err() != nil {
+		if !w.run(g, r, 0, w.from[:], ef, radius, most) || g.housing.Load() != housing || ctx.Err() != nil {
 			return dst, false, ctx.Err()
 		}
 		w.rows = w.walk.rows(w.rows[:0])

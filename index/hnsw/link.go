@@ -30,8 +30,7 @@ type linker struct {
 	reserve []uint32
 	around  []uint32
 	orphans []uint32
-	bare    []uint32 // rows that had dead neighbours only
-	root    uint32   // of the tree, in a sweep
+	root    uint32 // of the tree, in a sweep
 }
 
 func newLinker(efc int) *linker {
@@ -122,9 +121,16 @@ func (l *linker) firstOf(rows *[]uint32, f func(row uint32) bool) bool {
 
 // kids appends the children of p.
 func (l *linker) kids(dst []uint32, p uint32) []uint32 {
+	mu := l.g.lock(p) // a list that is being written can seem to lack one
+	defer mu.Unlock()
+	return l.kidsLocked(dst, p)
+}
+
+// kidsLocked is kids with p's lock held. While parents are being found, it leaves out those that leave: their places are free.
+func (l *linker) kidsLocked(dst []uint32, p uint32) []uint32 {
 	l.links = l.g.neighbours(l.links[:0], p, 0)
 	for _, k := range l.links {
-		if l.g.parent(k) == p && k != p {
+		if l.g.parent(k) == p && k != p && !l.g.isGivenUp(k) {
 			dst = append(dst, k)
 		}
 	}
@@ -145,7 +151,7 @@ func (l *linker) attach(row, p uint32, links []uint32) bool {
 func (l *linker) giveTo(row, p uint32) bool {
 	mu := l.g.lock(p)
 	defer mu.Unlock()
-	if l.kept = l.kids(l.kept[:0], p); len(l.kept) >= l.g.m {
+	if l.kept = l.kidsLocked(l.kept[:0], p); len(l.kept) >= l.g.m {
 		return false
 	}
 	l.g.setParent(row, p)
@@ -199,9 +205,9 @@ func (l *linker) setBest(n uint32, level int, links []uint32, most int) {
 	l.g.setList(n, level, l.choose(l.cands, most, tree))
 }
 
-// inTree reports whether a and b are parent and child: such links stay.
+// inTree reports whether a and its neighbour b are parent and child: such links stay, as long as b keeps its place.
 func (l *linker) inTree(a, b uint32) bool {
-	return l.g.parent(a) == b || l.g.parent(b) == a
+	return (l.g.parent(a) == b || l.g.parent(b) == a) && !l.g.isGivenUp(b)
 }
 
 // rank appends rows with their scores to n, best first.

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// sweep takes dead rows out of the graph: no link leads to them afterwards. Rows that died since stay, with their links and
-// those to them: a search may be going on that sees them. REQUIRES: the rows are marked dead, no search sees them, no linker is
+// sweep takes dead rows out of the graph: no link leads to them afterwards. It finds parents for their children before it goes over the
+// lists: until then the old ways are there, afterwards the tree's, and in between, while g.housing is odd, the scan answers. Rows that
+// died since stay, with their links and those to them: a search may be going on that sees them. REQUIRES: the rows are marked dead, no search sees them, no linker is
 // at work that began before that, and no other sweep is. It returns how many of them were linked, and how many others had no
 // neighbour left to be reached from and were given one by a search.
 func (l *linker) sweep(dead []uint32) (unlinked, rescued int) {
@@ -16,23 +17,22 @@ func (l *linker) sweep(dead []uint32) (unlinked, rescued int) {
 	}
 	orphans := l.orphans[:0]
 	g.eachLinked(func(row uint32) {
-		if !g.isLeaving(row) {
-			for level := range g.level(row) + 1 {
-				l.mend(row, level, false)
-			}
-			if p := g.parent(row); p == row || g.isLeaving(p) {
-				orphans = append(orphans, row)
-			}
+		if p := g.parent(row); !g.isLeaving(row) && (p == row || g.isLeaving(p)) {
+			orphans = append(orphans, row)
 		}
 	})
 	l.orphans = orphans
 	g.moveEntry()
+	g.housing.Add(1)
 	rescued = l.house(orphans)
-	bare := l.bare
-	for _, row := range bare {
-		l.mend(row, 0, true) // they have a parent now, or are alone
-	}
-	l.bare = bare[:0]
+	g.housing.Add(1)
+	g.eachLinked(func(row uint32) {
+		if !g.isLeaving(row) {
+			for level := range g.level(row) + 1 {
+				l.mend(row, level)
+			}
+		}
+	})
 	for _, row := range dead {
 		if g.isLinked(row) {
 			g.unlink(row)
@@ -54,9 +54,8 @@ func (g *graph) eachLinked(f func(row uint32)) {
 	}
 }
 
-// mend takes dead rows out of a row's list. Their own neighbours compete for the places. A list without any other waits for
-// its turn at last: until then a search that begins with it must get away.
-func (l *linker) mend(row uint32, level int, last bool) {
+// mend takes dead rows out of a row's list. Their own neighbours compete for the places.
+func (l *linker) mend(row uint32, level int) {
 	g := l.g
 	mu := g.lock(row)
 	defer mu.Unlock()
@@ -75,10 +74,6 @@ func (l *linker) mend(row uint32, level int, last bool) {
 	l.reserve = append(append(l.reserve[:0], slices.DeleteFunc(l.links, g.isLeaving)...), l.around...)
 	slices.Sort(l.reserve)
 	l.reserve = slices.Compact(l.reserve)
-	if len(l.reserve) == 0 && level == 0 && !last {
-		l.bare = append(l.bare, row)
-		return
-	}
 	l.setBest(row, level, l.reserve, have)
 }
 
