@@ -166,6 +166,11 @@ func (s *Server) authorize(r *request) error {
 	return nil
 }
 
+// actor is who the engine's records say made the request. REQUIRES: authorize succeeded.
+func (r *request) actor() engine.Actor {
+	return engine.Actor{Key: r.key.ID, Role: r.key.Role, Request: r.id}
+}
+
 func roleNames(roles []engine.Role) string {
 	var names []string
 	for _, r := range roles {

@@ -232,6 +232,7 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 		var end func()
 		ctx, end = s.watch.begin(ctx, r.fc.Conn())
 		defer end()
+		ctx = engine.WithActor(ctx, r.actor())
 	}
 	r.ctx = ctx
 	rep, err = r.route.handle(s, r)

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mien/bench"
+	"mien/engine"
 )
 
 // version is set by the linker.
@@ -59,7 +60,7 @@ func main() {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	k.BindTo(ctx, (*context.Context)(nil))
+	k.BindTo(engine.WithActor(ctx, commandActor(k.Command())), (*context.Context)(nil))
 	err := k.Run(&output{json: c.JSON})
 	stop()
 	if errors.Is(err, errNegative) {
@@ -69,6 +70,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, printable(fmt.Sprintf("mien: %v", err)))
 		os.Exit(1)
 	}
+}
+
+// commandActor is who a store's records say acted, where a command works on a stopped data folder: the command, whose
+// path kong gives with its arguments' names.
+func commandActor(path string) engine.Actor {
+	command, _, _ := strings.Cut(path, " <")
+	return engine.Actor{Program: "mien " + command}
 }
 
 type versionCmd struct{}
