@@ -118,6 +118,31 @@ type MoveFailure struct {
 type PersonSpec struct {
 	Templates []Template      // 1..MaxTemplates; while the gallery is being moved, as many of either space
 	Metadata  json.RawMessage // a JSON object of at most MaxMetadataBytes, or nil
+	WriteOptions
+}
+
+// TemplateSpec is what AddTemplate adds.
+type TemplateSpec struct {
+	Templates []Template // one; while the gallery is being moved, one of either space or one of each
+	WriteOptions
+}
+
+// PersonPatch is what PatchPerson changes: nil leaves what is there.
+type PersonPatch struct {
+	Metadata *json.RawMessage // replaces the metadata, whole; nil JSON, or null, removes it
+	WriteOptions
+}
+
+// WriteOptions are what a call that writes a person may ask for besides. The zero value asks for nothing.
+type WriteOptions struct {
+	If Condition
+}
+
+// Condition is what must hold of a person for a write to happen (RFC 9110, 13.1). The zero value always holds.
+type Condition struct {
+	Versions []uint64 // If-Match: the person is there in one of these, Person.Version; nil: in any, or not
+	There    bool     // If-Match: *
+	Absent   bool     // If-None-Match: *, nobody of this id is there
 }
 
 // Person is a stored person without the biometrics.

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -128,7 +129,7 @@ func (c *crowdOnDisk) put(id string, n int) {
 func (c *crowdOnDisk) add(id string) {
 	c.t.Helper()
 	v := randomUnit(c.rng, spaceC)
-	if _, err := c.e.AddTemplate(context.Background(), "t", "g", id, v); err != nil {
+	if _, err := c.e.AddTemplate(context.Background(), "t", "g", id, TemplateSpec{Templates: []Template{v}}); err != nil {
 		c.t.Fatal(err)
 	}
 	c.people[id] = append(slices.Clip(c.people[id]), v)
@@ -136,14 +137,14 @@ func (c *crowdOnDisk) add(id string) {
 
 func (c *crowdOnDisk) patch(id string) {
 	c.t.Helper()
-	if _, err := c.e.PatchPerson(context.Background(), "t", "g", id, fmt.Appendf(nil, `{"n":%d}`, c.rng.IntN(10))); err != nil {
+	if _, err := c.e.PatchPerson(context.Background(), "t", "g", id, PersonPatch{Metadata: new(json.RawMessage(fmt.Appendf(nil, `{"n":%d}`, c.rng.IntN(10))))}); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
 func (c *crowdOnDisk) delete(id string) {
 	c.t.Helper()
-	if err := c.e.DeletePerson(context.Background(), "t", "g", id); err != nil {
+	if err := c.e.DeletePerson(context.Background(), "t", "g", id, WriteOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
 	c.gone = append(c.gone, c.people[id]...)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -116,9 +117,9 @@ func (l *ledger) write(ctx context.Context, e *Engine, gallery, id string, rng *
 	known := l.acked[id] != 0 // only this goroutine changes it
 	switch op := rng.IntN(10); {
 	case known && op < 2:
-		return 0, e.DeletePerson(ctx, "t", gallery, id)
+		return 0, e.DeletePerson(ctx, "t", gallery, id, WriteOptions{})
 	case known && op < 4:
-		p, err := e.PatchPerson(ctx, "t", gallery, id, fmt.Appendf(nil, `{"n":%d}`, rng.IntN(100)))
+		p, err := e.PatchPerson(ctx, "t", gallery, id, PersonPatch{Metadata: new(json.RawMessage(fmt.Appendf(nil, `{"n":%d}`, rng.IntN(100))))})
 		return p.Version, err
 	default:
 		spec := PersonSpec{}
@@ -154,9 +155,9 @@ func (l *ledger) move(ctx context.Context, e *Engine, gallery string, rng *rand.
 			continue
 		}
 		l.begin(id)
-		p, err := e.AddTemplate(ctx, "t", gallery, id, randomUnit(rng, other))
+		p, err := e.AddTemplate(ctx, "t", gallery, id, TemplateSpec{Templates: []Template{randomUnit(rng, other)}})
 		if errors.Is(err, ErrTemplatesFull) {
-			p, err = e.PatchPerson(ctx, "t", gallery, id, nil)
+			p, err = e.PatchPerson(ctx, "t", gallery, id, PersonPatch{Metadata: new(json.RawMessage(nil))})
 		}
 		if err != nil {
 			return err
@@ -320,7 +321,7 @@ func TestVisibleButNotSynced(t *testing.T) {
 	wantErr(t, err, context.DeadlineExceeded)
 	_, _, err = e.People(brief, "t", "g", 0, "")
 	wantErr(t, err, context.DeadlineExceeded)
-	err = e.DeletePerson(brief, "t", "g", "nobody")
+	err = e.DeletePerson(brief, "t", "g", "nobody", WriteOptions{})
 	if wantErr(t, err, context.DeadlineExceeded); errors.Is(err, ErrOutcomeUnknown) {
 		t.Error("nothing was handed over: the outcome is known")
 	}

@@ -278,7 +278,7 @@ func TestStorageFull(t *testing.T) {
 	if _, err := e.Verify(ctx, "t", "g", "p", template(1, 0, 0, 0), Policy{}); err != nil {
 		t.Errorf("verify on a full disk: %v", err)
 	}
-	if err := e.DeletePerson(ctx, "t", "g", "p"); err != nil {
+	if err := e.DeletePerson(ctx, "t", "g", "p", WriteOptions{}); err != nil {
 		t.Errorf("deletions free space and must pass: %v", err)
 	}
 	fs.free.Store(99)

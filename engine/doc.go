@@ -56,6 +56,10 @@
 // W5  A call whose context ends before its batch is handed over changes nothing; after that, the call
 // returns an error that says that the outcome is unknown, and the write may still happen.
 //
+// W6  A write of a person under a Condition happens only if that holds of the person as the store will be when every earlier
+// write has happened. Person.Version is the sequence number of the person's last write, so no two writes of one person leave
+// the same (C2); the move of a gallery to another space changes none (M2, M4).
+//
 // # Searches
 //
 // S1  A search finds the gallery as it is at one moment between its begin and its end. The index promises that: it

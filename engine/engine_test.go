@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -143,14 +144,14 @@ func TestUnknownSpace(t *testing.T) {
 	wantErr(t, err, ErrSpaceUnknown)
 	_, _, err = e.PutPerson(ctx, "t", "g", "a", spec)
 	wantErr(t, err, ErrSpaceUnknown)
-	_, err = e.AddTemplate(ctx, "t", "g", "a", spec.Templates[0])
+	_, err = e.AddTemplate(ctx, "t", "g", "a", TemplateSpec{Templates: []Template{spec.Templates[0]}})
 	wantErr(t, err, ErrSpaceUnknown)
 	_, _, err = e.CreateGallery(ctx, "t", "h", GallerySpec{})
 	wantErr(t, err, ErrSpaceUnknown)
-	if p, err := e.PatchPerson(ctx, "t", "g", "a", []byte(`{"x":1}`)); err != nil || len(p.Templates) != 2 {
+	if p, err := e.PatchPerson(ctx, "t", "g", "a", PersonPatch{Metadata: new(json.RawMessage(`{"x":1}`))}); err != nil || len(p.Templates) != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := e.DeletePerson(ctx, "t", "g", "b"); err != nil {
+	if err := e.DeletePerson(ctx, "t", "g", "b", WriteOptions{}); err != nil {
 		t.Error(err)
 	}
 	mustCheck(t, e)
@@ -327,11 +328,11 @@ func TestMetadataBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	largest := `{"x":"` + strings.Repeat("y", MaxMetadataBytes-8) + `"}`
-	if _, err := e.PatchPerson(ctx, "t", "g", "a", []byte(largest)); err != nil {
+	if _, err := e.PatchPerson(ctx, "t", "g", "a", PersonPatch{Metadata: new(json.RawMessage(largest))}); err != nil {
 		t.Error(err)
 	}
 	for _, bad := range []string{largest[:len(largest)-2] + `y"}`, `{`, `{}{}`, `"x"`, `1`, `{"a":}`, "{\"\xff\":1}", strings.Repeat("[", 5000)} {
-		_, err := e.PatchPerson(ctx, "t", "g", "a", []byte(bad))
+		_, err := e.PatchPerson(ctx, "t", "g", "a", PersonPatch{Metadata: new(json.RawMessage(bad))})
 		wantErr(t, err, ErrMetadata)
 	}
 	if p, err := e.Person(ctx, "t", "g", "a"); err != nil || string(p.Metadata) != largest {
@@ -573,7 +574,7 @@ func TestSearchDuringWrites(t *testing.T) {
 				if got := found(i); got != id {
 					t.Errorf("found %q, want %q", got, id)
 				}
-				if err := e.DeletePerson(context.Background(), "t", "g", id); err != nil {
+				if err := e.DeletePerson(context.Background(), "t", "g", id, WriteOptions{}); err != nil {
 					t.Error(err)
 				}
 				if got := found(i); got != "" {

@@ -33,6 +33,8 @@ var (
 	ErrGalleryNotFound = errors.New("gallery not found")
 	// ErrPersonNotFound says that the gallery has no such person.
 	ErrPersonNotFound = errors.New("person not found")
+	// ErrVersion says that a person is not in the version that a write was made for. See Condition.
+	ErrVersion = errors.New("version mismatch")
 	// ErrKeyNotFound says that the tenant has no such API key.
 	ErrKeyNotFound = errors.New("key not found")
 	// ErrMoving says that a gallery is being moved to another space than the one that is named.

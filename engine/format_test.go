@@ -119,10 +119,10 @@ func writeGolden(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	put("plain", "ann", `{"n":1}`, template(1, 2, 3, 4))
 	put("plain", "ann", `{"n":2,"x":["é"]}`, template(1, 0, 0, 0), template(0, 1, 0, 0))
 	put("plain", "日本 / bob", "", template(0, 0, 1, 0))
-	_, err := e.AddTemplate(ctx, tenant, "plain", "日本 / bob", Template{Space: spaceA.ID, Vector: []float32{0, 0, -3, 4}, Source: "image"})
+	_, err := e.AddTemplate(ctx, tenant, "plain", "日本 / bob", TemplateSpec{Templates: []Template{Template{Space: spaceA.ID, Vector: []float32{0, 0, -3, 4}, Source: "image"}}})
 	do(err)
 	put("plain", "left", "", template(1, 1, 1, 1))
-	do(e.DeletePerson(ctx, tenant, "plain", "left"))
+	do(e.DeletePerson(ctx, tenant, "plain", "left", WriteOptions{}))
 	twenty := make([]float32, spaceB.Dim)
 	for i := range twenty {
 		twenty[i] = float32(i) - 5
@@ -158,7 +158,7 @@ func writeMoves(t *testing.T, e *Engine, tenant string) (tokens []string) {
 		_, _, err := e.PutPerson(t.Context(), tenant, name, id, PersonSpec{Templates: []Template{template(1, 0, 0, 0), direction(2), direction(3)}})
 		mustMove(t, err)
 	}
-	_, err := e.AddTemplate(t.Context(), tenant, "plain", "ann", direction(1))
+	_, err := e.AddTemplate(t.Context(), tenant, "plain", "ann", TemplateSpec{Templates: []Template{direction(1)}})
 	mustMove(t, err)
 	_, err = e.FinishMove(t.Context(), tenant, "fmr", spaceB.ID, false)
 	mustMove(t, err)
@@ -178,7 +178,7 @@ func writePhotos(t *testing.T, e *Engine, tenant string) (tokens []string) {
 		putPhotos(t, e, tenant, name, "gil", "x3", "", "x4")
 		putPhotos(t, e, tenant, name, "hal", "")
 		putPhotos(t, e, tenant, name, "ivy", "x5")
-		mustMove(t, e.DeletePerson(t.Context(), tenant, name, "ivy"))
+		mustMove(t, e.DeletePerson(t.Context(), tenant, name, "ivy", WriteOptions{}))
 	}
 	putPhotos(t, e, tenant, "kept-moved", "gil", "good one", "x3", "good two")
 	for _, name := range []string{"kept-moving", "kept-moved"} {

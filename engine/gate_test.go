@@ -119,7 +119,10 @@ func TestGates(t *testing.T) {
 	verify := func(v Template) error { _, err := e.Verify(ctx, "t", "g", "ann", v, Policy{}); return err }
 	duplicates := func(v Template) error { _, err := e.Duplicates(ctx, "t", "g", v, IdentifyOptions{}); return err }
 	compare := func(a, b Template) error { _, err := e.Compare(ctx, a, b, Policy{}); return err }
-	add := func(v Template) error { _, err := e.AddTemplate(ctx, "t", "g", "ann", v); return err }
+	add := func(v Template) error {
+		_, err := e.AddTemplate(ctx, "t", "g", "ann", TemplateSpec{Templates: []Template{v}})
+		return err
+	}
 
 	err := put("bob", sharp(60, nil), template(1, 0, 0, 0), sharp(59, nil))
 	if q, ok := errors.AsType[*QualityError](err); !ok || q.Template != 2 || len(q.Reasons) != 1 {

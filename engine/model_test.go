@@ -321,6 +321,9 @@ func (m *model) put(t *rapid.T) {
 	}
 	templates, refused := m.draw(t, g, after, own, next)
 	spec.Templates = templates
+	if spec.If = m.condition(t, name, id); g != nil && refused == nil {
+		refused = m.fails(spec.If, name, id, p)
+	}
 	got, created, err := m.e.PutPerson(context.Background(), "t", name, id, spec)
 	target := noGallery(g)
 	if g != nil {
@@ -334,6 +337,38 @@ func (m *model) put(t *rapid.T) {
 	}
 	g.people[id] = after
 	m.checkPerson(t, name, got, id, after)
+}
+
+// condition draws what a write asks of a person: mostly nothing, often what holds.
+func (m *model) condition(t *rapid.T, name, id string) Condition {
+	switch version := m.versions[name+"/"+id]; rapid.IntRange(0, 9).Draw(t, "condition") {
+	case 0:
+		return Condition{Absent: true}
+	case 1:
+		return Condition{There: true}
+	case 2:
+		return Condition{Versions: []uint64{version, version + 1}}
+	case 3:
+		return Condition{Versions: []uint64{version + 1}}
+	}
+	return Condition{}
+}
+
+// fails says what a condition makes of a person.
+func (m *model) fails(c Condition, name, id string, p *modelPerson) error {
+	holds := (!c.Absent || p == nil) && (!c.There || p != nil) && (c.Versions == nil || p != nil && slices.Contains(c.Versions, m.versions[name+"/"+id]))
+	if holds {
+		return nil
+	}
+	return ErrVersion
+}
+
+// orAbsent is refused for somebody who is there.
+func orAbsent(refused error, g *modelGallery, p *modelPerson) error {
+	if p == nil {
+		return absent(g)
+	}
+	return refused
 }
 
 func (p *modelPerson) add(v Template) {
@@ -350,7 +385,11 @@ func (m *model) add(t *rapid.T) {
 		*after = *p
 	}
 	templates, refused := m.draw(t, g, after, own, next)
-	got, err := m.e.AddTemplate(context.Background(), "t", name, id, templates...)
+	condition := m.condition(t, name, id)
+	if p != nil && refused == nil {
+		refused = m.fails(condition, name, id, p)
+	}
+	got, err := m.e.AddTemplate(context.Background(), "t", name, id, TemplateSpec{Templates: templates, WriteOptions: WriteOptions{If: condition}})
 	target := cmp.Or(refused, ErrPersonNotFound)
 	if g == nil {
 		target = ErrGalleryNotFound
@@ -497,8 +536,10 @@ func (m *model) cancelMove(t *rapid.T) {
 func (m *model) patch(t *rapid.T) {
 	name, id, g, p := m.pick(t)
 	metadata := modelMetadata.Draw(t, "metadata")
-	got, err := m.e.PatchPerson(context.Background(), "t", name, id, json.RawMessage(metadata))
-	if want(t, "patch", err, p != nil, absent(g)) {
+	o := WriteOptions{If: m.condition(t, name, id)}
+	refused := m.fails(o.If, name, id, p)
+	got, err := m.e.PatchPerson(context.Background(), "t", name, id, PersonPatch{Metadata: new(json.RawMessage(metadata)), WriteOptions: o})
+	if want(t, "patch", err, p != nil && refused == nil, orAbsent(refused, g, p)) {
 		p.metadata = metadata
 		m.checkPerson(t, name, got, id, p)
 	}
@@ -534,7 +575,9 @@ func absent(g *modelGallery) error {
 
 func (m *model) delete(t *rapid.T) {
 	name, id, g, p := m.pick(t)
-	if want(t, "delete", m.e.DeletePerson(context.Background(), "t", name, id), p != nil, absent(g)) {
+	o := WriteOptions{If: m.condition(t, name, id)}
+	refused := m.fails(o.If, name, id, p)
+	if want(t, "delete", m.e.DeletePerson(context.Background(), "t", name, id, o), p != nil && refused == nil, orAbsent(refused, g, p)) {
 		delete(g.people, id)
 	}
 }

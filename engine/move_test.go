@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -122,10 +123,10 @@ func TestSwitchVisibleButNotSynced(t *testing.T) {
 		waiting <- err
 	}()
 	go func() {
-		_, err := e.PatchPerson(context.Background(), "t", "g", "0", []byte(`{"n":1}`))
+		_, err := e.PatchPerson(context.Background(), "t", "g", "0", PersonPatch{Metadata: new(json.RawMessage(`{"n":1}`))})
 		waiting <- err
 	}()
-	go func() { waiting <- e.DeletePerson(context.Background(), "t", "g", "2") }()
+	go func() { waiting <- e.DeletePerson(context.Background(), "t", "g", "2", WriteOptions{}) }()
 	time.Sleep(20 * time.Millisecond)
 	fs.release()
 	for range cap(waiting) {
@@ -271,11 +272,11 @@ func (m *moveRace) write(own string, rng *rand.Rand) {
 		m.may(either, err, ErrSpaceMismatch) // where no move is under way
 		_, _, err = m.e.PutPerson(ctx, "t", "g", own, PersonSpec{Templates: templates[s : s+1]})
 		m.may(&m.written[s], err, ErrSpaceMismatch)
-		_, err = m.e.AddTemplate(ctx, "t", "g", id, templates[s])
+		_, err = m.e.AddTemplate(ctx, "t", "g", id, TemplateSpec{Templates: []Template{templates[s]}})
 		m.may(either, err, ErrSpaceMismatch, ErrTemplatesFull)
-		_, err = m.e.PatchPerson(ctx, "t", "g", id, nil)
+		_, err = m.e.PatchPerson(ctx, "t", "g", id, PersonPatch{Metadata: new(json.RawMessage(nil))})
 		m.may(either, err)
-		m.may(either, m.e.DeletePerson(ctx, "t", "g", own), ErrPersonNotFound) // who was dropped
+		m.may(either, m.e.DeletePerson(ctx, "t", "g", own, WriteOptions{}), ErrPersonNotFound) // who was dropped
 	}
 }
 
@@ -339,7 +340,7 @@ func TestMoveOnDisk(t *testing.T) {
 	_, err = e.StartMove(t.Context(), "t", "g", MoveSpec{Space: spaceA.ID})
 	mustMove(t, err)
 	for i := range n {
-		_, err := e.AddTemplate(t.Context(), "t", "g", strconv.Itoa(i), both(uint64(i))[0])
+		_, err := e.AddTemplate(t.Context(), "t", "g", strconv.Itoa(i), TemplateSpec{Templates: []Template{both(uint64(i))[0]}})
 		mustMove(t, err)
 	}
 	e = reopen(t, e, c)
@@ -371,7 +372,7 @@ func TestMoveWithoutSpaces(t *testing.T) {
 			}
 			_, _, err = e.PutPerson(ctx, "t", "g", "0", PersonSpec{Templates: both(0)})
 			wantErr(t, err, ErrSpaceUnknown)
-			if _, err := e.PatchPerson(ctx, "t", "g", "0", []byte(`{"n":2}`)); err != nil {
+			if _, err := e.PatchPerson(ctx, "t", "g", "0", PersonPatch{Metadata: new(json.RawMessage(`{"n":2}`))}); err != nil {
 				t.Error(err)
 			}
 			if len(spaces) == 0 || spaces[0].ID != spaceB.ID {

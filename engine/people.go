@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,11 +13,11 @@ import (
 // vectors are normalised into copies. While the gallery is being moved, the templates may be of both spaces: those of
 // each replace what the person has of it (M3). Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch,
 // ErrTemplateCount, ErrTemplateLength, ErrTemplateNotFinite, ErrTemplateZeroNorm, ErrMetadata, ErrGate, ErrQuality and
-// ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), ErrPhotoSize (of a gallery that keeps photos), and
-// those of every write (see CreateGallery).
+// ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), ErrPhotoSize (of a gallery that keeps photos),
+// ErrVersion, and those of every write (see CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
-	p, err := e.changePerson(ctx, tenant, name, id, func(g enrolment) (personChange, error) {
+	p, err := e.changePerson(ctx, tenant, name, id, spec.WriteOptions, false, func(g enrolment) (personChange, error) {
 		own, next, err := g.units(spec.Templates, MaxTemplates)
 		if err != nil {
 			return nil, err
@@ -48,16 +47,13 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 
 // AddTemplate adds one template to a person who is there; while the gallery is being moved, one of either space or one of
 // each. Errors: as PutPerson, ErrPersonNotFound, ErrTemplatesFull.
-func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, templates ...Template) (Person, error) {
-	return e.changePerson(ctx, tenant, name, id, func(g enrolment) (personChange, error) {
-		own, next, err := g.units(templates, 1)
+func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec TemplateSpec) (Person, error) {
+	return e.changePerson(ctx, tenant, name, id, spec.WriteOptions, true, func(g enrolment) (personChange, error) {
+		own, next, err := g.units(spec.Templates, 1)
 		if err != nil {
 			return nil, err
 		}
 		return func(p *personTx) error {
-			if p.old == nil {
-				return errPersonNotFound
-			}
 			if err := p.addTemplate(own); err != nil || p.next == nil {
 				return err
 			}
@@ -66,27 +62,24 @@ func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, templ
 	})
 }
 
-// PatchPerson replaces a person's metadata, whole; nil or JSON null removes it. Errors: ErrID,
-// ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, and those of every write.
-func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, metadata json.RawMessage) (Person, error) {
-	return e.changePerson(ctx, tenant, name, id, func(enrolment) (personChange, error) {
-		compact, err := compactMetadata(metadata)
-		if err != nil {
-			return nil, err
+// PatchPerson changes what patch names of a person, and counts up the version if that is nothing. Errors: ErrID,
+// ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrVersion, and those of every write.
+func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, patch PersonPatch) (Person, error) {
+	return e.changePerson(ctx, tenant, name, id, patch.WriteOptions, true, func(enrolment) (personChange, error) {
+		if patch.Metadata == nil {
+			return func(*personTx) error { return nil }, nil
 		}
+		compact, err := compactMetadata(*patch.Metadata)
 		return func(p *personTx) error {
-			if p.old == nil {
-				return errPersonNotFound
-			}
 			p.record.metadata = compact
 			return nil
-		}, nil
+		}, err
 	})
 }
 
 // DeletePerson deletes a person with all templates. It is let through on a nearly full disk. Errors: ErrID,
-// ErrGalleryNotFound, ErrPersonNotFound, and those of every write.
-func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string) error {
+// ErrGalleryNotFound, ErrPersonNotFound, ErrVersion, and those of every write.
+func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string, o WriteOptions) error {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return err
 	}
@@ -97,8 +90,8 @@ func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string) erro
 			if err != nil {
 				return err
 			}
-			if p.old == nil {
-				return errPersonNotFound
+			if err := p.check(o, true); err != nil {
+				return err
 			}
 			p.erase()
 			return nil
@@ -252,8 +245,10 @@ func (e *Engine) enterPerson(ctx context.Context, tenant, name, id string) error
 // personChange stages a change of a person's record.
 type personChange func(*personTx) error
 
-// changePerson runs prepare outside the store's turn and what it returns inside, and writes the record.
-func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, prepare func(enrolment) (personChange, error)) (after Person, err error) {
+// changePerson runs prepare outside the store's turn and what it returns inside, if o allows the write, and writes the
+// record. there says that the person must be there.
+func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, o WriteOptions, there bool,
+	prepare func(enrolment) (personChange, error)) (after Person, err error) {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Person{}, err
 	}
@@ -266,6 +261,9 @@ func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, prep
 		return e.store.update(ctx, false, func(t *tx) error {
 			p, err := g.personTx(t, id)
 			if err != nil {
+				return err
+			}
+			if err := p.check(o, there); err != nil {
 				return err
 			}
 			if err := change(p); err != nil {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -163,11 +164,11 @@ func TestPhotosAreKept(t *testing.T) {
 	mustCheck(t, e)
 	large := photoTemplate("one")
 	large.Photo.Image = make([]byte, MaxPhotoBytes+1)
-	_, err := e.AddTemplate(ctx, "t", "g", "a", large)
+	_, err := e.AddTemplate(ctx, "t", "g", "a", TemplateSpec{Templates: []Template{large}})
 	if wantErr(t, err, ErrPhotoSize); !strings.Contains(Detail(err), strconv.Itoa(MaxPhotoBytes)) {
 		t.Errorf("%q", Detail(err))
 	}
-	if _, err := e.AddTemplate(ctx, "t", "plain", "a", large); err != nil {
+	if _, err := e.AddTemplate(ctx, "t", "plain", "a", TemplateSpec{Templates: []Template{large}}); err != nil {
 		t.Errorf("a gallery that keeps no photos: %v", err)
 	}
 	mustGallery(t, e, "t", "later")
@@ -207,7 +208,7 @@ func TestPhotosAreErased(t *testing.T) {
 	}{
 		"replace":         {func(e *Engine) error { _, err := putPhotosOf(e, "t", "g", "a", "four"); return err }, 2, 4},
 		"replace without": {func(e *Engine) error { _, err := putPhotosOf(e, "t", "g", "a", ""); return err }, 1, 2},
-		"person":          {func(e *Engine) error { return e.DeletePerson(ctx, "t", "g", "a") }, 1, 2},
+		"person":          {func(e *Engine) error { return e.DeletePerson(ctx, "t", "g", "a", WriteOptions{}) }, 1, 2},
 		"gallery":         {func(e *Engine) error { return e.DeleteGallery(ctx, "t", "g") }, 0, 0},
 		"cancel":          {func(e *Engine) error { return e.CancelMove(ctx, "t", "g") }, 4, 4},
 		"finish":          {func(e *Engine) error { _, err := e.FinishMove(ctx, "t", "g", spaceB.ID, false); return err }, 4, 4},
@@ -301,7 +302,7 @@ func TestMoveFromPhotos(t *testing.T) {
 	}
 	mustCheck(t, e)
 	putPhotos(t, e, "t", "g", "c", "x", "four")
-	mustMove(t, e.DeletePerson(ctx, "t", "g", "d00"))
+	mustMove(t, e.DeletePerson(ctx, "t", "g", "d00", WriteOptions{}))
 	if m := waitPhotos(t, e, "t", "g"); m.Done != 2 || m.Failed != 2*MaxMoveFailures-1 || m.Failures[0].Person != "d01" {
 		t.Errorf("%+v", m)
 	}
@@ -367,14 +368,17 @@ func TestPhotosMeetChanges(t *testing.T) {
 		stops     bool   // the extraction is not let go: it ends by its context
 		want      string // the image that a's template of the new space is made of; "": there is none
 	}{
-		"nothing":  {func(*Engine) error { return nil }, false, "held"},
-		"patch":    {func(e *Engine) error { _, err := e.PatchPerson(ctx, "t", "g", "a", []byte(`{"n":1}`)); return err }, false, "held"},
+		"nothing": {func(*Engine) error { return nil }, false, "held"},
+		"patch": {func(e *Engine) error {
+			_, err := e.PatchPerson(ctx, "t", "g", "a", PersonPatch{Metadata: new(json.RawMessage(`{"n":1}`))})
+			return err
+		}, false, "held"},
 		"replace":  {func(e *Engine) error { _, err := putPhotosOf(e, "t", "g", "a", "other"); return err }, false, "other"},
 		"without":  {func(e *Engine) error { _, err := putPhotosOf(e, "t", "g", "a", ""); return err }, false, ""},
 		"unusable": {func(e *Engine) error { _, err := putPhotosOf(e, "t", "g", "a", "x"); return err }, false, ""},
-		"delete":   {func(e *Engine) error { return e.DeletePerson(ctx, "t", "g", "a") }, false, ""},
+		"delete":   {func(e *Engine) error { return e.DeletePerson(ctx, "t", "g", "a", WriteOptions{}) }, false, ""},
 		"delete and put": {func(e *Engine) error {
-			err := e.DeletePerson(ctx, "t", "g", "a")
+			err := e.DeletePerson(ctx, "t", "g", "a", WriteOptions{})
 			if err == nil {
 				_, err = putPhotosOf(e, "t", "g", "a", "other")
 			}
@@ -382,7 +386,7 @@ func TestPhotosMeetChanges(t *testing.T) {
 		}, false, "other"},
 		"enrol again": {func(e *Engine) error {
 			v, _ := extractTest(ctx, spaceB.ID, []byte("again"), testBox)
-			_, err := e.AddTemplate(ctx, "t", "g", "a", Template{Space: spaceB.ID, Vector: v})
+			_, err := e.AddTemplate(ctx, "t", "g", "a", TemplateSpec{Templates: []Template{Template{Space: spaceB.ID, Vector: v}}})
 			return err
 		}, false, "again"},
 		"cancel":  {func(e *Engine) error { return e.CancelMove(ctx, "t", "g") }, true, ""},
@@ -486,7 +490,7 @@ func TestFailureOfWhoIsGone(t *testing.T) {
 	putPhotos(t, e, "t", "g", "a", "x held")
 	beginMove(t, e)
 	<-held.begun
-	mustMove(t, e.DeletePerson(t.Context(), "t", "g", "a"))
+	mustMove(t, e.DeletePerson(t.Context(), "t", "g", "a", WriteOptions{}))
 	close(held.letGo)
 	if m := waitPhotos(t, e, "t", "g"); m.Failed != 0 {
 		t.Errorf("%+v", m)
@@ -554,7 +558,7 @@ func TestCrashOfMoveFromPhotos(t *testing.T) {
 					return
 				}
 			}
-			stopped <- e.DeletePerson(context.Background(), "t", "g", "busy")
+			stopped <- e.DeletePerson(context.Background(), "t", "g", "busy", WriteOptions{})
 		}()
 		time.Sleep(time.Duration(rng.IntN(1500)) * time.Microsecond)
 		image := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: round % 3 * 50, RNG: rng})
@@ -628,11 +632,11 @@ func TestMoveFromPhotosRace(t *testing.T) {
 			for n := 0; !stop.Load(); n++ {
 				_, err := putPhotosOf(e, "t", "g", own, fmt.Sprint(n), "x")
 				ignore(err, ErrSpaceMismatch)
-				_, err = e.PatchPerson(ctx, "t", "g", strconv.Itoa(n%stay), nil)
+				_, err = e.PatchPerson(ctx, "t", "g", strconv.Itoa(n%stay), PersonPatch{Metadata: new(json.RawMessage(nil))})
 				ignore(err)
 				_, err = e.Gallery(ctx, "t", "g")
 				ignore(err)
-				ignore(e.DeletePerson(ctx, "t", "g", own), ErrPersonNotFound)
+				ignore(e.DeletePerson(ctx, "t", "g", own, WriteOptions{}), ErrPersonNotFound)
 			}
 		})
 	}

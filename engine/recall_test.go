@@ -267,7 +267,7 @@ func TestGraphUnderChange(t *testing.T) {
 			t.Fatalf("a template that was replaced finds %+v", found)
 		}
 		if i%2 == 0 {
-			if err := e.DeletePerson(t.Context(), "t", "g", id); err != nil {
+			if err := e.DeletePerson(t.Context(), "t", "g", id, WriteOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if found := ask(now); len(found) > 0 {

@@ -278,7 +278,7 @@ func TestIndexRefusesChange(t *testing.T) {
 	first.replace = errors.New("no memory")
 	mustPut(t, e, "a", 0, 1, 0, 0)
 	mustPut(t, e, "d", 0, 1, 0, 0)
-	if err := e.DeletePerson(t.Context(), "t", "g", "b"); err != nil {
+	if err := e.DeletePerson(t.Context(), "t", "g", "b", WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	d, err := e.Verify(t.Context(), "t", "g", "a", template(0, 1, 0, 0), Policy{})

@@ -92,16 +92,16 @@ func (s *script) runPerson(ctx context.Context, d *datadriven.TestData) (string,
 	templates, metadata := inputArgs(d)
 	switch d.Cmd {
 	case "put":
-		p, created, err := s.e.PutPerson(ctx, scriptTenant, s.gallery, id, PersonSpec{templates, metadata})
+		p, created, err := s.e.PutPerson(ctx, scriptTenant, s.gallery, id, PersonSpec{Templates: templates, Metadata: metadata})
 		return show(map[string]any{"created": created, "person": p}, err)
 	case "add":
-		return show(s.e.AddTemplate(ctx, scriptTenant, s.gallery, id, templates...))
+		return show(s.e.AddTemplate(ctx, scriptTenant, s.gallery, id, TemplateSpec{Templates: templates}))
 	case "patch":
-		return show(s.e.PatchPerson(ctx, scriptTenant, s.gallery, id, metadata))
+		return show(s.e.PatchPerson(ctx, scriptTenant, s.gallery, id, PersonPatch{Metadata: new(metadata)}))
 	case "get":
 		return show(s.e.Person(ctx, scriptTenant, s.gallery, id))
 	case "delete":
-		return "ok\n", s.e.DeletePerson(ctx, scriptTenant, s.gallery, id)
+		return "ok\n", s.e.DeletePerson(ctx, scriptTenant, s.gallery, id, WriteOptions{})
 	case "verify":
 		v, err := s.e.Verify(ctx, scriptTenant, s.gallery, id, templates[0], policyArg(d))
 		return fmt.Sprintf("match=%v similarity=%.4f cosine=%.4f fmr=%.3g threshold=%.4f\n", v.Match, v.Similarity, v.Cosine, v.FMR, v.Threshold), err

@@ -30,6 +30,9 @@
 // are no UTF-8; base64 that is not RFC 4648 standard with padding; query parameters that are unknown, repeated or
 // beside a body that has options; forms with unknown fields; Content-Encoding; a path that ends in a slash.
 //
+// A person's entity tag is the version (conditions.go): writes of a person obey If-Match, and PUT If-None-Match: *, in the
+// store's turn. A write with a condition that is not looked at is refused, not done.
+//
 // # Photos
 //
 // A photo's task (input.go) is planned before it is extracted: by which models, which of its faces, and what is judged,

@@ -41,6 +41,7 @@ var sentinels = []sentinel{
 	{engine.ErrGalleryExists, codeGalleryExists, nil},
 	{engine.ErrGalleryNotFound, codeGalleryNotFound, nil},
 	{engine.ErrPersonNotFound, codePersonNotFound, nil},
+	{engine.ErrVersion, codeVersionMismatch, nil},
 	{engine.ErrMoving, codeGalleryMoving, nil},
 	{engine.ErrNotMoving, codeGalleryNotMoving, nil},
 	{engine.ErrMoveIncomplete, codeMoveIncomplete, nil},

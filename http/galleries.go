@@ -105,17 +105,6 @@ func (r *request) decodeOptional(fields []field) error {
 	return r.decode(fields)
 }
 
-// ifNoneMatch reports whether the request is to be refused if its target is there (RFC 9110, 13.1.2).
-func (r *request) ifNoneMatch() (bool, error) {
-	switch v := string(r.fc.Request.Header.Peek("If-None-Match")); v {
-	case "":
-		return false, nil
-	case "*":
-		return true, nil
-	}
-	return false, fail(codeBadRequest, "If-None-Match may only be * here: galleries have no entity tags")
-}
-
 func (s *Server) getGallery(r *request) (reply, error) {
 	if err := r.noQuery(); err != nil {
 		return reply{}, err

@@ -15,21 +15,32 @@ func (s *Server) putPerson(r *request) (reply, error) {
 	if err := sub.check("images", "templates"); err != nil {
 		return reply{}, err
 	}
+	o, err := r.writeOptions()
+	if err != nil {
+		return reply{}, err
+	}
 	return sub.steadily(func() (reply, error) {
 		templates, faces, err := r.resolve(&sub)
 		if err != nil {
 			return reply{}, err
 		}
 		p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
-			engine.PersonSpec{Templates: templates, Metadata: metadata})
+			engine.PersonSpec{Templates: templates, Metadata: metadata, WriteOptions: o})
 		if err != nil {
 			return reply{}, sub.located(err)
 		}
+		rep := reply{status: 200, value: enrolledBody{p, faces}, etag: etag(p)}
 		if created {
-			return reply{status: 201, value: enrolledBody{p, faces}}, nil
+			rep.status = 201
 		}
-		return reply{status: 200, value: enrolledBody{p, faces}}, nil
+		return rep, nil
 	})
+}
+
+// writeOptions are those of the headers.
+func (r *request) writeOptions() (o engine.WriteOptions, err error) {
+	o.If, err = r.condition()
+	return o, err
 }
 
 // enrolledBody is a person whose templates have changed, with the faces of the photos that were sent, in their order.
@@ -46,13 +57,17 @@ func (s *Server) addTemplate(r *request) (reply, error) {
 	if err := sub.check("image", "template"); err != nil {
 		return reply{}, err
 	}
+	o, err := r.writeOptions()
+	if err != nil {
+		return reply{}, err
+	}
 	return sub.steadily(func() (reply, error) {
 		templates, faces, err := r.resolve(&sub)
 		if err != nil {
 			return reply{}, err
 		}
-		p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], templates...)
-		return reply{status: 201, value: enrolledBody{p, faces}}, err
+		p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], engine.TemplateSpec{Templates: templates, WriteOptions: o})
+		return reply{status: 201, value: enrolledBody{p, faces}, etag: etag(p)}, err
 	})
 }
 
@@ -72,8 +87,12 @@ func (s *Server) patchPerson(r *request) (reply, error) {
 	if !given {
 		return reply{}, fail(codeBadRequest, `give "metadata": an object that replaces what is there, or null to remove it`)
 	}
-	p, err := s.engine.PatchPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], metadata)
-	return reply{status: 200, value: p}, err
+	o, err := r.writeOptions()
+	if err != nil {
+		return reply{}, err
+	}
+	p, err := s.engine.PatchPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], engine.PersonPatch{Metadata: &metadata, WriteOptions: o})
+	return reply{status: 200, value: p, etag: etag(p)}, err
 }
 
 func (s *Server) getPerson(r *request) (reply, error) {
@@ -81,14 +100,18 @@ func (s *Server) getPerson(r *request) (reply, error) {
 		return reply{}, err
 	}
 	p, err := s.engine.Person(r.ctx, r.key.Tenant, r.params[0], r.params[1])
-	return reply{status: 200, value: p}, err
+	return reply{status: 200, value: p, etag: etag(p)}, err
 }
 
 func (s *Server) deletePerson(r *request) (reply, error) {
 	if err := r.noQuery(); err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.DeletePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1])
+	o, err := r.writeOptions()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: 204}, s.engine.DeletePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], o)
 }
 
 // peopleBody is a page of people.

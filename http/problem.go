@@ -53,6 +53,8 @@ const (
 	codeGalleryNotMoving code = "gallery_not_moving"
 	codeMoveIncomplete   code = "move_incomplete"
 
+	codeVersionMismatch code = "version_mismatch"
+
 	codeBodyTooLarge   code = "body_too_large"
 	codeUnsupported    code = "unsupported_media_type"
 	codeHeaderTooLarge code = "header_too_large"
@@ -116,6 +118,8 @@ var codes = map[code]struct {
 	codeGalleryMoving:    {409, "The gallery is being moved elsewhere"},
 	codeGalleryNotMoving: {409, "The gallery is not being moved"},
 	codeMoveIncomplete:   {409, "People have no templates of the new space"},
+
+	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 
 	codeBodyTooLarge:   {413, "The body is too large"},
 	codeUnsupported:    {415, "The content type is not understood"},

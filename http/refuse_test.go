@@ -60,8 +60,8 @@ func TestRefusals(t *testing.T) {
 		{"gallery policy", codeBadPolicy, "similarity", call{method: "PUT", path: "/v1/galleries/x", body: jsonOf(`{"policy":{"similarity":-1}}`)}},
 		{"gallery index", codeBadRequest, `"auto", "scan" or "hnsw"`, call{method: "PUT", path: "/v1/galleries/x", body: jsonOf(`{"index":"ivf"}`)}},
 		{"gallery space", codeSpaceUnknown, "no-such", call{method: "PUT", path: "/v1/galleries/x", body: jsonOf(`{"space":"no-such"}`)}},
-		{"condition on a person", codeBadRequest, "If-None-Match is not supported", call{method: "PUT", path: "/v1/galleries/staff/people/ada", body: []byte(`{}`), header: []string{"If-None-Match", "*"}}},
-		{"condition on a deletion", codeBadRequest, "If-Match is not supported", call{method: "DELETE", path: "/v1/galleries/staff/people/ada", header: []string{"If-Match", `"1"`}}},
+		{"condition on a change", codeBadRequest, "If-None-Match is not supported", call{method: "PATCH", path: "/v1/galleries/staff/people/ada", body: []byte(`{}`), header: []string{"If-None-Match", "*"}}},
+		{"condition on a deletion", codeBadRequest, "If-Match is not supported", call{method: "DELETE", path: "/v1/galleries/staff", header: []string{"If-Match", `"1"`}}},
 		{"if-none-match", codeBadRequest, "*", call{method: "PUT", path: "/v1/galleries/x", header: []string{"If-None-Match", `"v1"`}}},
 
 		{"base64 of image", codeBadBase64, `"/image" is not base64 from character 5`, call{method: "POST", path: identify, body: jsonOf(`{"image":"AAAA!AAA"}`)}},

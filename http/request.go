@@ -49,6 +49,7 @@ type reply struct {
 	raw    []byte // not changed after
 
 	contentType string // of raw; "" is JSON's
+	etag        string // "" is none
 }
 
 func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {
@@ -145,7 +146,7 @@ func (r *request) conditional() error {
 		return nil
 	}
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Unmodified-Since"} {
-		if len(r.fc.Request.Header.Peek(name)) > 0 && !(r.route.op == "putGallery" && name == "If-None-Match") {
+		if len(r.fc.Request.Header.Peek(name)) > 0 && !slices.Contains(conditions[r.route.op], name) {
 			return fail(codeBadRequest, "%s is not supported here; send the request without it", name)
 		}
 	}

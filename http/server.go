@@ -267,6 +267,9 @@ func (s *Server) answer(r *request, rep reply, err error) {
 		s.logFailure(r, err)
 	} else {
 		resp.SetStatusCode(rep.status)
+		if rep.etag != "" {
+			resp.Header.Set("ETag", rep.etag)
+		}
 	}
 	resp.Header.Set("X-Request-Id", r.id)
 	resp.Header.Set("X-Content-Type-Options", "nosniff")
