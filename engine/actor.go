@@ -4,6 +4,7 @@ import "context"
 
 // Actor is who makes a call, as audit records name it: the key and the request of a client, or a program.
 type Actor struct {
+	Tenant  string // whose log records what is of no gallery
 	Key     string // id of the API key; "" where there is none
 	Role    Role   // the key's
 	Request string // the request's id, which its answer carries too

@@ -48,6 +48,7 @@ func (e *Engine) CreateKey(ctx context.Context, tenant string, spec KeySpec) (Ke
 		}
 		r.Created = fromMillis(t.now)
 		e.stageKey(t, r)
+		t.audit(auditEntry{tenant: tenant, op: AuditKeyCreate, target: r.ID, note: "role " + r.Role})
 		return nil
 	})
 	if err != nil {
@@ -119,6 +120,7 @@ func (e *Engine) RevokeKey(ctx context.Context, tenant, id string) error {
 		if r.Revoked.IsZero() {
 			r.Revoked = fromMillis(t.now)
 			e.stageKey(t, r)
+			t.audit(auditEntry{tenant: tenant, op: AuditKeyRevoke, target: r.ID})
 		}
 		return nil
 	})

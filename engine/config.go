@@ -57,6 +57,11 @@ type Config struct {
 	// photo passed its gallery's when it was enrolled. An error that is ErrBusy is tried again; any other is the photo's, and
 	// its Detail is what clients are told. nil: photos are kept and not used.
 	Extract func(ctx context.Context, space string, image []byte, box [4]float32) ([]float32, error)
+	// Audit says when a decision (verify, identify, duplicates, compare) is answered and a refusal told. AuditAsync, the default: when
+	// its record is in a queue that is written every few milliseconds; a crash may lose the records of the last ones. AuditSync:
+	// when it is durable, which costs an fsync, some milliseconds, and decisions on a disk that fails. AuditWrites: decisions
+	// are not recorded. The record of a write is always in the write's batch.
+	Audit string
 	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
@@ -64,7 +69,8 @@ type Config struct {
 	// Now is the clock of the records; nil is time.Now.
 	Now func() time.Time
 
-	diskCheckEvery time.Duration // default 1 s; shorter in tests
+	diskCheckEvery time.Duration    // default 1 s; shorter in tests
+	decisionNow    func() time.Time // of decisions' records; default Now
 	idleSave       time.Duration
 	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
@@ -87,6 +93,10 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.decisionNow == nil {
+		c.decisionNow = c.Now
+	}
+	c.Audit = cmp.Or(c.Audit, AuditAsync)
 	return c
 }
 
@@ -99,6 +109,9 @@ func (c Config) validate() error {
 	}
 	if !(c.RecallSample <= 1) {
 		return fmt.Errorf("%w: RecallSample is %v, want at most 1", ErrConfig, c.RecallSample)
+	}
+	if c.Audit != AuditAsync && c.Audit != AuditSync && c.Audit != AuditWrites {
+		return fmt.Errorf("%w: Audit is %q, want %s, %s or %s", ErrConfig, c.Audit, AuditAsync, AuditSync, AuditWrites)
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Spaces {

@@ -27,6 +27,8 @@
 //	0x06 gallery# u64  person 0x00 template# u32     sealed template: float32[dim] little-endian, unit norm
 //	0x07 gallery# u64  person 0x00 template# u32     sealed photo that the template was made of: 0x01 ‖ box 4 × float32
 //	                                                 little-endian ‖ the bytes as sent (format 3; galleries that keep photos)
+//	0x08 tenant 0x00 sequence u64                    sealed block of audit records, under the first one's sequence: 0x01 ‖ hash of the
+//	                                                 record before [32] ‖ records, each JSON and a line end (format 4)
 //
 // Person ids hold no control characters, so 0x00 ends one and no id's templates mix with another's. Person
 // ids, gallery names, tenant names and key ids are in the clear; everything else is sealed: templates, photos, metadata
@@ -47,7 +49,7 @@
 //
 // # Writes
 //
-// W1  A write is one batch with its sequence number, synced before it is acknowledged.
+// W1  A write is one batch with its sequence number and its audit record, synced before it is acknowledged.
 // W2  One writer at a time validates against Pebble, which shows earlier batches, and hands over its batch;
 // the fsync is waited for outside that lock, so concurrent writers share fsyncs in Pebble's log writer.
 // W3  Memory changes after the fsync, in commit order, by one goroutine: what a search can find is durable.
@@ -59,6 +61,45 @@
 // W6  A write of a person under a Condition happens only if that holds of the person as the store will be when every earlier
 // write has happened. Person.Version is the sequence number of the person's last write, so no two writes of one person leave
 // the same (C2); the move of a gallery to another space changes none (M2, M4).
+//
+// # Audit
+//
+// Each tenant has a log of who did what when, and of what was decided; AuditRecord says what is in a record. A record is a line of
+// JSON that is written once and never again made from anything: in the store, in lists and in exported files it is the same
+// bytes. So who checks a log needs SHA-256 and no key, encoder or knowledge of the members:
+//
+//	hash of record n = SHA-256("mien audit v1" 0x00 tenant 0x00 ‖ hash of record n−1 [32, zeros for n = 1] ‖ record n without a line end)
+//
+// An exported file is NDJSON; each line is exactly
+//
+//	{"format":"mien audit v1","tenant":"…","after":sequence,"hash":"64 hex digits"}    what it begins after; 0 and zeros: the first record
+//	{"hash":"64 hex digits","record":{…}}                                              for each record, in sequence, none left out
+//	{"end":true,"last":sequence,"hash":"64 hex digits"}                                which tells a file that is whole from one that was cut
+//
+// A1  The record of a write is in the write's batch: neither is there without the other. A call that changes nothing leaves no
+// record of a write. What the engine does for itself, such as reading stored photos for a move, is not recorded, but for
+// erasures: the call that began it is.
+// A2  Records have the sequence 1, 2, … of their tenant; who has the turn gives it out, with the hash. The order is that of the
+// writes (W2); the record of a decision has the time when it was made, and stands after writes that came in the milliseconds
+// until its block was written.
+// A3  A decision's record is in a bounded queue before the decision is told, and one goroutine writes what is in the queue as a
+// block, one batch with one fsync, after 20 ms at most and the fsync of the block before. So a crash may lose the records of
+// decisions of the last moments, some 50 ms on a disk that is well, though they were told; and never that of a write. With
+// Config.Audit "sync" a decision waits for the fsync, and nothing that was told is lost. A full queue makes a call wait as long
+// as it may, and then answer ErrAudit instead of what was decided.
+// A4  A disk that is full or has failed takes no records of decisions. Then searches go on nevertheless, unless Config.Audit is
+// "sync": people stand at doors. What is lost so is counted (AuditLost), logged, and, once the disk takes writes again without a
+// restart, said by a record "audit.lost" in the log it is missing from.
+// A5  Refusals are recorded by who answers clients, AuditRefusal, with the code that the client was told. Of who is not known there
+// is no record: there is no tenant to keep it.
+// A6  A record has ids of people, and of a score only the decade of its false match rate: not the score, which would make the log an
+// oracle for who climbs hills, nor anything of a template, photo, box or metadata, nor the secret of a key. Erasing a person
+// leaves the id in the log, for the log is the proof of the erasure: ids should be pseudonyms.
+// A7  A list or export shows what is durable, and every write and decision that was answered before it began.
+//
+// What the chain does not show by itself: who holds the master key and can write to the disk can make a new chain, or cut the end
+// off, and so can who puts back an older copy of the store. The head, sequence and hash, noted down elsewhere from time to time
+// (AuditHead), shows it: the record of that sequence has another hash then, or is missing.
 //
 // # Searches
 //
@@ -178,8 +219,8 @@
 // C1  A row that is somebody's is not written. Its slot in the vectors file is written when it is given out, and when it
 // is free again; it is freed in memory only, by a change of its person's templates or a deletion. Save holds the rows
 // as they are then, and syncs the vectors before it replaces the cache file.
-// C2  No two durable writes of a store have one sequence number: it is counted up under the turn, is in every batch, and
-// goes on from there after a restart. So no record of a person ever has a version again that another had, a record of
+// C2  No two durable writes of a store have one sequence number, but for blocks of decisions' records, which touch no person: it is
+// counted up under the turn, is in every batch, and goes on from there after a restart. So no record of a person ever has a version again that another had, a record of
 // somebody who was deleted and enrolled again included. What is made of stored photos has the version of the record that it is put
 // beside (P3): in the successor there was none of that version, for who is taken out of it gets another by that. A number is given out twice only if its first write was lost in
 // a crash; that one was not durable, so it never was in memory (W3), and no saved index names it.

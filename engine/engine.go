@@ -29,6 +29,8 @@ type Engine struct {
 	extract   func(ctx context.Context, space string, image []byte, box [4]float32) ([]float32, error) // nil: none
 	photoWork chan struct{}                                                                            // to moveFromPhotos: look again
 
+	auditing *auditQueue
+
 	recallSample float64
 	samples      chan sample // to checkSamples; nothing waits in it
 
@@ -75,6 +77,8 @@ func Open(c Config) (*Engine, error) {
 	}
 	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex,
 		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1)}
+	e.auditing = &auditQueue{mode: c.Audit, entries: make(chan auditEntry, maxAuditQueued), now: c.decisionNow,
+		done: make(chan struct{}), unsaid: make(map[string]int)}
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
@@ -85,7 +89,7 @@ func Open(c Config) (*Engine, error) {
 	if e.store, err = openStore(c); err != nil {
 		return nil, err
 	}
-	e.store.master = master
+	e.store.master, e.store.stageAudit = master, e.stageAudit
 	if err := e.start(); err != nil {
 		return nil, errors.Join(err, e.shut())
 	}
@@ -100,6 +104,7 @@ func (e *Engine) start() error {
 		return err
 	}
 	e.started = true
+	go e.writeDecisions() // until closeAudit
 	if e.recallSample > 0 {
 		e.checking.Go(e.checkSamples)
 	}
@@ -231,6 +236,9 @@ func (e *Engine) tenantSealer(t *tx, tenant string) (*sealer, error) {
 	if s != nil {
 		return s, nil
 	}
+	if s = t.newSealers[tenant]; s != nil {
+		return s, nil
+	}
 	key := randomBytes(32)
 	defer clear(key)
 	s, err := newSealer(key)
@@ -241,6 +249,10 @@ func (e *Engine) tenantSealer(t *tx, tenant string) (*sealer, error) {
 	// Before the write is durable, so that the next writer does not make another key; should it fail, there is
 	// no next writer.
 	t.onHandOver = append(t.onHandOver, func() { e.keepSealer(tenant, s) })
+	if t.newSealers == nil {
+		t.newSealers = make(map[string]*sealer)
+	}
+	t.newSealers[tenant] = s
 	return s, nil
 }
 

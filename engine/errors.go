@@ -76,6 +76,9 @@ var (
 	// ErrKeyRevoked says that a token was good once; only who holds its secret is told.
 	ErrKeyRevoked = errors.New("key revoked")
 
+	// ErrAudit says that a record of the audit log could not be written within the call's time; so its decision was not told.
+	ErrAudit = errors.New("audit log unavailable")
+
 	// ErrStorageFull says that the disk has too little room left for writes. Reads work.
 	ErrStorageFull = errors.New("storage full")
 	// ErrStorageFailed says that a disk write failed: nothing is written until the server is restarted. It is also
@@ -195,5 +198,6 @@ var (
 	errFailedToOpen    = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
 	errIndexDamaged    = &Error{ErrStorageFailed, "the gallery's search index on the server's disk is damaged and could not be rebuilt: its operator must look after the disk and restart the server"}
 	errOutcomeUnknown  = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
+	errAudit           = &Error{ErrAudit, "the audit log did not take the record of this call in time, so it is not answered: try again in a second"}
 	errClosed          = &Error{ErrClosed, "the server is shutting down: try again soon"}
 )

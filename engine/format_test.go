@@ -22,7 +22,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
-	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos} {
+	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos, auditFormat: writeAudit} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -40,7 +40,7 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 	}
 	e := open(t, testConfig(mem))
 	mustCheck(t, e)
-	wantFormat(t, e, format)
+	wantStoredFormat(t, e, format)
 	waitAllPhotos(t, e)
 	got := dump(t, e, tokens)
 	if rewrite {
@@ -57,8 +57,13 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 	wantFormat(t, e, format)
 }
 
-// wantFormat: a store is of the first format that can hold what is in it.
+// wantFormat: a store is of the first format that can hold what is in it, and any write leaves a record.
 func wantFormat(t testing.TB, e *Engine, format int) {
+	t.Helper()
+	wantStoredFormat(t, e, max(format, auditFormat))
+}
+
+func wantStoredFormat(t testing.TB, e *Engine, format int) {
 	t.Helper()
 	if b, _, err := e.store.get(nil, keyFormat); err != nil || !bytes.Equal(b, formatBytes(uint32(format))) {
 		t.Errorf("the store is of format %x, want %d: %v", b, format, err)
@@ -191,6 +196,22 @@ func writePhotos(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return tokens
 }
 
+// writeAudit is writePhotos, and has decisions and refusals recorded.
+func writeAudit(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writePhotos(t, e, tenant)
+	ctx := WithActor(t.Context(), Actor{Tenant: tenant, Key: "0123456789abcdef", Role: RoleMatcher, Request: "r-1"})
+	_, err := e.Verify(ctx, tenant, "plain", "ann", template(1, 0, 0, 0), Policy{})
+	mustMove(t, err)
+	_, err = e.Identify(ctx, tenant, "plain", template(1, 1, 0, 0), IdentifyOptions{Policy: Policy{Cosine: new(-1.0)}})
+	mustMove(t, err)
+	_, err = e.Compare(ctx, template(1, 0, 0, 0), template(0, 1, 0, 0), Policy{FMR: new(1e-6)})
+	mustMove(t, err)
+	mustMove(t, e.AuditRefusal(ctx, tenant, AuditVerify, "plain", "日本 / bob", "no_face"))
+	mustMove(t, e.flushAudit(t.Context()))
+	return tokens
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -222,6 +243,9 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 		line("keys", len(keys), err)
 		for _, k := range keys {
 			line("key", k, nil)
+		}
+		for _, l := range auditLog(t, e, tenant) {
+			fmt.Fprintf(&b, "audit %v %s\n", l.Hash, l.Record)
 		}
 	}
 	for _, token := range tokens {

@@ -135,6 +135,7 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 	}
 	want.Created = fromMillis(t.now)
 	t.setGallery(tenant, name, want)
+	t.audit(auditEntry{tenant: tenant, op: AuditGalleryCreate, gallery: name, policy: auditPolicyOf(want.Policy.policy())})
 	if want.KeepPhotos {
 		if err := t.raiseFormat(photoFormat); err != nil {
 			return false, err
@@ -214,6 +215,7 @@ func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) er
 		return nil
 	}
 	t.setGallery(tenant, name, record)
+	t.audit(auditEntry{tenant: tenant, op: AuditGalleryUpdate, gallery: name, policy: auditPolicyOf(record.Policy.policy())})
 	t.remember = func() { e.withGallery(tenant, name, func(g *gallery) { g.keepRules(record) }) }
 	return nil
 }
@@ -244,6 +246,7 @@ func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
 		if !found {
 			return errGalleryNotFound
 		}
+		t.audit(auditEntry{tenant: tenant, op: AuditGalleryDelete, gallery: name})
 		t.delete(galleryKey(tenant, name))
 		t.deletePeople(have.Number)
 		if have.Move != nil {
@@ -518,8 +521,9 @@ func (t *tx) setGallery(tenant, name string, r galleryRecord) {
 // raiseFormat makes the store one of a format, unless it is of a later one.
 func (t *tx) raiseFormat(version uint32) error {
 	have, found, err := t.get(keyFormat)
-	if err == nil && found && binary.BigEndian.Uint32(have) < version {
+	if err == nil && found && max(t.format, binary.BigEndian.Uint32(have)) < version {
 		t.set(keyFormat, formatBytes(version))
+		t.format = version
 	}
 	return err
 }

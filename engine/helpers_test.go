@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -116,6 +117,11 @@ func check(e *Engine) error {
 	if err != nil || binary.BigEndian.Uint64(seq) != e.store.seq {
 		return fmt.Errorf("sequence %x, in memory %d: %v", seq, e.store.seq, err)
 	}
+	for tenant := range e.mu.sealers {
+		if err := checkAudit(e, tenant); err != nil {
+			return fmt.Errorf("audit log of %q: %w", tenant, err)
+		}
+	}
 	people, templates, photos := 0, 0, 0
 	for _, g := range e.allGalleries() {
 		if err := checkGallery(e, g); err != nil {
@@ -155,6 +161,56 @@ func checkPhotos(e *Engine, g *gallery) (n int, err error) {
 		}
 	})
 	return n, err
+}
+
+// checkAudit verifies that a log is one chain which ends where memory says.
+func checkAudit(e *Engine, tenant string) error {
+	if err := e.flushAudit(context.Background()); err != nil {
+		return err
+	}
+	var at AuditHead
+	prefix := auditPrefix(tenant)
+	err := e.store.each(prefix, prefixEnd(prefix), func(key, sealed []byte) (bool, error) {
+		first, plain, err := e.openAudit(tenant, key, sealed)
+		if err != nil {
+			return false, err
+		}
+		if at.Seq == 0 {
+			at = AuditHead{first - 1, AuditHash(plain[1:auditBlockHead])}
+		}
+		if first != at.Seq+1 || !bytes.Equal(plain[1:auditBlockHead], at.Hash[:]) {
+			return false, fmt.Errorf("a block begins with %d after %d, or another hash", first, at.Seq)
+		}
+		at, err = auditLines(tenant, first, plain, func(at AuditHead, line []byte) error {
+			var r AuditRecord
+			if err := json.Unmarshal(line, &r); err != nil || r.Seq != at.Seq {
+				return fmt.Errorf("record %d is %s: %v", at.Seq, line, err)
+			}
+			return nil
+		})
+		return true, err
+	})
+	if have := e.store.audit.durable(tenant); err == nil && have != at {
+		return fmt.Errorf("it ends with %v, in memory with %v", at, have)
+	}
+	return err
+}
+
+// auditLog is a tenant's whole log, oldest first.
+func auditLog(t testing.TB, e *Engine, tenant string) (all []AuditLine) {
+	t.Helper()
+	q := AuditQuery{Limit: MaxListLimit}
+	for {
+		page, err := e.Audit(context.Background(), tenant, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, page.Records...)
+		if q.Cursor = page.Next; q.Cursor == "" {
+			slices.Reverse(all)
+			return all
+		}
+	}
 }
 
 // checkMove verifies that the person's records in a gallery and its successor differ in their templates only (M2).

@@ -153,6 +153,7 @@ func (e *Engine) shut() error {
 	e.stop()
 	e.checking.Wait()
 	e.repairs.Wait() // they read the store
+	e.closeAudit()
 	err := e.store.close()
 	whole := e.started && err == nil
 	e.mu.Lock() // a halted store may yet change memory

@@ -14,6 +14,7 @@ const (
 	prefixPerson   = 0x05
 	prefixTemplate = 0x06
 	prefixPhoto    = 0x07
+	prefixAudit    = 0x08
 )
 
 // formatVersion is the version of everything in doc.go's table.
@@ -23,11 +24,14 @@ const (
 //	   know format 1 only would write to the one space and not to the other
 //	3  galleries that keep photos. A store becomes one of format 3 with its first such gallery: programs that know the formats
 //	   before would leave the photos of who is replaced or deleted behind
+//	4  audit logs. A store becomes one of format 4 with its first record: what programs of the formats before wrote would be in
+//	   no log
 const (
 	firstFormat   = 1
 	moveFormat    = 2
 	photoFormat   = 3
-	formatVersion = photoFormat
+	auditFormat   = 4
+	formatVersion = auditFormat
 )
 
 // formatBytes is the value of keyFormat.

@@ -38,7 +38,27 @@ func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Templa
 	if err != nil {
 		return Decision{}, err
 	}
-	return decide(g.space.Calibration, cosineOf(dot), policy.or(g.rules.Load().policy, Policy{FMR: new(defaultVerifyFMR)})), nil
+	policy = policy.or(g.rules.Load().policy, Policy{FMR: new(defaultVerifyFMR)})
+	d := decide(g.space.Calibration, cosineOf(dot), policy)
+	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: g.tenant, op: AuditVerify, gallery: g.name, person: id}, policy)))
+}
+
+// told is what is told of a decision: nothing, if it could not be recorded.
+func told[T any](v T, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return v, nil
+}
+
+// entry completes the record of a decision.
+func (d Decision) entry(a *auditEntry, p Policy) *auditEntry {
+	a.outcome, a.fmr, a.policy, a.threshold = AuditNoMatch, d.FMR, auditPolicyOf(p), d.Threshold
+	if d.Match {
+		a.outcome = AuditMatch
+	}
+	return a
 }
 
 // bestDot holds mu so that the rows stay this person's.
@@ -70,7 +90,7 @@ func decide(c Calibration, cosine float64, p Policy) Decision {
 }
 
 // Compare decides whether two templates of one configured space are of one person. The policy is as Verify's,
-// without a gallery's; so is the gate. Errors: ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
+// without a gallery's; so is the gate. It is recorded in the log of the actor's tenant, if there is one. Errors: ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
 // ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality (of Template 0, the source, or 1, the target), ErrUnjudged, ErrClosed,
 // ctx's.
 func (e *Engine) Compare(ctx context.Context, source, target Template, policy Policy) (Decision, error) {
@@ -105,7 +125,9 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 	for i := range a {
 		dot += float64(a[i]) * float64(b[i])
 	}
-	return decide(space.Calibration, cosineOf(float32(dot)), policy.or(Policy{FMR: new(defaultVerifyFMR)})), nil
+	policy = policy.or(Policy{FMR: new(defaultVerifyFMR)})
+	d := decide(space.Calibration, cosineOf(float32(dot)), policy)
+	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: actorOf(ctx).Tenant, op: AuditCompare}, policy)))
 }
 
 // Identify searches a gallery for who the probe is of. The policy is the call's, else the gallery's, else FPIR
@@ -116,7 +138,7 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 // ErrTemplateZeroNorm, ErrPolicy, ErrLimit, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
 // ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
-	return e.identify(ctx, tenant, name, probe, o, func(g *gallery) Policy {
+	return e.identify(ctx, AuditIdentify, tenant, name, probe, o, func(g *gallery) Policy {
 		return o.Policy.or(g.rules.Load().policy, Policy{FPIR: new(defaultIdentifyFPIR)})
 	})
 }
@@ -124,12 +146,12 @@ func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Templa
 // Duplicates is Identify for a probe whose person should not be there: the policy is the call's, else FPIR
 // 1e-3. The gallery's policy, which is meant for mates, is not used.
 func (e *Engine) Duplicates(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
-	return e.identify(ctx, tenant, name, probe, o, func(*gallery) Policy {
+	return e.identify(ctx, AuditDuplicates, tenant, name, probe, o, func(*gallery) Policy {
 		return o.Policy.or(Policy{FPIR: new(defaultDuplicatesFPIR)})
 	})
 }
 
-func (e *Engine) identify(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
+func (e *Engine) identify(ctx context.Context, op, tenant, name string, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
 	if err := e.enter(ctx); err != nil {
 		return Candidates{}, err
 	}
@@ -146,25 +168,40 @@ func (e *Engine) identify(ctx context.Context, tenant, name string, probe Templa
 	if err := o.Policy.Validate(); err != nil {
 		return Candidates{}, err
 	}
-	return inGallery(e, tenant, name, func(g *gallery) (Candidates, error) { return e.identifyIn(ctx, g, probe, o, policy) })
+	return inGallery(e, tenant, name, func(g *gallery) (Candidates, error) { return e.identifyIn(ctx, op, g, probe, o, policy) })
 }
 
-func (e *Engine) identifyIn(ctx context.Context, g *gallery, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
+func (e *Engine) identifyIn(ctx context.Context, op string, g *gallery, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
 	q, err := g.probe(probe)
 	if err != nil {
 		return Candidates{}, err
 	}
-	topK := cmp.Or(o.TopK, DefaultTopK)
+	topK, decides := cmp.Or(o.TopK, DefaultTopK), policy(g)
 	var r searched
 	err = e.reading(ctx, g, func() (err error) {
-		r, err = g.search(ctx, q, topK, index.Options{Exact: o.Exact, EF: o.EF}, policy(g))
+		r, err = g.search(ctx, q, topK, index.Options{Exact: o.Exact, EF: o.EF}, decides)
 		return err
 	})
 	if err != nil {
 		return Candidates{}, err
 	}
 	e.offer(sample{g, q, topK, index.Options{K: topK + 1, Threshold: floorFloat32(r.threshold), Exact: o.Exact, EF: o.EF}, r.threshold})
-	return Candidates{Candidates: r.found.calibrated(g.space.Calibration, r.n), Threshold: r.threshold, Searched: r.n}, nil
+	c := Candidates{Candidates: r.found.calibrated(g.space.Calibration, r.n), Threshold: r.threshold, Searched: r.n}
+	return told(c, e.decided(ctx, c.entry(&auditEntry{tenant: g.tenant, op: op, gallery: g.name}, decides)))
+}
+
+// entry completes the record of a search.
+func (c Candidates) entry(a *auditEntry, p Policy) *auditEntry {
+	a.outcome, a.fmr, a.policy, a.threshold = AuditNoMatch, 1, auditPolicyOf(p), c.Threshold
+	a.searched, a.candidates = true, len(c.Candidates)
+	if a.candidates > 0 {
+		a.outcome, a.fmr = AuditMatch, c.Candidates[0].FMR
+		a.found = make([]string, min(a.candidates, maxAuditFound))
+	}
+	for i := range a.found {
+		a.found[i] = c.Candidates[i].Person
+	}
+	return a
 }
 
 // ranked are candidates with their cosines only, best first, ties by id.

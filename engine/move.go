@@ -57,6 +57,7 @@ func (e *Engine) stageMove(t *tx, tenant, name string, have galleryRecord, space
 		return err
 	}
 	t.setGallery(tenant, name, have)
+	t.audit(auditEntry{tenant: tenant, op: AuditMoveStart, gallery: name, target: space.ID, policy: auditPolicyOf(policy)})
 	if err := t.raiseFormat(moveFormat); err != nil {
 		return err
 	}
@@ -135,11 +136,20 @@ func (e *Engine) FinishMove(ctx context.Context, tenant, name, space string, dro
 				left, g.people(), space, stillWaiting(waiting))
 		}
 		t.setGallery(tenant, name, have.moved())
+		t.audit(auditEntry{tenant: tenant, op: AuditMoveFinish, gallery: name, target: space, note: droppedNote(g.people() - next.people())})
 		t.deletePeople(have.Number)
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.switchGallery(g, next) }
 		return nil
 	})
+}
+
+// droppedNote is what the record of a switch says of the people whom it deleted.
+func droppedNote(people int) string {
+	if people == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d people who had no templates of the space were deleted", people)
 }
 
 func stillWaiting(people int) string {
@@ -165,6 +175,7 @@ func (e *Engine) CancelMove(ctx context.Context, tenant, name string) error {
 		if have.Move == nil {
 			return errNotMoving
 		}
+		t.audit(auditEntry{tenant: tenant, op: AuditMoveCancel, gallery: name, target: have.Move.Space})
 		t.deletePeople(have.Move.Number)
 		have.Move = nil
 		t.setGallery(tenant, name, have)

@@ -17,7 +17,7 @@ import (
 // ErrVersion, and those of every write (see CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
-	p, err := e.changePerson(ctx, tenant, name, id, spec.WriteOptions, false, func(g enrolment) (personChange, error) {
+	p, err := e.changePerson(ctx, AuditPersonPut, tenant, name, id, spec.WriteOptions, false, func(g enrolment) (personChange, error) {
 		own, next, err := g.units(spec.Templates, MaxTemplates)
 		if err != nil {
 			return nil, err
@@ -48,7 +48,7 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 // AddTemplate adds one template to a person who is there; while the gallery is being moved, one of either space or one of
 // each. Errors: as PutPerson, ErrPersonNotFound, ErrTemplatesFull.
 func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec TemplateSpec) (Person, error) {
-	return e.changePerson(ctx, tenant, name, id, spec.WriteOptions, true, func(g enrolment) (personChange, error) {
+	return e.changePerson(ctx, AuditTemplateAdd, tenant, name, id, spec.WriteOptions, true, func(g enrolment) (personChange, error) {
 		own, next, err := g.units(spec.Templates, 1)
 		if err != nil {
 			return nil, err
@@ -65,7 +65,7 @@ func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec 
 // PatchPerson changes what patch names of a person, and counts up the version if that is nothing. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrVersion, and those of every write.
 func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, patch PersonPatch) (Person, error) {
-	return e.changePerson(ctx, tenant, name, id, patch.WriteOptions, true, func(enrolment) (personChange, error) {
+	return e.changePerson(ctx, AuditPersonUpdate, tenant, name, id, patch.WriteOptions, true, func(enrolment) (personChange, error) {
 		if patch.Metadata == nil {
 			return func(*personTx) error { return nil }, nil
 		}
@@ -93,6 +93,7 @@ func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string, o Wr
 			if err := p.check(o, true); err != nil {
 				return err
 			}
+			p.auditPerson(AuditPersonDelete)
 			p.erase()
 			return nil
 		})
@@ -246,8 +247,8 @@ func (e *Engine) enterPerson(ctx context.Context, tenant, name, id string) error
 type personChange func(*personTx) error
 
 // changePerson runs prepare outside the store's turn and what it returns inside, if o allows the write, and writes the
-// record. there says that the person must be there.
-func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, o WriteOptions, there bool,
+// record, and op in the audit log. there says that the person must be there.
+func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, o WriteOptions, there bool,
 	prepare func(enrolment) (personChange, error)) (after Person, err error) {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Person{}, err
@@ -270,6 +271,7 @@ func (e *Engine) changePerson(ctx context.Context, tenant, name, id string, o Wr
 				return err
 			}
 			after = p.write()
+			p.auditPerson(op)
 			return nil
 		})
 	})
@@ -450,6 +452,11 @@ func (p *personTx) follow(r personRecord) {
 	r.templates = p.record.templates
 	p.record = r
 	p.stage()
+}
+
+// auditPerson has the write recorded.
+func (p *personTx) auditPerson(op string) {
+	p.audit(auditEntry{tenant: p.g.tenant, op: op, gallery: p.g.name, person: p.id})
 }
 
 func (p *personTx) stage() {

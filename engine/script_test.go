@@ -31,6 +31,7 @@ func runScripts(t *testing.T, kind string) {
 		c.makeIndex = func(_ string, s scan.Config) (searcher, error) { return makeIndex(kind, s) }
 		second := int64(0)
 		c.Now = func() time.Time { second++; return time.Unix(second, 0) }
+		c.decisionNow = func() time.Time { return time.Unix(0, 0) }
 		s := &script{config: c, e: open(t, c), gallery: "g"}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out, err := s.run(t, d)

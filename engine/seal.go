@@ -26,6 +26,7 @@ const (
 	kindPhoto       = "photo"
 	kindAPIKey      = "api-key"
 	kindGallery     = "gallery"
+	kindAudit       = "audit"
 )
 
 // place says where a sealed value belongs; a value opens only in its place.

@@ -39,6 +39,9 @@ type store struct {
 	wg      sync.WaitGroup
 
 	disk diskGuard
+
+	audit      *auditChain
+	stageAudit func(*tx) error // the records of tx.entries
 }
 
 // commit is a write on its way.
@@ -91,7 +94,7 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 // openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat,
 // ErrStorageFull, ErrStorageFailed, the disk's.
 func openStore(c Config) (*store, error) {
-	s := &store{now: c.Now, turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
+	s := &store{now: c.Now, audit: newAuditChain(), turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
 	dir := c.FS.PathJoin(c.Dir, "store")
 	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
 	s.fs = newHaltFS(c.FS, s.roomToOpen, func(err error) {
@@ -186,10 +189,22 @@ func checkPebbleFormat(dir string, disk vfs.FS) error {
 // removal marks writes that free space. Errors: validate's, ErrStorageFull, ErrStorageFailed,
 // ErrOutcomeUnknown, ctx's.
 func (s *store) update(ctx context.Context, removal bool, validate func(*tx) error) error {
+	return s.write(ctx, removal, func() *tx {
+		return &tx{store: s, actor: actorOf(ctx), now: s.now().UnixMilli(), seq: s.seq + 1}
+	}, validate)
+}
+
+// updateAudit is update for a write of audit records alone. It has the sequence number of the write before it: no record of a
+// person is made by it.
+func (s *store) updateAudit(ctx context.Context, stage func(*tx) error) error {
+	return s.write(ctx, true, func() *tx { return &tx{store: s, seq: s.seq} }, stage)
+}
+
+func (s *store) write(ctx context.Context, removal bool, begin func() *tx, validate func(*tx) error) error {
 	if err := s.takeTurn(ctx, removal); err != nil {
 		return err
 	}
-	c, handedOver, err := s.stage(ctx, validate)
+	c, handedOver, err := s.stage(ctx, begin(), validate)
 	unsettled := s.settle(ctx, c)
 	if handedOver && unsettled != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", errOutcomeUnknown, unsettled)
@@ -200,8 +215,8 @@ func (s *store) update(ctx context.Context, removal bool, validate func(*tx) err
 // stage runs validate and hands over what it staged. c is what the caller must wait for before it answers: its
 // own write, or the last of those that validate saw. REQUIRES: the turn, which is given back: here, also if
 // validate panics, or by applyLoop.
-func (s *store) stage(ctx context.Context, validate func(*tx) error) (c *commit, handedOver bool, err error) {
-	t := &tx{store: s, batch: s.db.NewBatch(), now: s.now().UnixMilli(), seq: s.seq + 1}
+func (s *store) stage(ctx context.Context, t *tx, validate func(*tx) error) (c *commit, handedOver bool, err error) {
+	t.batch = s.db.NewBatch()
 	defer func() {
 		if !handedOver {
 			must(t.batch.Close())
@@ -211,6 +226,9 @@ func (s *store) stage(ctx context.Context, validate func(*tx) error) (c *commit,
 	err = validate(t)
 	if ended := ctx.Err(); ended != nil {
 		return nil, false, ended
+	}
+	if err == nil && len(t.entries) > 0 && (t.seq == s.seq || !t.batch.Empty()) {
+		err = s.stageAudit(t)
 	}
 	if err != nil || t.batch.Empty() {
 		return s.last.Load(), false, err
@@ -389,6 +407,10 @@ type tx struct {
 	now        int64    // ms since 1970
 	remember   func()   // for commit
 	onHandOver []func() // called just before the batch may become visible
+	actor      Actor
+	entries    []auditEntry       // of the tenants' logs, see audit
+	newSealers map[string]*sealer // of tenants that come into being
+	format     uint32             // that the store is raised to, 0 if it is not
 }
 
 func (t *tx) get(key []byte) ([]byte, bool, error) { return t.store.get(nil, key) }

@@ -169,7 +169,7 @@ func (s *Server) authorize(r *request) error {
 
 // actor is who the engine's records say made the request. REQUIRES: authorize succeeded.
 func (r *request) actor() engine.Actor {
-	return engine.Actor{Key: r.key.ID, Role: r.key.Role, Request: r.id}
+	return engine.Actor{Tenant: r.key.Tenant, Key: r.key.ID, Role: r.key.Role, Request: r.id}
 }
 
 func roleNames(roles []engine.Role) string {
