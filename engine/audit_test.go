@@ -604,8 +604,8 @@ func TestAuditOnFailedDisk(t *testing.T) {
 		e.store.fs.halt(errors.New("broken by the test"))
 		_, err := e.Identify(t.Context(), "t", "g", template(1, 2, 3, 4), IdentifyOptions{})
 		wantErr(t, err, want)
-		if e.flushAudit(t.Context()); e.AuditLost() != 1 {
-			t.Errorf("%s: %d records are lost, want 1", mode, e.AuditLost())
+		if e.flushAudit(t.Context()); e.AuditLost("t") != 1 {
+			t.Errorf("%s: %d records are lost, want 1", mode, e.AuditLost("t"))
 		}
 		if err := e.Close(); !errors.Is(err, ErrStorageFailed) {
 			t.Error(err)
@@ -635,8 +635,8 @@ func TestAuditGap(t *testing.T) {
 	fs.free.Store(1 << 40)
 	identify()
 	all := records(t, e, "t")
-	if len(all) != 3 || all[1].Op != auditLost || all[1].Note != "2 records could not be written" || all[2].Op != AuditIdentify || e.AuditLost() != 2 {
-		t.Errorf("recorded %+v, %d lost", all, e.AuditLost())
+	if len(all) != 3 || all[1].Op != auditLost || all[1].Note != "2 records could not be written" || all[2].Op != AuditIdentify || e.AuditLost("t") != 2 {
+		t.Errorf("recorded %+v, %d lost", all, e.AuditLost("t"))
 	}
 	mustCheck(t, e)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -31,9 +31,13 @@ type auditQueue struct {
 	mode    string
 	entries chan auditEntry // one without op only asks to be told when those before it are written
 	now     func() time.Time
-	lost    atomic.Int64
 	done    chan struct{}  // closed when all is written
 	unsaid  map[string]int // records that were lost, by tenant, since the last block; the goroutine's own
+
+	mu struct {
+		sync.Mutex
+		lost map[string]int64 // by tenant
+	}
 }
 
 // decided records a decision before it is answered: the record is in the queue then, or with AuditSync in the store. Errors:
@@ -63,8 +67,22 @@ func (e *Engine) AuditRefusal(ctx context.Context, tenant, op, gallery, person, 
 	return e.auditing.take(ctx, a)
 }
 
-// AuditLost is how many records of decisions and refusals a disk that failed or was full has cost, since the process started.
-func (e *Engine) AuditLost() int64 { return e.auditing.lost.Load() }
+// AuditLost is how many records of a tenant's decisions and refusals a disk that failed or was full has cost, since the process
+// started.
+func (e *Engine) AuditLost(tenant string) int64 {
+	q := e.auditing
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.mu.lost[tenant]
+}
+
+// lose counts a record that could not be written.
+func (q *auditQueue) lose(tenant string) {
+	q.unsaid[tenant]++
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.mu.lost[tenant]++
+}
 
 func (q *auditQueue) take(ctx context.Context, a *auditEntry) error {
 	a.time = q.now().UnixMilli()
@@ -190,8 +208,7 @@ func (e *Engine) writeBlock(block []auditEntry) error {
 	}
 	for _, a := range entries {
 		if a.op != auditLost {
-			q.unsaid[a.tenant]++
-			q.lost.Add(1)
+			q.lose(a.tenant)
 		}
 	}
 	if !errors.Is(err, ErrStorageFailed) { // which is logged once, when it happens

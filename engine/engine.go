@@ -79,6 +79,7 @@ func Open(c Config) (*Engine, error) {
 		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1)}
 	e.auditing = &auditQueue{mode: c.Audit, entries: make(chan auditEntry, maxAuditQueued), now: c.decisionNow,
 		done: make(chan struct{}), unsaid: make(map[string]int)}
+	e.auditing.mu.lost = make(map[string]int64)
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}

@@ -47,6 +47,14 @@
 //
 // A gallery that keeps photos has them stored by the engine, as they were sent. No answer has a stored photo in it.
 //
+// # Audit
+//
+// The engine records what it does (package engine, Audit); here is recorded what was refused (audit.go): every request with a good key
+// that is answered by a problem, a role that may not, a photo without a face and a body that is no JSON included, but for
+// what was turned away because the server was busy or stopping. A refusal that can't be recorded is audit_unavailable
+// instead. An export is sent as it is read from the store; it may take longer than a request, and holds one of maxExports places
+// instead of one of MaxRequests.
+//
 // # Limits
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not

@@ -60,6 +60,7 @@ var sentinels = []sentinel{
 	{engine.ErrKeyMissing, codeKeyMissing, nil},
 	{engine.ErrKeyUnknown, codeKeyUnknown, nil},
 	{engine.ErrKeyRevoked, codeKeyRevoked, nil},
+	{engine.ErrAudit, codeAuditUnavailable, nil}, // before what it wraps
 	{engine.ErrStorageFull, codeStorageFull, nil},
 	{engine.ErrStorageFailed, codeStorageFailed, nil},
 	{engine.ErrClosed, codeShuttingDown, nil},

@@ -93,6 +93,9 @@ func (s *Server) metrics(r *request) (reply, error) {
 			m.sample(&samples{&b, m.name, tenant, g.Name}, g.IndexStatus)
 		}
 	}
+	const lost = "mien_audit_lost_records_total"
+	fmt.Fprintf(&b, "# HELP %s Records of decisions and refusals that the disk did not take.\n# TYPE %s counter\n%s{tenant=%q} %d\n",
+		lost, lost, lost, tenant, s.engine.AuditLost(tenant))
 	return reply{status: 200, raw: b.Bytes(), contentType: metricsType}, nil
 }
 

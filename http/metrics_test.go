@@ -10,7 +10,7 @@ import (
 )
 
 // metricLine is a sample as Prometheus reads it.
-var metricLine = regexp.MustCompile(`^mien_[a-z0-9_]+\{tenant="[^"]+",gallery="[^"]+"(,[a-z]+="[^"]+")?\} [0-9.e+-]+$`)
+var metricLine = regexp.MustCompile(`^mien_[a-z0-9_]+\{tenant="[^"]+"(,gallery="[^"]+")?(,[a-z]+="[^"]+")?\} [0-9.e+-]+$`)
 
 // TestMetrics: what a gallery's status says is in the metrics too, of the key's tenant only.
 func TestMetrics(t *testing.T) {

@@ -70,6 +70,7 @@ const (
 	codeInternal         code = "internal"
 	codeOverloaded       code = "overloaded"
 	codeTimeout          code = "timeout"
+	codeAuditUnavailable code = "audit_unavailable"
 	codeStorageFailed    code = "storage_failed"
 	codeShuttingDown     code = "shutting_down"
 	codeExtractorMissing code = "extractor_missing"
@@ -136,6 +137,7 @@ var codes = map[code]struct {
 	codeInternal:         {500, "Something went wrong on our side"},
 	codeOverloaded:       {503, "The server is busy"},
 	codeTimeout:          {503, "The work took too long"},
+	codeAuditUnavailable: {503, "The audit log takes no records"},
 	codeStorageFailed:    {503, "The store failed"},
 	codeShuttingDown:     {503, "The server is shutting down"},
 	codeExtractorMissing: {503, "The server has no models for photos"},

@@ -45,10 +45,11 @@ type request struct {
 // reply is what an operation answers when it went well.
 type reply struct {
 	status int
-	value  any    // marshalled, unless raw is there
-	raw    []byte // not changed after
+	value  any           // marshalled, unless raw is there
+	raw    []byte        // not changed after
+	stream io.ReadCloser // what is sent as it is read; nil: value or raw
 
-	contentType string // of raw; "" is JSON's
+	contentType string // of raw or stream; "" is JSON's
 	etag        string // "" is none
 }
 

@@ -41,6 +41,10 @@ var routes = []route{
 	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys, nil},
 	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey, nil},
 
+	{"GET", "/v1/audit", "listAudit", auditing, (*Server).listAudit, nil},
+	{"GET", "/v1/audit/head", "auditHead", auditing, (*Server).auditHead, nil},
+	{"GET", "/v1/audit/export", "exportAudit", auditing, (*Server).exportAudit, nil},
+
 	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries, nil},
 	{"PUT", "/v1/galleries/{gallery}", "putGallery", adminOnly, (*Server).putGallery, nil},
 	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery, nil},

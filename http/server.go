@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -21,14 +22,15 @@ import (
 
 // Server answers the native API on one listener. Safe for concurrent use.
 type Server struct {
-	cfg    Config
-	engine *engine.Engine
-	log    *slog.Logger
-	router *router
-	fast   *fasthttp.Server
-	budget byteBudget
-	slots  chan struct{} // one of Config.MaxRequests each
-	watch  watch         // of requests that hold one
+	cfg     Config
+	engine  *engine.Engine
+	log     *slog.Logger
+	router  *router
+	fast    *fasthttp.Server
+	budget  byteBudget
+	slots   chan struct{} // one of Config.MaxRequests each
+	watch   watch         // of requests that hold one
+	exports chan struct{} // one of maxExports each
 
 	draining atomic.Bool
 	base     context.Context // of every request
@@ -49,12 +51,13 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:    cfg,
-		engine: cfg.Engine,
-		log:    cfg.Logger,
-		router: newRouter(routes),
-		budget: byteBudget{max: int64(cfg.MaxBodyBytesInFlight)},
-		slots:  make(chan struct{}, cfg.MaxRequests),
+		cfg:     cfg,
+		engine:  cfg.Engine,
+		log:     cfg.Logger,
+		router:  newRouter(routes),
+		budget:  byteBudget{max: int64(cfg.MaxBodyBytesInFlight)},
+		slots:   make(chan struct{}, cfg.MaxRequests),
+		exports: make(chan struct{}, maxExports),
 	}
 	s.base, s.giveUp = context.WithCancel(context.Background())
 	s.fast = s.newFast()
@@ -258,9 +261,14 @@ func (s *Server) answer(r *request, rep reply, err error) {
 	resp := &r.fc.Response
 	if err == nil && rep.status != fasthttp.StatusNoContent {
 		resp.Header.SetContentType(cmp.Or(rep.contentType, "application/json"))
-		err = s.setBody(resp, body)
+		if rep.stream != nil {
+			err = r.setStream(resp, rep.stream)
+		} else {
+			err = s.setBody(resp, body)
+		}
 	}
 	if err != nil {
+		err = s.auditRefusal(r, err)
 		p := s.problemOf(err)
 		p.write(resp, r.id)
 		r.code = p.code
@@ -285,7 +293,7 @@ func (s *Server) answer(r *request, rep reply, err error) {
 }
 
 func (rep reply) marshal() ([]byte, error) {
-	if rep.raw != nil || rep.status == fasthttp.StatusNoContent {
+	if rep.raw != nil || rep.stream != nil || rep.status == fasthttp.StatusNoContent {
 		return rep.raw, nil
 	}
 	var b bytes.Buffer
@@ -295,6 +303,16 @@ func (rep reply) marshal() ([]byte, error) {
 		return nil, fmt.Errorf("http: marshal %T: %w", rep.value, err)
 	}
 	return b.Bytes(), nil // with a newline at the end, for terminals
+}
+
+// setStream gives a response a body that is sent as it is read. For HEAD nothing is: fasthttp would end it as if it had been.
+func (r *request) setStream(resp *fasthttp.Response, stream io.ReadCloser) error {
+	if r.method != fasthttp.MethodHead {
+		resp.SetBodyStream(stream, -1)
+		return nil
+	}
+	resp.Header.SetContentLength(-2) // unknown
+	return stream.Close()
 }
 
 // largeAnswer is the size from which an answer is charged to the byte budget until its client has taken it: clients

@@ -181,6 +181,33 @@ func (c *client) once(ctx context.Context, method, path string, data []byte, out
 	return c.decode(resp.StatusCode, answer, out)
 }
 
+// stream asks a server for path and has take read the answer, which may take as long as it likes.
+func (r *remote) stream(ctx context.Context, path string, take func(io.Reader) error) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	req, err := nethttp.NewRequestWithContext(ctx, "GET", c.base+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	c.http.Timeout = 0
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 400 {
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		if err != nil {
+			return c.unreachable(ctx, err)
+		}
+		return c.decode(resp.StatusCode, answer, nil)
+	}
+	return take(resp.Body)
+}
+
 // unreachable drops two things that err may wrap: the path, which may hold a person's id, and the cause of a
 // cancelled context, which is another call's failure and would pass for this one's.
 func (c *client) unreachable(ctx context.Context, err error) error {

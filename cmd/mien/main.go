@@ -40,6 +40,7 @@ type cli struct {
 	Extract   extractCmd   `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
 	Galleries galleriesCmd `cmd:"" help:"Create, list, show, change and delete galleries."`
 	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
+	Audit     auditCmd     `cmd:"" help:"List, export and verify the audit log."`
 	Packs     packsCmd     `cmd:"" help:"List, check and add model packs."`
 	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine."`

@@ -57,6 +57,7 @@ type limitFlags struct {
 	RequestTimeout time.Duration `help:"Time for one request." env:"MIEN_REQUEST_TIMEOUT" default:"10s"`
 	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY" default:"0s"`
 	RecallSample   float64       `help:"Share of searches answered again exactly in the background, in 1 % of the time at most, to count what indexes miss; -1: none." env:"MIEN_RECALL_SAMPLE" default:"0.001"`
+	Audit          string        `help:"When decisions are answered: once their audit record is in a queue (async), on the disk (sync), or without one (writes)." env:"MIEN_AUDIT" enum:"async,sync,writes" default:"async"`
 	MinFree        int64         `help:"Free bytes on the disk below which writes are refused; -1: never." env:"MIEN_MIN_FREE" default:"268435456"`
 }
 
@@ -148,7 +149,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log 
 	if err := data.create(); err != nil {
 		return nil, err
 	}
-	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample,
+	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit,
 		Extract: packs.extract, Logger: log})
 }
 
