@@ -61,12 +61,19 @@ type GallerySpec struct {
 	// KeepPhotos has the photos that people are enrolled with stored, sealed, so that the gallery can be moved to another space
 	// without enrolling them again. It is for good.
 	KeepPhotos bool
+	// Duplicates is what becomes of enrolments whose face is another person's already; "" is DuplicatesOff.
+	Duplicates DuplicateCheck
+	// DuplicatePolicy says who is alike, for that and for Engine.Duplicates; zero: FPIR 1e-3. It can't be a cosine, which
+	// would mean something else once the gallery is moved to another space.
+	DuplicatePolicy Policy
 }
 
 // GalleryChange is what UpdateGallery changes: nil leaves what is there, anything else replaces it whole.
 type GalleryChange struct {
-	Policy *Policy // the zero Policy makes it each operation's default
-	Gate   *Gates  // the zero Gates let every photo pass
+	Policy          *Policy // the zero Policy makes it each operation's default
+	Gate            *Gates  // the zero Gates let every photo pass
+	Duplicates      *DuplicateCheck
+	DuplicatePolicy *Policy // the zero Policy makes it FPIR 1e-3
 }
 
 // Gallery describes people who are searched together.
@@ -82,6 +89,9 @@ type Gallery struct {
 	Created   time.Time `json:"created"`
 	// KeepPhotos says that the photos that people are enrolled with are stored.
 	KeepPhotos bool `json:"keep_photos,omitempty"`
+	// Duplicates is there unless it is DuplicatesOff.
+	Duplicates      DuplicateCheck `json:"duplicates,omitempty"`
+	DuplicatePolicy Policy         `json:"duplicate_policy,omitzero"`
 	// Move is there while the gallery is being moved to another space.
 	Move *Move `json:"move,omitempty"`
 	// IndexStatus is what Engine.Gallery adds; nil elsewhere, and where the space is not configured.
@@ -118,13 +128,23 @@ type MoveFailure struct {
 type PersonSpec struct {
 	Templates []Template      // 1..MaxTemplates; while the gallery is being moved, as many of either space
 	Metadata  json.RawMessage // a JSON object of at most MaxMetadataBytes, or nil
+	EnrolOptions
 	WriteOptions
 }
 
 // TemplateSpec is what AddTemplate adds.
 type TemplateSpec struct {
 	Templates []Template // one; while the gallery is being moved, one of either space or one of each
+	EnrolOptions
 	WriteOptions
+}
+
+// EnrolOptions are what a call that stores templates may ask for besides. The zero value is the gallery's.
+type EnrolOptions struct {
+	// Duplicates replaces the gallery's check if it is stricter, or if Overrule is set: whose key enrols must not be able to
+	// let in what the gallery's owner shut out.
+	Duplicates DuplicateCheck
+	Overrule   bool
 }
 
 // PersonPatch is what PatchPerson changes: nil leaves what is there.
@@ -155,6 +175,8 @@ type Person struct {
 	Version   uint64          `json:"version"` // the store's sequence number of the last change
 	// Moved says, while the gallery is being moved to another space, that the person has templates of that.
 	Moved bool `json:"moved,omitempty"`
+	// Duplicates are, in the answer of an enrolment under DuplicatesWarn, those of other ids who are alike.
+	Duplicates []Candidate `json:"duplicates,omitempty"`
 }
 
 // TemplateInfo is the provenance of one stored template.

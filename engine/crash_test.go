@@ -81,7 +81,7 @@ func (l *ledger) verifyRules(t *testing.T, g *gallery, newer *ledger) {
 		if n == 0 && g.rules.Load().equal(&rules{}) {
 			return
 		}
-		if c := ruled(n); n > 0 && g.rules.Load().equal(&rules{*c.Policy, *c.Gate}) {
+		if c := ruled(n); n > 0 && g.rules.Load().equal(&rules{policy: *c.Policy, gate: *c.Gate}) {
 			return
 		}
 	}

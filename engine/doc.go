@@ -121,6 +121,28 @@
 //
 // Policy and gate are what UpdateGallery changes. A call goes by those that were durable when it looked.
 //
+// # Duplicates
+//
+// An enrolment, which is a person put or a template added, may be checked for people of other ids who are alike: DuplicatesWarn
+// names them in the answer, DuplicatesReject refuses with them, as the gallery says or the call. The check is one with the enrolment:
+//
+// D1  It goes by everything that was enrolled before it in commit order, and by nothing that was not. So of two
+// enrolments of one face under two ids, at one time, the later one in that order is told of the earlier: both can't pass.
+// D2  A search does not see what is handed over and not in memory yet (W3), and nobody searches a million templates while
+// all writers wait. So the check searches before it takes the turn, and in the turn compares its templates with
+// those of every write of the gallery since the search began (recentWrites): who was found and is gone, or was
+// replaced, does not count, and who came does.
+// D3  What recentWrites keeps is bounded. If it has dropped what a check needs, or if one of very many who are alike is gone, the check
+// is made again, from the search on.
+// D4  In a gallery that is being moved, templates of either space are compared with those of that space.
+// D5  The policy is GallerySpec.DuplicatePolicy, else FPIR 1e-3 at the gallery's size. As with gates, a call may ask for more
+// than its gallery, for less only with EnrolOptions.Overrule, which http gives to admins: two people who are alike, such as twins, are
+// enrolled by somebody who has looked at both.
+// D6  A check errs as searches do (S2). A refusal names people of the gallery, whom who may enrol may ask
+// for by Duplicates anyway; it is answered when all that it rests on is durable (W4).
+//
+// A person is no duplicate of themselves: all of their own templates are left out.
+//
 // # Moves
 //
 // A gallery is moved to another embedding space without a pause: StartMove gives it a successor, a gallery that no search

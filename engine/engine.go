@@ -17,7 +17,8 @@ import (
 
 // Engine is an open store with its indexes. Safe for concurrent use; Close waits for calls that run.
 //
-// Lock order: life, the store's turn, mu, photoQueue.mu, gallery.mu, its successor's mu, index.
+// Lock order: life, the store's turn, mu, photoQueue.mu, gallery.mu, its successor's mu, index; recentWrites' is
+// alone.
 type Engine struct {
 	log       *slog.Logger
 	spaces    []Space

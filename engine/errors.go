@@ -35,6 +35,10 @@ var (
 	ErrPersonNotFound = errors.New("person not found")
 	// ErrVersion says that a person is not in the version that a write was made for. See Condition.
 	ErrVersion = errors.New("version mismatch")
+	// ErrDuplicateCheck says that a duplicate check is unknown.
+	ErrDuplicateCheck = errors.New("bad duplicate check")
+	// ErrDuplicate says that a face is another person's already. See DuplicateError.
+	ErrDuplicate = errors.New("duplicate")
 	// ErrKeyNotFound says that the tenant has no such API key.
 	ErrKeyNotFound = errors.New("key not found")
 	// ErrMoving says that a gallery is being moved to another space than the one that is named.
@@ -138,8 +142,27 @@ func Detail(err error) string {
 	if e, ok := errors.AsType[*PhotoSizeError](err); ok {
 		return e.Error()
 	}
+	if e, ok := errors.AsType[*DuplicateError](err); ok {
+		return e.Error()
+	}
 	return ""
 }
+
+// DuplicateError is an ErrDuplicate with who is alike.
+type DuplicateError struct {
+	People []Candidate // the most alike first, maxNamed at most
+}
+
+// Error says how many there are, and names nobody: logs may have it.
+func (e *DuplicateError) Error() string {
+	if len(e.People) == 1 {
+		return "the face is that of a person who is enrolled under another id: use that id, or, if they are two, have an admin's key enrol with duplicates off or warn"
+	}
+	return fmt.Sprintf("the face is that of %d people who are enrolled under other ids: use one of those, or, if they are not the same, have an admin's key enrol with duplicates off or warn", len(e.People))
+}
+
+// Unwrap returns ErrDuplicate.
+func (e *DuplicateError) Unwrap() error { return ErrDuplicate }
 
 func refuse(err error, format string, args ...any) error {
 	return &Error{Err: err, Detail: fmt.Sprintf(format, args...)}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,7 +23,8 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
-	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos, auditFormat: writeAudit} {
+	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos,
+		auditFormat: writeAudit, identityFormat: writeIdentity} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -212,6 +214,23 @@ func writeAudit(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return tokens
 }
 
+// writeIdentity is writePhotos, and uses what format 6 brought.
+func writeIdentity(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writePhotos(t, e, tenant)
+	_, _, err := e.CreateGallery(t.Context(), tenant, "once", GallerySpec{Duplicates: DuplicatesReject, DuplicatePolicy: Policy{FPIR: new(1e-4)}})
+	mustMove(t, err)
+	put := func(id string) error {
+		_, _, err := e.PutPerson(t.Context(), tenant, "once", id, PersonSpec{Templates: []Template{template(1, 0, 0, 0)}})
+		return err
+	}
+	mustMove(t, put("jo"))
+	if err := put("kim"); !errors.Is(err, ErrDuplicate) {
+		t.Fatal(err)
+	}
+	return tokens
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -307,6 +326,8 @@ func TestRecordNames(t *testing.T) {
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Move: &moveRecord{Number: 3, Space: "n", Dim: 4, Policy: &policyRecord{FMR: x}}},
 		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","keep_photos":true}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, KeepPhotos: true},
+		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","duplicates":"warn","duplicate_policy":{"fpir":0.5}}`: galleryRecord{
+			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Duplicates: "warn", DuplicatePolicy: policyRecord{FPIR: x}},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},

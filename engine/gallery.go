@@ -32,6 +32,7 @@ type gallery struct {
 
 	photos *photoQueue // of a successor whose people's stored photos can be read; else nil
 
+	recent   recentWrites
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 	recall   recallCounts
 
@@ -53,11 +54,15 @@ type gallery struct {
 
 // rules are what may be changed of a gallery; they are replaced, never changed in place.
 type rules struct {
-	policy Policy
-	gate   Gates
+	policy          Policy
+	gate            Gates
+	duplicates      DuplicateCheck // "" is off
+	duplicatePolicy Policy
 }
 
-func (r galleryRecord) rules() *rules { return &rules{r.Policy.policy(), r.Gate.gates()} }
+func (r galleryRecord) rules() *rules {
+	return &rules{r.Policy.policy(), r.Gate.gates(), DuplicateCheck(r.Duplicates), r.DuplicatePolicy.policy()}
+}
 
 // member is a person in memory.
 type member struct {
@@ -68,7 +73,7 @@ type member struct {
 }
 
 // CreateGallery makes a gallery. One that is there with an equal specification is returned with created
-// false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrGate, ErrSpaceUnknown,
+// false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrGate, ErrDuplicateCheck, ErrSpaceUnknown,
 // ErrGalleryExists, ErrGalleriesFull, and those of every write: ErrStorageFull, ErrStorageFailed, ErrOutcomeUnknown, ErrClosed,
 // ctx's.
 func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec GallerySpec) (Gallery, bool, error) {
@@ -108,11 +113,37 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 	if kind != indexAuto && kind != indexScan && kind != indexHNSW {
 		return galleryRecord{}, refuse(ErrGallerySpec, "index %q is unknown: use %q, %q or %q", spec.Index, indexAuto, indexScan, indexHNSW)
 	}
-	if err := cmp.Or(spec.Policy.Validate(), spec.Gate.Validate()); err != nil {
+	if err := cmp.Or(spec.Policy.Validate(), spec.Gate.Validate(), spec.Duplicates.Validate(), checkDuplicatePolicy(spec.DuplicatePolicy)); err != nil {
 		return galleryRecord{}, err
 	}
-	return galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate),
-		KeepPhotos: spec.KeepPhotos}, nil
+	r := galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate),
+		KeepPhotos: spec.KeepPhotos, DuplicatePolicy: recordOfPolicy(spec.DuplicatePolicy)}
+	r.setDuplicates(spec.Duplicates)
+	return r, nil
+}
+
+func (r *galleryRecord) setDuplicates(d DuplicateCheck) {
+	if r.Duplicates = string(d); d == DuplicatesOff {
+		r.Duplicates = ""
+	}
+}
+
+// format is that of a store which the record is in.
+func (r galleryRecord) format() uint32 {
+	switch {
+	case r.Duplicates != "" || r.DuplicatePolicy != policyRecord{}:
+		return identityFormat
+	case r.KeepPhotos:
+		return photoFormat
+	}
+	return firstFormat
+}
+
+func checkDuplicatePolicy(p Policy) error {
+	if p.Cosine != nil {
+		return refuse(ErrPolicy, "the policy for duplicates can't be a cosine, which means something else in every embedding space: state fpir, fmr or similarity")
+	}
+	return p.Validate()
 }
 
 func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, err error) {
@@ -136,10 +167,8 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 	want.Created = fromMillis(t.now)
 	t.setGallery(tenant, name, want)
 	t.audit(auditEntry{tenant: tenant, op: AuditGalleryCreate, gallery: name, policy: auditPolicyOf(want.Policy.policy())})
-	if want.KeepPhotos {
-		if err := t.raiseFormat(photoFormat); err != nil {
-			return false, err
-		}
+	if err := t.raiseFormat(want.format()); err != nil {
+		return false, err
 	}
 	g, err := e.newGallery(tenant, name, want, seal)
 	if err != nil {
@@ -156,14 +185,16 @@ func sameSpec(name string, have, want galleryRecord) error {
 	if have.Space == want.Space && have.Index == want.Index && have.KeepPhotos == want.KeepPhotos && have.rules().equal(want.rules()) {
 		return nil
 	}
-	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy, gate or keep_photos (space %q, index %q, keep_photos %v): "+
-		"use it as it is, change its policy or gate, or use another name", name, have.Space, have.Index, have.KeepPhotos)
+	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy, gate, duplicates or keep_photos (space %q, index %q, keep_photos %v): "+
+		"use it as it is, change its policy, gate or duplicates, or use another name", name, have.Space, have.Index, have.KeepPhotos)
 }
 
-func (r *rules) equal(o *rules) bool { return r.policy.equal(o.policy) && r.gate.equal(o.gate) }
+func (r *rules) equal(o *rules) bool {
+	return r.policy.equal(o.policy) && r.gate.equal(o.gate) && r.duplicates == o.duplicates && r.duplicatePolicy.equal(o.duplicatePolicy)
+}
 
-// UpdateGallery changes a gallery's policy and gate. Calls that begin after it has returned go by what it made; the
-// people who are enrolled stay. Errors: ErrID, ErrGalleryNotFound, ErrPolicy, ErrGate, and those of every write (see
+// UpdateGallery changes a gallery's policies, gate and duplicate check. Calls that begin after it has returned go by what it made; the
+// people who are enrolled stay. Errors: ErrID, ErrGalleryNotFound, ErrPolicy, ErrGate, ErrDuplicateCheck, and those of every write (see
 // CreateGallery).
 func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change GalleryChange) (Gallery, error) {
 	if err := e.enter(ctx); err != nil {
@@ -190,7 +221,17 @@ func (c GalleryChange) validate() error {
 		}
 	}
 	if c.Gate != nil {
-		return c.Gate.Validate()
+		if err := c.Gate.Validate(); err != nil {
+			return err
+		}
+	}
+	if c.Duplicates != nil {
+		if err := c.Duplicates.Validate(); err != nil {
+			return err
+		}
+	}
+	if c.DuplicatePolicy != nil {
+		return checkDuplicatePolicy(*c.DuplicatePolicy)
 	}
 	return nil
 }
@@ -211,13 +252,19 @@ func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) er
 	if change.Gate != nil {
 		record.Gate = recordOfGates(*change.Gate)
 	}
+	if change.Duplicates != nil {
+		record.setDuplicates(*change.Duplicates)
+	}
+	if change.DuplicatePolicy != nil {
+		record.DuplicatePolicy = recordOfPolicy(*change.DuplicatePolicy)
+	}
 	if record.rules().equal(before) {
 		return nil
 	}
 	t.setGallery(tenant, name, record)
 	t.audit(auditEntry{tenant: tenant, op: AuditGalleryUpdate, gallery: name, policy: auditPolicyOf(record.Policy.policy())})
 	t.remember = func() { e.withGallery(tenant, name, func(g *gallery) { g.keepRules(record) }) }
-	return nil
+	return t.raiseFormat(record.format())
 }
 
 // keepRules replaces the rules of a gallery and of the one that it is being moved to.
@@ -387,7 +434,7 @@ func (g *gallery) info() Gallery {
 	g.mu.RUnlock()
 	info := Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
 		Policy: r.policy.clone(), Gate: r.gate.clone(), People: people, Templates: templates, Created: g.record.Created,
-		KeepPhotos: g.record.KeepPhotos}
+		KeepPhotos: g.record.KeepPhotos, Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy.clone()}
 	if next := g.successor.Load(); next != nil {
 		// As of several moments: who waits first, so that when nobody does, Done is what came of it.
 		waiting, failed := next.photos.counts(max(people-next.people(), 0))

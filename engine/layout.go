@@ -26,12 +26,15 @@ const (
 //	   before would leave the photos of who is replaced or deleted behind
 //	4  audit logs. A store becomes one of format 4 with its first record: what programs of the formats before wrote would be in
 //	   no log
+//	6  galleries that check for duplicates. A store becomes one of format 6 with its first such gallery: programs that know the
+//	   formats before would let them in
 const (
-	firstFormat   = 1
-	moveFormat    = 2
-	photoFormat   = 3
-	auditFormat   = 4
-	formatVersion = auditFormat
+	firstFormat    = 1
+	moveFormat     = 2
+	photoFormat    = 3
+	auditFormat    = 4
+	identityFormat = 6
+	formatVersion  = identityFormat
 )
 
 // formatBytes is the value of keyFormat.

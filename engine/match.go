@@ -143,12 +143,10 @@ func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Templa
 	})
 }
 
-// Duplicates is Identify for a probe whose person should not be there: the policy is the call's, else FPIR
-// 1e-3. The gallery's policy, which is meant for mates, is not used.
+// Duplicates is Identify for a probe whose person should not be there: the policy is the call's, else the gallery's for
+// duplicates, else FPIR 1e-3. The gallery's other policy, which is meant for mates, is not used.
 func (e *Engine) Duplicates(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
-	return e.identify(ctx, AuditDuplicates, tenant, name, probe, o, func(*gallery) Policy {
-		return o.Policy.or(Policy{FPIR: new(defaultDuplicatesFPIR)})
-	})
+	return e.identify(ctx, AuditDuplicates, tenant, name, probe, o, func(g *gallery) Policy { return o.Policy.or(g.duplicatePolicy()) })
 }
 
 func (e *Engine) identify(ctx context.Context, op, tenant, name string, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {

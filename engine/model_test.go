@@ -51,7 +51,10 @@ var (
 	modelPolicies  = rapid.SampledFrom([]Policy{{}, {FMR: new(1e-5)}, {Cosine: new(0.3)}})
 	modelGates     = rapid.SampledFrom([]Gate{nil, {"sharpness": 40}, {"sharpness": 60, "liveness": 50}})
 	modelJudged    = rapid.SampledFrom([]float64{0, 39.9, 40, 60, 100})
-	modelMetadata  = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
+	// Mostly none, or few people would be alike.
+	modelDuplicates = rapid.SampledFrom([]DuplicateCheck{"", "", "", DuplicatesWarn, DuplicatesReject})
+	modelAlike      = rapid.SampledFrom([]Policy{{}, {FMR: new(1e-5)}, {Similarity: new(0.9)}})
+	modelMetadata   = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
 )
 
 func newModel(t *rapid.T) *model {
@@ -123,7 +126,7 @@ func (m *model) reopen(t *rapid.T) {
 	for _, g := range all {
 		want := m.galleries[g.Name]
 		if want == nil || g.People != len(want.people) || g.Templates != want.templates() || g.Space != want.space.ID || g.Index != want.kind || g.KeepPhotos != want.keep ||
-			!(&rules{g.Policy, g.Gate}).equal(&want.rules) || !want.isMoving(g.Move) {
+			!rulesOf(g).equal(&want.rules) || !want.isMoving(g.Move) {
 			t.Fatalf("gallery %+v differs", g)
 		}
 	}
@@ -147,7 +150,8 @@ func want(t *rapid.T, what string, err error, ok bool, target error) bool {
 func (m *model) createGallery(t *rapid.T) {
 	name, space := modelGalleries.Draw(t, "gallery"), rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
 	have, kind, keep, r := m.galleries[name], modelKinds.Draw(t, "index"), rapid.Bool().Draw(t, "keep photos"), modelRules(t)
-	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind, Policy: r.policy, Gate: r.gate, KeepPhotos: keep})
+	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind, Policy: r.policy, Gate: r.gate, KeepPhotos: keep,
+		Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy})
 	kind = cmp.Or(kind, indexAuto)
 	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind && have.keep == keep && have.rules.equal(&r), ErrGalleryExists) {
 		return
@@ -161,8 +165,11 @@ func (m *model) createGallery(t *rapid.T) {
 }
 
 func modelRules(t *rapid.T) rules {
-	return rules{modelPolicies.Draw(t, "policy"), Gates{modelGates.Draw(t, "enrol"), modelGates.Draw(t, "probe")}}
+	return rules{modelPolicies.Draw(t, "policy"), Gates{modelGates.Draw(t, "enrol"), modelGates.Draw(t, "probe")},
+		modelDuplicates.Draw(t, "duplicates"), modelAlike.Draw(t, "duplicate policy")}
 }
+
+func rulesOf(g Gallery) *rules { return &rules{g.Policy, g.Gate, g.Duplicates, g.DuplicatePolicy} }
 
 func (m *model) updateGallery(t *rapid.T) {
 	name, r := modelGalleries.Draw(t, "gallery"), modelRules(t)
@@ -177,11 +184,15 @@ func (m *model) updateGallery(t *rapid.T) {
 	if rapid.Bool().Draw(t, "change gate") {
 		change.Gate, after.gate = &r.gate, r.gate
 	}
+	if rapid.Bool().Draw(t, "change duplicates") {
+		change.Duplicates, after.duplicates = &r.duplicates, r.duplicates
+		change.DuplicatePolicy, after.duplicatePolicy = &r.duplicatePolicy, r.duplicatePolicy
+	}
 	got, err := m.e.UpdateGallery(context.Background(), "t", name, change)
 	if !want(t, "update gallery", err, g != nil, ErrGalleryNotFound) {
 		return
 	}
-	if g.rules = after; !(&rules{got.Policy, got.Gate}).equal(&after) {
+	if g.rules = after; !rulesOf(got).equal(&after) {
 		t.Fatalf("%+v, want %+v", got, after)
 	}
 }
@@ -324,6 +335,18 @@ func (m *model) put(t *rapid.T) {
 	if spec.If = m.condition(t, name, id); g != nil && refused == nil {
 		refused = m.fails(spec.If, name, id, p)
 	}
+	var alike []string
+	if g != nil {
+		var fresh, moved [][]float64
+		if own > 0 {
+			fresh = after.vectors
+		}
+		if after.moved != nil {
+			moved = after.moved.vectors
+		}
+		alike, spec.EnrolOptions = g.duplicates(t, id, fresh, moved)
+		refused = cmp.Or(refused, spec.rejects(g, alike))
+	}
 	got, created, err := m.e.PutPerson(context.Background(), "t", name, id, spec)
 	target := noGallery(g)
 	if g != nil {
@@ -337,6 +360,64 @@ func (m *model) put(t *rapid.T) {
 	}
 	g.people[id] = after
 	m.checkPerson(t, name, got, id, after)
+	checkAlike(t, got, alike)
+}
+
+// duplicates draws what an enrolment asks for, and says who is alike: nobody, if nobody looks. Where rounding would decide,
+// nobody looks.
+func (g *modelGallery) duplicates(t *rapid.T, id string, own, moved [][]float64) (alike []string, o EnrolOptions) {
+	o = EnrolOptions{modelDuplicates.Draw(t, "duplicates"), rapid.Bool().Draw(t, "overrule")}
+	if o.Duplicates.in(g.rules.duplicates, o.Overrule) == DuplicatesOff {
+		return nil, o
+	}
+	threshold := func(templates int) float64 {
+		return g.rules.duplicatePolicy.or(Policy{FPIR: new(defaultDuplicatesFPIR)}).threshold(testCurve, templates)
+	}
+	ofMoved := 0
+	for _, p := range g.people {
+		if p.moved != nil {
+			ofMoved += len(p.moved.vectors)
+		}
+	}
+	sure := true
+	reaches := func(p *modelPerson, probes [][]float64, least float64) bool {
+		best := math.Inf(-1)
+		for _, q := range probes {
+			best = max(best, p.best(q))
+		}
+		sure = sure && math.Abs(best-least) > modelError
+		return best >= least
+	}
+	for other, p := range g.people {
+		same := reaches(p, own, threshold(g.templates()))
+		same = p.moved != nil && reaches(p.moved, moved, threshold(ofMoved)) || same
+		if same && other != id {
+			alike = append(alike, other)
+		}
+	}
+	if !sure {
+		return nil, EnrolOptions{DuplicatesOff, true}
+	}
+	slices.Sort(alike)
+	return alike, o
+}
+
+// rejects is what becomes of an enrolment with these people alike.
+func (o EnrolOptions) rejects(g *modelGallery, alike []string) error {
+	if len(alike) > 0 && o.Duplicates.in(g.rules.duplicates, o.Overrule) == DuplicatesReject {
+		return ErrDuplicate
+	}
+	return nil
+}
+
+func checkAlike(t *rapid.T, got Person, alike []string) {
+	var named []string
+	for _, c := range got.Duplicates {
+		named = append(named, c.Person)
+	}
+	if slices.Sort(named); !slices.Equal(named, alike) {
+		t.Fatalf("named %q, want %q", named, alike)
+	}
 }
 
 // condition draws what a write asks of a person: mostly nothing, often what holds.
@@ -389,7 +470,20 @@ func (m *model) add(t *rapid.T) {
 	if p != nil && refused == nil {
 		refused = m.fails(condition, name, id, p)
 	}
-	got, err := m.e.AddTemplate(context.Background(), "t", name, id, TemplateSpec{Templates: templates, WriteOptions: WriteOptions{If: condition}})
+	spec := TemplateSpec{Templates: templates, WriteOptions: WriteOptions{If: condition}}
+	var alike []string
+	if p != nil {
+		var moved [][]float64
+		if after.moved != nil {
+			moved = after.moved.vectors
+		}
+		if p.moved != nil {
+			moved = moved[len(p.moved.vectors):]
+		}
+		alike, spec.EnrolOptions = g.duplicates(t, id, after.vectors[len(p.vectors):], moved)
+		refused = cmp.Or(refused, spec.rejects(g, alike))
+	}
+	got, err := m.e.AddTemplate(context.Background(), "t", name, id, spec)
 	target := cmp.Or(refused, ErrPersonNotFound)
 	if g == nil {
 		target = ErrGalleryNotFound
@@ -400,6 +494,7 @@ func (m *model) add(t *rapid.T) {
 	if want(t, "add", err, p != nil && refused == nil && !full, target) {
 		g.people[id] = after
 		m.checkPerson(t, name, got, id, after)
+		checkAlike(t, got, alike)
 	}
 }
 

@@ -249,7 +249,8 @@ func inGallery[T any](e *Engine, tenant, name string, read func(*gallery) (T, er
 	}
 }
 
-// enrolling runs a write of a person, and again if the gallery's move began or ended meanwhile (M5). The write has waited
+// enrolling runs a write of a person, and again if the gallery's move began or ended meanwhile (M5), or if its duplicate check
+// could not be completed (D3). The write has waited
 // for what it saw (W4), so memory knows of it too.
 func (e *Engine) enrolling(tenant, name string, write func(enrolment) error) error {
 	for {
@@ -257,7 +258,7 @@ func (e *Engine) enrolling(tenant, name string, write func(enrolment) error) err
 		if err != nil {
 			return err
 		}
-		if err := write(enrolment{g, g.successor.Load()}); !errors.Is(err, errMoved) {
+		if err := write(enrolment{g, g.successor.Load()}); !errors.Is(err, errMoved) && !errors.Is(err, errStale) {
 			return err
 		}
 	}

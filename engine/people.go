@@ -17,13 +17,16 @@ import (
 // ErrVersion, and those of every write (see CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
-	p, err := e.changePerson(ctx, AuditPersonPut, tenant, name, id, spec.WriteOptions, false, func(g enrolment) (personChange, error) {
+	p, err := e.changePerson(ctx, AuditPersonPut, tenant, name, id, spec.WriteOptions, false, func(g enrolment, c *enrolChecks) (personChange, error) {
 		own, next, err := g.units(spec.Templates, MaxTemplates)
 		if err != nil {
 			return nil, err
 		}
 		metadata, err := compactMetadata(spec.Metadata)
 		if err != nil {
+			return nil, err
+		}
+		if err := c.begin(ctx, e, g, spec.EnrolOptions, own, next); err != nil {
 			return nil, err
 		}
 		return func(p *personTx) error {
@@ -48,9 +51,12 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 // AddTemplate adds one template to a person who is there; while the gallery is being moved, one of either space or one of
 // each. Errors: as PutPerson, ErrPersonNotFound, ErrTemplatesFull.
 func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec TemplateSpec) (Person, error) {
-	return e.changePerson(ctx, AuditTemplateAdd, tenant, name, id, spec.WriteOptions, true, func(g enrolment) (personChange, error) {
+	return e.changePerson(ctx, AuditTemplateAdd, tenant, name, id, spec.WriteOptions, true, func(g enrolment, c *enrolChecks) (personChange, error) {
 		own, next, err := g.units(spec.Templates, 1)
 		if err != nil {
+			return nil, err
+		}
+		if err := c.begin(ctx, e, g, spec.EnrolOptions, own, next); err != nil {
 			return nil, err
 		}
 		return func(p *personTx) error {
@@ -65,7 +71,7 @@ func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec 
 // PatchPerson changes what patch names of a person, and counts up the version if that is nothing. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrVersion, and those of every write.
 func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, patch PersonPatch) (Person, error) {
-	return e.changePerson(ctx, AuditPersonUpdate, tenant, name, id, patch.WriteOptions, true, func(enrolment) (personChange, error) {
+	return e.changePerson(ctx, AuditPersonUpdate, tenant, name, id, patch.WriteOptions, true, func(enrolment, *enrolChecks) (personChange, error) {
 		if patch.Metadata == nil {
 			return func(*personTx) error { return nil }, nil
 		}
@@ -247,15 +253,18 @@ func (e *Engine) enterPerson(ctx context.Context, tenant, name, id string) error
 type personChange func(*personTx) error
 
 // changePerson runs prepare outside the store's turn and what it returns inside, if o allows the write, and writes the
-// record, and op in the audit log. there says that the person must be there.
+// record, and op in the audit log. there says that the person must be there. Whom the checks that prepare began find the
+// enrolment to duplicate is in the answer.
 func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, o WriteOptions, there bool,
-	prepare func(enrolment) (personChange, error)) (after Person, err error) {
+	prepare func(enrolment, *enrolChecks) (personChange, error)) (after Person, err error) {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Person{}, err
 	}
 	defer e.leave()
 	err = e.enrolling(tenant, name, func(g enrolment) error {
-		change, err := prepare(g)
+		var checks enrolChecks
+		defer checks.end()
+		change, err := prepare(g, &checks)
 		if err != nil {
 			return err
 		}
@@ -267,11 +276,16 @@ func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, 
 			if err := p.check(o, there); err != nil {
 				return err
 			}
+			duplicates, err := checks.complete(id)
+			if err != nil {
+				return err
+			}
 			if err := change(p); err != nil {
 				return err
 			}
 			after = p.write()
 			p.auditPerson(op)
+			after.Duplicates = duplicates
 			return nil
 		})
 	})
@@ -329,7 +343,8 @@ type personTx struct {
 	id       string
 	old      *personRecord // nil: new
 	record   personRecord
-	inMemory func()    // changes the person's templates in memory; nil if they stay
+	inMemory func() // changes the person's templates in memory; nil if they stay
+	recent   recentWrite
 	next     *personTx // of the same person in the gallery's successor; nil if there is none
 }
 
@@ -407,6 +422,7 @@ func (p *personTx) replaceTemplates(templates []Template) {
 		p.setTemplate(t)
 		vectors[i] = t.Vector
 	}
+	p.recent.clears, p.recent.vectors = true, vectors
 	p.inMemory = func() { p.g.put(p.id, p.seq, len(vectors), vectors) }
 }
 
@@ -420,6 +436,7 @@ func (p *personTx) addTemplate(templates []Template) error {
 		p.replaceTemplates(templates)
 	default:
 		p.setTemplate(templates[0])
+		p.recent.vectors = [][]float32{templates[0].Vector}
 		p.inMemory = func() { p.g.addTemplate(p.id, p.seq, templates[0].Vector) }
 	}
 	return nil
@@ -471,6 +488,7 @@ func (p *personTx) stage() {
 func (p *personTx) erase() {
 	p.dropTemplates()
 	p.delete(personKey(p.g.record.Number, p.id))
+	p.recent.clears = true
 	p.finish(func() { p.g.remove(p.id) })
 	if p.next == nil {
 		return
@@ -483,11 +501,21 @@ func (p *personTx) erase() {
 
 // finish marks the gallery as having an unsynced write until remember, and what is to be remembered already, has run.
 func (p *personTx) finish(remember func()) {
-	g := p.g
-	p.onHandOver = append(p.onHandOver, func() { g.unsynced.Add(1) })
+	g, w := p.g, p.recent
+	changes := w.clears || len(w.vectors) > 0
+	w.person, w.seq = p.id, p.seq
+	p.onHandOver = append(p.onHandOver, func() {
+		g.unsynced.Add(1)
+		if changes {
+			g.recent.add(w)
+		}
+	})
 	p.also(func() {
 		remember()
 		g.unsynced.Add(-1)
+		if changes {
+			g.recent.remember(w.seq)
+		}
 	})
 }
 

@@ -165,6 +165,9 @@ type galleryRecord struct {
 	Move    *moveRecord  `json:"move,omitempty"`
 	// KeepPhotos is of format 3.
 	KeepPhotos bool `json:"keep_photos,omitempty"`
+	// Duplicates and DuplicatePolicy are of format 6; "" is off.
+	Duplicates      string       `json:"duplicates,omitempty"`
+	DuplicatePolicy policyRecord `json:"duplicate_policy,omitzero"`
 }
 
 // moveRecord is a move under way: people and templates of the new space are under a number of their own. Format 2.

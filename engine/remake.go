@@ -352,6 +352,7 @@ func (p *personTx) remake(old personRecord, made []remade) {
 		p.storeTemplate(m.templateRecord, m.Template)
 		vectors[i] = m.Vector
 	}
+	p.recent.clears, p.recent.vectors = true, vectors
 	p.inMemory = func() { p.g.put(p.id, old.version, len(vectors), vectors) }
 	p.stage()
 }

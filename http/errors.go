@@ -41,6 +41,8 @@ var sentinels = []sentinel{
 	{engine.ErrGalleryExists, codeGalleryExists, nil},
 	{engine.ErrGalleryNotFound, codeGalleryNotFound, nil},
 	{engine.ErrPersonNotFound, codePersonNotFound, nil},
+	{engine.ErrDuplicateCheck, codeBadRequest, nil},
+	{engine.ErrDuplicate, codeDuplicate, nil},
 	{engine.ErrVersion, codeVersionMismatch, nil},
 	{engine.ErrMoving, codeGalleryMoving, nil},
 	{engine.ErrNotMoving, codeGalleryNotMoving, nil},
@@ -126,6 +128,9 @@ func (s *Server) problemOf(err error) *problem {
 			p := &problem{code: row.code, detail: row.sentence(err), cause: err}
 			if e, ok := errors.AsType[*engine.QualityError](err); ok {
 				p.reasons = e.Reasons
+			}
+			if e, ok := errors.AsType[*engine.DuplicateError](err); ok {
+				p.duplicates = e.People
 			}
 			return p
 		}

@@ -13,6 +13,8 @@ func (s *Server) putGallery(r *request) (reply, error) {
 	var policy engine.Policy
 	fields := append(policyFields(&policy),
 		field{name: "gate", json: takeGates(&spec.Gate)},
+		field{name: "duplicates", json: takeString((*string)(&spec.Duplicates))},
+		field{name: "duplicate_policy", json: takePolicy(&spec.DuplicatePolicy)},
 		field{name: "space", json: takeString(&spec.Space)},
 		field{name: "index", json: takeString(&spec.Index)},
 		field{name: "keep_photos", json: takeBool(&spec.KeepPhotos)})
@@ -52,11 +54,13 @@ func (s *Server) canJudge(space string, g engine.Gates) error {
 	return cmp.Or(x.judges(g.Enrol), x.judges(g.Probe))
 }
 
-// patchGallery replaces policy, gate or both; null removes.
+// patchGallery replaces policies, gate and duplicate check, as they are given; null removes.
 func (s *Server) patchGallery(r *request) (reply, error) {
 	var change engine.GalleryChange
 	var policy engine.Policy
 	var gate engine.Gates
+	var duplicates engine.DuplicateCheck
+	var duplicatePolicy engine.Policy
 	err := r.decode([]field{
 		{name: "policy", json: func(raw []byte, at string) error {
 			change.Policy = &policy
@@ -66,12 +70,20 @@ func (s *Server) patchGallery(r *request) (reply, error) {
 			change.Gate = &gate
 			return unlessNull(raw, at, takeGates(&gate))
 		}},
+		{name: "duplicates", json: func(raw []byte, at string) error {
+			change.Duplicates = &duplicates
+			return unlessNull(raw, at, takeString((*string)(&duplicates)))
+		}},
+		{name: "duplicate_policy", json: func(raw []byte, at string) error {
+			change.DuplicatePolicy = &duplicatePolicy
+			return unlessNull(raw, at, takePolicy(&duplicatePolicy))
+		}},
 	})
 	if err != nil {
 		return reply{}, err
 	}
 	if change == (engine.GalleryChange{}) {
-		return reply{}, fail(codeBadRequest, `give "policy", "gate" or both: an object replaces what is there, null removes it; nothing else of a gallery can be changed`)
+		return reply{}, fail(codeBadRequest, `give some of "policy", "gate", "duplicates" and "duplicate_policy": each replaces what is there, null removes it; nothing else of a gallery can be changed`)
 	}
 	g, err := s.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 func (s *Server) putPerson(r *request) (reply, error) {
 	sub := subject{enrols: true}
 	var metadata json.RawMessage
-	if err := r.decode(append(sub.several(), metadataField(&metadata))); err != nil {
+	enrol := r.enrolOptions()
+	if err := r.decode(append(sub.several(), metadataField(&metadata), duplicatesField(&enrol.Duplicates))); err != nil {
 		return reply{}, err
 	}
 	if err := sub.check("images", "templates"); err != nil {
@@ -25,7 +26,7 @@ func (s *Server) putPerson(r *request) (reply, error) {
 			return reply{}, err
 		}
 		p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
-			engine.PersonSpec{Templates: templates, Metadata: metadata, WriteOptions: o})
+			engine.PersonSpec{Templates: templates, Metadata: metadata, EnrolOptions: enrol, WriteOptions: o})
 		if err != nil {
 			return reply{}, sub.located(err)
 		}
@@ -35,6 +36,16 @@ func (s *Server) putPerson(r *request) (reply, error) {
 		}
 		return rep, nil
 	})
+}
+
+// enrolOptions let an admin ask for less of a duplicate check than the gallery.
+func (r *request) enrolOptions() engine.EnrolOptions {
+	return engine.EnrolOptions{Overrule: r.key.Role == engine.RoleAdmin}
+}
+
+// duplicatesField takes a duplicate check, which the engine validates.
+func duplicatesField(d *engine.DuplicateCheck) field {
+	return field{name: "duplicates", json: takeString((*string)(d)), text: func(v, _ string) error { *d = engine.DuplicateCheck(v); return nil }}
 }
 
 // writeOptions are those of the headers.
@@ -51,7 +62,8 @@ type enrolledBody struct {
 
 func (s *Server) addTemplate(r *request) (reply, error) {
 	sub := subject{enrols: true}
-	if err := r.decode(sub.one()); err != nil {
+	enrol := r.enrolOptions()
+	if err := r.decode(append(sub.one(), duplicatesField(&enrol.Duplicates))); err != nil {
 		return reply{}, err
 	}
 	if err := sub.check("image", "template"); err != nil {
@@ -66,7 +78,7 @@ func (s *Server) addTemplate(r *request) (reply, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], engine.TemplateSpec{Templates: templates, WriteOptions: o})
+		p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], engine.TemplateSpec{Templates: templates, EnrolOptions: enrol, WriteOptions: o})
 		return reply{status: 201, value: enrolledBody{p, faces}, etag: etag(p)}, err
 	})
 }

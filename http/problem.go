@@ -53,6 +53,7 @@ const (
 	codeGalleryNotMoving code = "gallery_not_moving"
 	codeMoveIncomplete   code = "move_incomplete"
 
+	codeDuplicate       code = "duplicate"
 	codeVersionMismatch code = "version_mismatch"
 
 	codeBodyTooLarge   code = "body_too_large"
@@ -120,6 +121,7 @@ var codes = map[code]struct {
 	codeGalleryNotMoving: {409, "The gallery is not being moved"},
 	codeMoveIncomplete:   {409, "People have no templates of the new space"},
 
+	codeDuplicate:       {409, "The face is enrolled under another id"},
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 
 	codeBodyTooLarge:   {413, "The body is too large"},
@@ -153,7 +155,8 @@ type problem struct {
 	allow  string // the Allow field of a 405
 	cause  error  // logged with an internal error, never shown
 
-	reasons []engine.Reason // of quality_failed
+	reasons    []engine.Reason    // of quality_failed
+	duplicates []engine.Candidate // of duplicate
 }
 
 func (p *problem) Error() string { return string(p.code) + ": " + p.detail }
@@ -177,7 +180,8 @@ type problemBody struct {
 	Pointer   string `json:"pointer,omitempty"`
 	RequestID string `json:"request_id"`
 
-	Reasons []engine.Reason `json:"reasons,omitempty"`
+	Reasons    []engine.Reason    `json:"reasons,omitempty"`
+	Duplicates []engine.Candidate `json:"duplicates,omitempty"`
 }
 
 const problemType = "application/problem+json"
@@ -185,7 +189,7 @@ const problemType = "application/problem+json"
 func (p *problem) body(requestID string) []byte {
 	b, err := json.Marshal(problemBody{
 		Type: "about:blank", Title: codes[p.code].title, Status: p.status(),
-		Detail: p.detail, Code: p.code, Pointer: p.at, RequestID: requestID, Reasons: p.reasons,
+		Detail: p.detail, Code: p.code, Pointer: p.at, RequestID: requestID, Reasons: p.reasons, Duplicates: p.duplicates,
 	})
 	if err != nil {
 		panic("BUG: http: problem does not marshal: " + err.Error())

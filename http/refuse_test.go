@@ -49,7 +49,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown field below", codeBadJSON, `"/policy/rate~1x"`, call{method: "POST", path: identify, body: probeJSON(v, `,"policy":{"rate/x":1}`)}},
 		{"field twice", codeBadJSON, "twice", call{method: "POST", path: identify, body: probeJSON(v, `,"top_k":1,"top_k":1`)}},
 		{"wrong type", codeBadJSON, "null", call{method: "POST", path: identify, body: probeJSON(v, `,"policy":null`)}},
-		{"later issue", codeBadJSON, `"/duplicates"`, call{method: "PUT", path: people + "x", body: jsonOf(`{"duplicates":"warn"}`)}},
+		{"unknown field", codeBadJSON, `"/tags"`, call{method: "PUT", path: people + "x", body: jsonOf(`{"tags":["warn"]}`)}},
 		{"top_k", codeBadJSON, "100", call{method: "POST", path: identify, body: probeJSON(v, `,"top_k":101`)}},
 		{"ef", codeBadJSON, "from 1 to 16384", call{method: "POST", path: identify, body: probeJSON(v, `,"ef":16385`)}},
 		{"ef of nothing", codeBadJSON, "from 1 to 16384", call{method: "POST", path: identify, body: probeJSON(v, `,"ef":0`)}},

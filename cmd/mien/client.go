@@ -124,7 +124,8 @@ type problem struct {
 	Code    string `json:"code"`
 	Pointer string `json:"pointer"` // which part of the body, as a JSON pointer
 
-	Reasons []engine.Reason `json:"reasons"` // of quality_failed
+	Reasons    []engine.Reason    `json:"reasons"`    // of quality_failed
+	Duplicates []engine.Candidate `json:"duplicates"` // of duplicate
 }
 
 func (p *problem) Error() string { return fmt.Sprintf("%s (%s)", p.Detail, p.Code) }

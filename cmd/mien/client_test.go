@@ -243,3 +243,29 @@ func TestSettingsFile(t *testing.T) {
 		}
 	}
 }
+
+// TestDuplicateCommands: a gallery that refuses faces it has, and enrolments that ask for less or more.
+func TestDuplicateCommands(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	ada, other := folder(t, map[string][]string{"Ada": {"a_1.jpg"}}), folder(t, map[string][]string{"Eve": {"a_2.jpg"}, "Bob": {"b_1.jpg"}})
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{[]string{"galleries", "create", "--duplicates", "reject", "demo"}, 0, "\nduplicates: reject"},
+		{[]string{"enroll", "-g", "demo", ada}, 0, `{"people":1,"templates":1`},
+		{[]string{"enroll", "-g", "demo", other}, exitNegative, `"duplicates":[{"person":"Ada"`},
+		{[]string{"enroll", "-g", "demo", other}, exitNegative, `{"people":1,"templates":1,"photos_refused":0,"people_refused":1}`},
+		{[]string{"enroll", "-g", "demo", "--duplicates", "warn", other}, 0, `{"duplicates":[{"person":"Ada"`},
+		{[]string{"enroll", "-g", "demo", "--duplicates", "maybe", other}, 80, "reject"},
+		{[]string{"galleries", "update", "--duplicates", "off", "--duplicate-fpir", "0.01", "demo"}, 0, "\npolicy for duplicates: fpir 0.01"},
+		{[]string{"galleries", "update", "--duplicates", "maybe", "demo"}, 80, "reject"},
+		{[]string{"enroll", "-g", "demo", ada}, 0, `{"people":1,"templates":1`},
+	} {
+		out, stderr, code := s.run(c.args...)
+		if code != c.code || !strings.Contains(out+stderr, c.say) {
+			t.Errorf("mien %s: exit code %d, %q; want %d and %q", strings.Join(c.args, " "), code, out+stderr, c.code, c.say)
+		}
+	}
+}

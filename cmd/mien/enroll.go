@@ -25,6 +25,7 @@ type enrollCmd struct {
 	gateFlag
 	Gallery    string `help:"Gallery to enrol into." required:"" short:"g"`
 	Create     bool   `help:"Create the gallery if it is not there; --gate becomes its gate for enrolment."`
+	Duplicates string `help:"Whose face is another person's already is refused (reject) or named (warn); off asks for no check, which counts with an admin's key (default: as the gallery has it)." enum:",reject,warn,off" default:"" placeholder:"reject|warn|off"`
 	KeepPhotos bool   `help:"With --create: the gallery stores the photos, sealed, so that it can be moved to another space without enrolling again."`
 	Parallel   int    `help:"People sent at once." default:"4"`
 	Folder     string `arg:"" type:"existingdir" help:"Folder with a folder a person, whose name is the person's id, with that person's photos."`
@@ -133,12 +134,12 @@ func (c *enrollCmd) enrol(ctx context.Context, client *client, p someone, r *enr
 	}
 	refusal := (*problem)(nil)
 	switch {
-	case errors.As(err, &refusal) && refusal.Code == "bad_id":
-		r.refusedPerson(p.id, len(p.photos), refusal.Error())
+	case errors.As(err, &refusal) && (refusal.Code == "bad_id" || refusal.Code == "duplicate"):
+		r.refusedPerson(p.id, len(photos), refusal)
 	case err != nil:
 		return fmt.Errorf("person %q: %w", p.id, err)
 	case templates == 0:
-		r.refusedPerson(p.id, 0, "no photo was taken")
+		r.refusedPerson(p.id, 0, nil)
 	default:
 		r.enrolled(p.id, templates)
 	}
@@ -151,6 +152,9 @@ func (c *enrollCmd) put(ctx context.Context, client *client, id string, photos [
 	body := map[string]any{"select": c.Select}
 	if c.Gate != nil {
 		body["gate"] = c.Gate
+	}
+	if c.Duplicates != "" {
+		body["duplicates"] = c.Duplicates
 	}
 	if err := keepMetadata(ctx, client, personPath(c.Gallery, id), body); err != nil {
 		return 0, nil, err
@@ -165,7 +169,9 @@ func (c *enrollCmd) put(ctx context.Context, client *client, id string, photos [
 			images[i] = b.data
 		}
 		body["images"] = images
-		err = client.do(ctx, "PUT", personPath(c.Gallery, id), body, nil)
+		var p engine.Person
+		err = client.do(ctx, "PUT", personPath(c.Gallery, id), body, &p)
+		r.alike(id, p.Duplicates)
 		bad := badPhoto(err, len(batch))
 		if bad < 0 {
 			r.passed(len(batch))
@@ -235,8 +241,10 @@ func (c *enrollCmd) add(ctx context.Context, client *client, id, file string, r 
 	if err != nil {
 		return 0, err
 	}
-	err = client.do(ctx, "POST", personPath(c.Gallery, id)+"/templates", &probe{Image: data, Select: c.Select, Gate: c.Gate}, nil)
-	if badPhoto(err, 1) == 0 {
+	var p engine.Person
+	err = client.do(ctx, "POST", personPath(c.Gallery, id)+"/templates", &probe{Image: data, Select: c.Select, Gate: c.Gate, Duplicates: c.Duplicates}, &p)
+	r.alike(id, p.Duplicates)
+	if refusal := (*problem)(nil); badPhoto(err, 1) == 0 || errors.As(err, &refusal) && refusal.Code == "duplicate" {
 		r.refused(file, err)
 		return 0, nil
 	}
@@ -314,13 +322,42 @@ func (r *enrolReport) refused(file string, err error) {
 	r.line(event, fmt.Sprintf("refused %s: %v", file, p))
 }
 
-// refusedPerson reports a person who was not enrolled; photos of theirs were not looked at.
-func (r *enrolReport) refusedPerson(id string, photos int, why string) {
+// refusedPerson reports a person who was not enrolled, with some photos that were not looked at, or, with a nil refusal,
+// of whom no photo was taken.
+func (r *enrolReport) refusedPerson(id string, photos int, refusal *problem) {
 	r.passed(photos)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.PeopleRefused++
-	r.line(map[string]any{"person": id, "templates": 0, "error": why}, fmt.Sprintf("not enrolled: %s: %s", id, why))
+	why := "no photo was taken"
+	event := map[string]any{"person": id, "templates": 0}
+	if refusal != nil {
+		why = refusal.Error()
+		if refusal.Duplicates != nil {
+			event["duplicates"] = refusal.Duplicates
+			why += ": " + alikeText(refusal.Duplicates)
+		}
+	}
+	event["error"] = why
+	r.line(event, fmt.Sprintf("not enrolled: %s: %s", id, why))
+}
+
+// alike reports whom an enrolment that went through seems to duplicate.
+func (r *enrolReport) alike(id string, people []engine.Candidate) {
+	if len(people) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.line(map[string]any{"person": id, "duplicates": people}, fmt.Sprintf("alike: %s and %s", id, alikeText(people)))
+}
+
+func alikeText(people []engine.Candidate) string {
+	names := make([]string, len(people))
+	for i, c := range people {
+		names[i] = fmt.Sprintf("%s (similarity %.3f)", c.Person, c.Similarity)
+	}
+	return strings.Join(names, ", ")
 }
 
 // finish prints the totals, also of work that was cut short by err.

@@ -15,7 +15,7 @@ type galleriesCmd struct {
 	Create galleryCreateCmd `cmd:"" help:"Create a gallery."`
 	List   galleryListCmd   `cmd:"" help:"List the galleries."`
 	Show   galleryShowCmd   `cmd:"" help:"Show one gallery."`
-	Update galleryUpdateCmd `cmd:"" help:"Change a gallery's policy or gates."`
+	Update galleryUpdateCmd `cmd:"" help:"Change a gallery's policies, gates or duplicate check."`
 	Move   galleryMoveCmd   `cmd:"" help:"Move a gallery to another embedding space, while it goes on being searched in the one it has."`
 	Delete galleryDeleteCmd `cmd:"" help:"Delete a gallery with everyone in it."`
 }
@@ -24,6 +24,7 @@ type galleryCreateCmd struct {
 	remote
 	policyFlags
 	galleryGateFlags
+	duplicateFlags
 	Space      string `help:"Embedding space (default: the server's)."`
 	KeepPhotos bool   `help:"Store the photos that people are enrolled with, sealed: the gallery can then be moved to another space without them; fixed from then on."`
 	Index      string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
@@ -33,6 +34,12 @@ type galleryCreateCmd struct {
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
 	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates(), KeepPhotos: c.KeepPhotos}
+	if c.Duplicates != nil {
+		spec.Duplicates = *c.Duplicates
+	}
+	if c.DuplicateFPIR != nil {
+		spec.DuplicatePolicy = &engine.Policy{FPIR: c.DuplicateFPIR}
+	}
 	var g engine.Gallery
 	if err := c.call(ctx, "PUT", galleryPath(c.Name), spec, &g); err != nil {
 		return err
@@ -47,12 +54,16 @@ type gallerySpec struct {
 	Policy     *engine.Policy `json:"policy,omitempty"`
 	Gate       engine.Gates   `json:"gate,omitzero"`
 	KeepPhotos bool           `json:"keep_photos,omitempty"`
+
+	Duplicates      engine.DuplicateCheck `json:"duplicates,omitempty"`
+	DuplicatePolicy *engine.Policy        `json:"duplicate_policy,omitempty"`
 }
 
 type galleryUpdateCmd struct {
 	remote
 	policyFlags
 	galleryGateFlags
+	duplicateFlags
 	NoPolicy bool   `name:"no-policy" help:"Remove the policy: each operation has its own default." xor:"policy"`
 	NoGates  bool   `name:"no-gates" help:"Remove the gates that are not given."`
 	Name     string `arg:""`
@@ -71,8 +82,14 @@ func (c *galleryUpdateCmd) Run(ctx context.Context, out *output) error {
 		}
 		body["gate"] = gates
 	}
+	if c.Duplicates != nil {
+		body["duplicates"] = *c.Duplicates
+	}
+	if c.DuplicateFPIR != nil {
+		body["duplicate_policy"] = engine.Policy{FPIR: c.DuplicateFPIR}
+	}
 	if len(body) == 0 {
-		return errors.New("nothing to change: give a policy, --enrol-gate, --probe-gate, --no-policy or --no-gates")
+		return errors.New("nothing to change: give a policy, --enrol-gate, --probe-gate, --no-policy, --no-gates, --duplicates or --duplicate-fpir")
 	}
 	var g engine.Gallery
 	if err := c.call(ctx, "PATCH", galleryPath(c.Name), body, &g); err != nil {

@@ -28,13 +28,8 @@ func (f galleryGateFlags) gates() engine.Gates {
 // rulesLines are a gallery's policy and gates, a line each, where it has them.
 func rulesLines(g engine.Gallery) string {
 	var b strings.Builder
-	for _, f := range []struct {
-		name  string
-		value *float64
-	}{{"fmr", g.Policy.FMR}, {"fpir", g.Policy.FPIR}, {"similarity", g.Policy.Similarity}, {"cosine", g.Policy.Cosine}} {
-		if f.value != nil {
-			fmt.Fprintf(&b, "\npolicy: %s %v", f.name, *f.value)
-		}
+	for _, f := range rates(g.Policy) {
+		fmt.Fprintf(&b, "\npolicy: %s %v", f.name, f.value)
 	}
 	if len(g.Gate.Enrol) > 0 {
 		fmt.Fprintf(&b, "\ngate for enrolment: %s", gateText(g.Gate.Enrol))
@@ -42,7 +37,37 @@ func rulesLines(g engine.Gallery) string {
 	if len(g.Gate.Probe) > 0 {
 		fmt.Fprintf(&b, "\ngate for probes: %s", gateText(g.Gate.Probe))
 	}
+	if g.Duplicates != "" {
+		fmt.Fprintf(&b, "\nduplicates: %s", g.Duplicates)
+	}
+	for _, f := range rates(g.DuplicatePolicy) {
+		fmt.Fprintf(&b, "\npolicy for duplicates: %s %v", f.name, f.value)
+	}
 	return b.String()
+}
+
+// rate is a field of a policy that is set.
+type rate struct {
+	name  string
+	value float64
+}
+
+func rates(p engine.Policy) (set []rate) {
+	for _, f := range []struct {
+		name  string
+		value *float64
+	}{{"fmr", p.FMR}, {"fpir", p.FPIR}, {"similarity", p.Similarity}, {"cosine", p.Cosine}} {
+		if f.value != nil {
+			set = append(set, rate{f.name, *f.value})
+		}
+	}
+	return set
+}
+
+// duplicateFlags are a gallery's duplicate check.
+type duplicateFlags struct {
+	Duplicates    *engine.DuplicateCheck `help:"Whose face is another person's already is not enrolled (reject), enrolled and named (warn), or not looked for (off)." enum:"reject,warn,off" placeholder:"reject|warn|off"`
+	DuplicateFPIR *float64               `name:"duplicate-fpir" help:"What counts as alike: the rate at which a search for a stranger returns somebody (default 1e-3)." placeholder:"RATE"`
 }
 
 // gateText is a gate as --gate takes it.

@@ -37,6 +37,8 @@ type probe struct {
 	Policy *engine.Policy `json:"policy,omitempty"`
 	Gate   engine.Gate    `json:"gate,omitempty"`
 	Want   []string       `json:"want,omitempty"`
+
+	Duplicates string `json:"duplicates,omitempty"` // of a template that is added
 }
 
 // selectFlag chooses among several faces.
