@@ -34,6 +34,15 @@ const (
 // is linear in cosine up to 1 at cosine 1, for there is no rate to anchor it.
 var similarityKnots = []knot{{0, 0}, {3, 0.80}, {4, 0.85}, {6, 0.98}}
 
+// exponentKnots are the inverse.
+var exponentKnots = func() []knot {
+	var inverse []knot
+	for _, k := range similarityKnots {
+		inverse = append(inverse, k.flipped())
+	}
+	return inverse
+}()
+
 // knot is a corner of a piecewise linear rising curve.
 type knot struct{ x, y float64 }
 
@@ -94,7 +103,7 @@ func (c Calibration) CosineAtSimilarity(similarity float64) float64 {
 	similarity = min(max(similarity, 0), 1)
 	last := similarityKnots[len(similarityKnots)-1]
 	if similarity <= last.y {
-		return c.cosineAtExponent(along(flipped(similarityKnots), similarity))
+		return c.cosineAtExponent(along(exponentKnots, similarity))
 	}
 	from := c.cosineAtExponent(last.x)
 	return clampCosine(from + (1-from)*((similarity-last.y)/(1-last.y)))
@@ -102,21 +111,26 @@ func (c Calibration) CosineAtSimilarity(similarity float64) float64 {
 
 // exponent is −log10 of the false match rate: 0 at cosine −1, rising.
 func (c Calibration) exponent(cosine float64) float64 {
-	return along(c.curve(cosine, byCosine), cosine)
+	segment := c.curve(cosine, byCosine)
+	return along(segment[:], cosine)
 }
 
 func (c Calibration) cosineAtExponent(e float64) float64 {
 	if !(e > 0) {
 		return -1
 	}
-	return clampCosine(along(flipped(c.curve(e, byExponent)), e))
+	segment := c.curve(e, byExponent)
+	for i, k := range segment {
+		segment[i] = k.flipped()
+	}
+	return clampCosine(along(segment[:], e))
 }
 
 func byCosine(p CalibrationPoint) float64   { return p.Cosine }
 func byExponent(p CalibrationPoint) float64 { return -math.Log10(p.FMR) }
 
 // curve is the segment of the calibration that holds x, as two knots (cosine, exponent).
-func (c Calibration) curve(x float64, axis func(CalibrationPoint) float64) []knot {
+func (c Calibration) curve(x float64, axis func(CalibrationPoint) float64) [2]knot {
 	n := len(c.Points)
 	i := sort.Search(n, func(i int) bool { return axis(c.Points[i]) >= x })
 	i = min(i, n-1) // beyond the last point: the last segment goes on
@@ -124,7 +138,7 @@ func (c Calibration) curve(x float64, axis func(CalibrationPoint) float64) []kno
 	if i > 0 {
 		from = knot{byCosine(c.Points[i-1]), byExponent(c.Points[i-1])}
 	}
-	return []knot{from, {byCosine(c.Points[i]), byExponent(c.Points[i])}}
+	return [2]knot{from, {byCosine(c.Points[i]), byExponent(c.Points[i])}}
 }
 
 // along evaluates a piecewise linear curve at x, its last segment going on beyond the end.
@@ -140,13 +154,7 @@ func along(knots []knot, x float64) float64 {
 	return a.y + (b.y-a.y)*((x-a.x)/(b.x-a.x))
 }
 
-func flipped(knots []knot) []knot {
-	out := slices.Clone(knots)
-	for i, k := range out {
-		out[i] = knot{k.y, k.x}
-	}
-	return out
-}
+func (k knot) flipped() knot { return knot{k.y, k.x} }
 
 func clampCosine(c float64) float64 { return min(max(c, -1), 1) }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 
 	"mien/index"
 )
@@ -25,11 +26,18 @@ func (e *Engine) Verify(ctx context.Context, tenant, name, id string, probe Temp
 	return inGallery(e, tenant, name, func(g *gallery) (Decision, error) { return e.verify(ctx, g, id, probe, policy) })
 }
 
+// probes are unit vectors for as long as a comparison of two templates takes.
+var probes = sync.Pool{New: func() any { return new([]float32) }}
+
 func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Template, policy Policy) (Decision, error) {
-	q, err := g.probe(probe)
+	scratch := probes.Get().(*[]float32)
+	defer probes.Put(scratch)
+	q, err := g.appendProbe((*scratch)[:0], probe)
 	if err != nil {
 		return Decision{}, err
 	}
+	*scratch = q
+	defer clear(q)
 	var dot float32
 	err = e.reading(ctx, g, func() (err error) {
 		dot, err = g.bestDot(id, q)
@@ -170,7 +178,7 @@ func (e *Engine) identify(ctx context.Context, op, tenant, name string, probe Te
 }
 
 func (e *Engine) identifyIn(ctx context.Context, op string, g *gallery, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
-	q, err := g.probe(probe)
+	q, err := g.appendProbe(nil, probe)
 	if err != nil {
 		return Candidates{}, err
 	}

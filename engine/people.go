@@ -554,9 +554,9 @@ func atTemplate(err error, i int) error {
 	return err
 }
 
-// probe is the unit vector of a template that the gallery is asked about.
-func (g *gallery) probe(t Template) ([]float32, error) {
-	v, err := g.unitVector(t)
+// appendProbe appends the unit vector of a template that the gallery is asked about to dst.
+func (g *gallery) appendProbe(dst []float32, t Template) ([]float32, error) {
+	v, err := g.appendUnit(dst, t)
 	if err != nil {
 		return nil, err
 	}
@@ -564,12 +564,14 @@ func (g *gallery) probe(t Template) ([]float32, error) {
 }
 
 // unitVector is that of a template of the gallery's space.
-func (g *gallery) unitVector(t Template) ([]float32, error) {
+func (g *gallery) unitVector(t Template) ([]float32, error) { return g.appendUnit(nil, t) }
+
+func (g *gallery) appendUnit(dst []float32, t Template) ([]float32, error) {
 	if err := g.spaceKnown(); err != nil {
 		return nil, err
 	}
 	if t.Space != g.record.Space {
 		return nil, &SpaceMismatchError{Want: g.record.Space, Got: t.Space, Against: "gallery"}
 	}
-	return unitVector(*g.space, t.Vector)
+	return appendUnit(dst, *g.space, t.Vector)
 }

@@ -49,12 +49,13 @@ func boundWord(open bool) string {
 
 // or returns the first policy that states something.
 func (p Policy) or(others ...Policy) Policy {
-	for _, o := range append([]Policy{p}, others...) {
-		if !o.IsZero() {
-			return o
+	for _, o := range others {
+		if !p.IsZero() {
+			break
 		}
+		p = o
 	}
-	return Policy{}
+	return p
 }
 
 // threshold is the cosine at which the policy says yes when n templates are compared. REQUIRES: valid and set.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -67,7 +68,10 @@ func compactMetadata(m json.RawMessage) (json.RawMessage, error) {
 }
 
 // unitVector checks a template's numbers against its space and returns a copy of norm 1.
-func unitVector(space Space, v []float32) ([]float32, error) {
+func unitVector(space Space, v []float32) ([]float32, error) { return appendUnit(nil, space, v) }
+
+// appendUnit is unitVector, appended to dst.
+func appendUnit(dst []float32, space Space, v []float32) ([]float32, error) {
 	if len(v) != space.Dim {
 		return nil, &TemplateLengthError{Space: space.ID, Want: space.Dim, Got: len(v)}
 	}
@@ -81,12 +85,12 @@ func unitVector(space Space, v []float32) ([]float32, error) {
 	if sum == 0 {
 		return nil, refuse(ErrTemplateZeroNorm, "the template is all zeros: it has no direction to compare")
 	}
-	unit := make([]float32, len(v))
+	dst = slices.Grow(dst, len(v))
 	scale := 1 / math.Sqrt(sum)
-	for i, x := range v {
-		unit[i] = float32(float64(x) * scale)
+	for _, x := range v {
+		dst = append(dst, float32(float64(x)*scale))
 	}
-	return unit, nil
+	return dst, nil
 }
 
 // cosineOf turns a dot product of unit vectors into a cosine. Rounding leaves a template against itself within

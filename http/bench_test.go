@@ -35,7 +35,11 @@ func BenchmarkVerify(b *testing.B) {
 	body := fmt.Sprintf(`{"template":{"space":"%s","f32":"%s"},"policy":{"fmr":1e-4}}`, space.ID, b64(near(1, 512)))
 	request := fmt.Appendf(nil, "POST /v1/galleries/g/people/p/verify HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", token, len(body), body)
+	binary := frame(space.ID, near(1, 512))
+	framed := append(fmt.Appendf(nil, "POST /v1/galleries/g/people/p/verify?fmr=1e-4 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Type: %s\r\nContent-Length: %d\r\n\r\n", token, frameType, len(binary)), binary...)
 	b.Run("mien", func(b *testing.B) { benchmarkWire(b, inMemory(b, e), request) })
+	b.Run("frame", func(b *testing.B) { benchmarkWire(b, inMemory(b, e), framed) })
 	b.Run("empty", func(b *testing.B) { benchmarkWire(b, emptyServer(b), request) })
 }
 

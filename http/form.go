@@ -22,7 +22,7 @@ const maxParts = 32
 // that an option can't be known to one of them only.
 type field struct {
 	name string
-	// json takes the member of that name; nil: there is none.
+	// json takes the member of that name; nil: there is none. It keeps nothing of the value, whose memory is used again.
 	json func(value []byte, at string) error
 	// text takes a multipart field without a file, or a query parameter of a raw body; nil: there is none.
 	text func(value, at string) error
@@ -31,6 +31,8 @@ type field struct {
 	// file takes a multipart part or, of the first field that has it, a raw body; nil: there is none.
 	// It keeps within the body it is given.
 	file func(data []byte, at string) error
+	// frame takes a body of frameType, as json does; nil: there is none.
+	frame func(data []byte, at string) error
 	// repeat is how often the file may come; 0 is once.
 	repeat int
 }
@@ -51,7 +53,11 @@ func (r *request) decode(fields []field) error {
 	case err != nil:
 		return unsupported(r.contentType, takesFiles)
 	case media == "application/json":
+		defer freeBody(body)
 		return r.decodeJSON(body, fields)
+	case media == frameType:
+		defer freeBody(body)
+		return r.decodeFrame(body, fields)
 	case !takesFiles:
 		return unsupported(r.contentType, takesFiles)
 	case media == "multipart/form-data":
@@ -70,7 +76,7 @@ func unsupported(contentType string, takesFiles bool) error {
 		return fail(codeUnsupported, "Content-Type %q is not understood here; send application/json", clip(contentType))
 	}
 	return fail(codeUnsupported, "Content-Type %q is not understood here; send application/json, multipart/form-data, "+
-		"image/* or application/octet-stream", clip(contentType))
+		"image/*, application/octet-stream or "+frameType, clip(contentType))
 }
 
 func (r *request) decodeJSON(body []byte, fields []field) error {

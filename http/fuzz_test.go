@@ -121,6 +121,8 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/v1/galleries/g/duplicates?top_k=5", "application/octet-stream", "x"},
 		{"POST", "/v1/compare", "application/json", `{"source":{"template":` + template + `},"target":{"image":"AAAA"},"select":"largest"}`},
 		{"POST", "/v1/extract?crop=true", "image/jpeg", "\xff\xd8"},
+		{"POST", "/v1/galleries/g/people/p/verify?fmr=0.1", frameType, string(frame("test-16", vector(1, 16)))},
+		{"PUT", "/v1/galleries/g/people/p", frameType, string(frame("test-16", vector(1, 16), vector(2, 16)))},
 		{"POST", "/v1/keys", "application/json", `{"role":"matcher","label":"x"}`},
 		{"GET", "/v1/galleries/g/people?limit=3&cursor=%41", "", ""},
 		{"DELETE", "/v1/galleries/g/people/p", "", ""},
@@ -183,7 +185,15 @@ func FuzzJSON(f *testing.F) {
 	for _, s := range []string{`{}`, `{"a":1}`, ` { "a" : [ 1 , { "b" : "\"}" } ] , "c\\" : "\\\\" , "d":null,"e":-1.5e+7 } `, `{"\u00e9":"\ud83d\ude00","f":true}`, `{"a":"x\\\"y","b":[[]]}`} {
 		f.Add([]byte(s))
 	}
+	long := strings.Repeat("aA1+/", 20)
+	for _, s := range []string{`{"a":"` + long + `"}`, `{"a":"` + long + `\""}`, `{"a":"` + long + `\x"}`, "{\"a\":\"" + long + "\n\"}", `{"a":"` + long, `[` + long + `]`,
+		`{"a":"` + long + `" "b":1}`, `{"` + long + `":"` + long + `"}`, `"\`, "{\"a\":\"" + long + "\x7f\x80\xff\x1f\"}"} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if got, want := validJSON(data), json.Valid(data); got != want {
+			t.Fatalf("%q: validJSON %v, json.Valid %v", data, got, want)
+		}
 		var want map[string]json.RawMessage
 		trimmed := bytes.Trim(data, jsonSpace)
 		if !utf8.Valid(data) || !json.Valid(data) || trimmed[0] != '{' || json.Unmarshal(data, &want) != nil {

@@ -312,7 +312,7 @@ var document = sync.OnceValue(func() *contract {
 	if err != nil {
 		panic(err)
 	}
-	for _, m := range []string{"image/jpeg", "image/png", ndjsonType} {
+	for _, m := range []string{"image/jpeg", "image/png", ndjsonType, frameType} {
 		openapi3filter.RegisterBodyDecoder(m, openapi3filter.FileBodyDecoder)
 	}
 	return &contract{doc, router}

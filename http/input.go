@@ -1,6 +1,7 @@
 package http
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -75,7 +76,7 @@ func takeSeveral(take func([]byte, string) error) func([]byte, string) error {
 func (s *subject) one() []field {
 	return append(s.options(),
 		field{name: "image", json: s.takeImage, file: s.addPhoto},
-		field{name: "template", json: s.takeTemplate})
+		field{name: "template", json: s.takeTemplate, frame: s.takeFrame(1)})
 }
 
 // several is the fields of enrolment: images or templates, and select.
@@ -83,7 +84,7 @@ func (s *subject) several() []field {
 	return append(s.options(),
 		field{name: "images", json: takeSeveral(s.takeImage)},
 		field{name: "image", file: s.addPhoto, repeat: engine.MaxTemplates},
-		field{name: "templates", json: takeSeveral(s.takeTemplate)})
+		field{name: "templates", json: takeSeveral(s.takeTemplate), frame: s.takeFrame(engine.MaxTemplates)})
 }
 
 func (s *subject) options() []field {
@@ -139,26 +140,36 @@ func (s *subject) selection() extract.Select {
 // decodeTemplate decodes a template: {"space": "…", "f32": base64 of little-endian float32[dim]}.
 func decodeTemplate(raw []byte, at string) (engine.Template, error) {
 	t := engine.Template{Source: "template"}
-	var data []byte
 	err := decodeObject(raw, at, []member{
 		{"space", takeString(&t.Space)},
-		{"f32", takeBytes(&data)},
+		{"f32", takeFloats(&t.Vector)},
 	})
 	switch {
 	case err != nil:
 		return t, err
 	case t.Space == "":
 		return t, fail(codeBadJSON, "%q is missing: the id of the template's embedding space", at+"/space")
-	case data == nil:
+	case t.Vector == nil:
 		return t, fail(codeBadJSON, "%q is missing: base64 of little-endian float32 numbers", at+"/f32")
-	case len(data)%4 != 0:
-		return t, fail(codeTemplateLength, "%q has %d bytes, which is no whole number of float32", at+"/f32", len(data))
-	}
-	t.Vector = make([]float32, len(data)/4)
-	for i := range t.Vector {
-		t.Vector[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 	}
 	return t, nil
+}
+
+// takeFloats decodes base64 of little-endian float32 numbers.
+func takeFloats(dst *[]float32) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		buf := newBody(base64.StdEncoding.DecodedLen(len(raw)))
+		defer freeBody(buf)
+		data := buf
+		if err := takeBytes(&data)(raw, at); err != nil {
+			return err
+		}
+		if len(data)%4 != 0 {
+			return fail(codeTemplateLength, "%q has %d bytes, which is no whole number of float32", at, len(data))
+		}
+		*dst = float32s(data)
+		return nil
+	}
 }
 
 // templateBody is a template in an answer.
@@ -200,11 +211,13 @@ func ratesOf(p *engine.Policy) []rate {
 }
 
 func takePolicy(p *engine.Policy) func([]byte, string) error {
-	var members []member
-	for _, r := range ratesOf(p) {
-		members = append(members, member{r.name, takeFloat(r.dst)})
+	return func(raw []byte, at string) error {
+		var members []member
+		for _, r := range ratesOf(p) {
+			members = append(members, member{r.name, takeFloat(r.dst)})
+		}
+		return decodeObject(raw, at, members)
 	}
-	return func(raw []byte, at string) error { return decodeObject(raw, at, members) }
 }
 
 // policyFields takes a policy: an object in JSON, its fields one by one as text.

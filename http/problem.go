@@ -20,6 +20,7 @@ const (
 	codeClientGone        code = "client_gone"
 	codeBadJSON           code = "bad_json"
 	codeBadBase64         code = "bad_base64"
+	codeBadFrame          code = "bad_frame"
 	codeBadID             code = "bad_id"
 	codeBadPolicy         code = "bad_policy"
 	codeBadGate           code = "bad_gate"
@@ -88,6 +89,7 @@ var codes = map[code]struct {
 	codeClientGone:        {400, "The connection was closed before the answer"},
 	codeBadJSON:           {400, "The JSON body is not as documented"},
 	codeBadBase64:         {400, "A field is not base64"},
+	codeBadFrame:          {400, "The body is not a frame of templates"},
 	codeBadID:             {400, "An id is not allowed"},
 	codeBadPolicy:         {400, "The policy is not allowed"},
 	codeBadGate:           {400, "The gate is not allowed"},

@@ -221,7 +221,7 @@ func (r *request) readKnown() ([]byte, error) {
 	if err := r.reserve(r.length); err != nil {
 		return nil, err
 	}
-	body := make([]byte, r.length)
+	body := newBody(r.length)
 	// fasthttp's stream says io.EOF for a body that is cut short too, so its length is what counts (H3).
 	if _, err := io.ReadFull(r.fc.RequestBodyStream(), body); err != nil {
 		return nil, r.readFailed(err)
