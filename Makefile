@@ -7,7 +7,7 @@
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
 # photos, and all error rates with charts), quality and liveness (what those tell, on the same
-# folder), test-arm64, fuzz, bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
+# folder), test-arm64, fuzz, soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -34,7 +34,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces evaluate quality liveness lint race modernise test-arm64 fuzz bench bench-extract bench-peers clean prerequisites go-test
+.PHONY: run build setup test check faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -124,6 +124,11 @@ test-arm64: prerequisites
 	$(GO) build ./...; \
 	$(GO) test -short -shuffle=on -timeout 15m -exec '$(ARM64_RUN)' $(ARM64_TEST); \
 	$(GO) test -short -run 'Decode|Warp|Blur|Resize' -exec '$(ARM64_RUN)' ./extract
+
+# Enrolments, verifications, searches and erasures from several clients for MINUTES: every answer right, nothing grows.
+MINUTES ?= 5
+soak: prerequisites
+	$(GO) test ./http -run '^TestMixedLoad$$' -count=1 -v -timeout 24h -mixed '$(MINUTES)m'
 
 # Every fuzz target for FUZZTIME.
 fuzz: prerequisites

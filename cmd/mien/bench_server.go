@@ -59,8 +59,9 @@ func (s *benchServer) start(ctx context.Context, c *benchHTTPCmd) error {
 		return err
 	}
 	s.undo = append(s.undo, file.Close)
-	log := slog.New(slog.NewJSONHandler(file, nil))
-	serve := &serveCmd{modelFlags: c.modelFlags, providerFlags: c.providerFlags, limitFlags: c.limitFlags}
+	serve := &serveCmd{modelFlags: c.modelFlags, providerFlags: c.providerFlags, limitFlags: c.limitFlags, LogFormat: "json", LogLevel: "info"}
+	log, flush := serve.logger(file)
+	s.undo = append(s.undo, func() error { flush(); return nil })
 	loaded, err := s.load(c, serve, log)
 	if err != nil {
 		return err

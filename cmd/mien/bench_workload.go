@@ -41,6 +41,12 @@ var operations = map[string]func(w *workload, n int) benchRequest{
 	"identify": func(w *workload, n int) benchRequest {
 		return jsonRequest(galleryPath(w.gallery)+"/identify", map[string]any{"template": w.template(n, 1)})
 	},
+	"verify-binary": func(w *workload, n int) benchRequest {
+		return benchRequest{personPath(w.gallery, personID(n)) + "/verify", frameType, w.frame(n, 1)}
+	},
+	"identify-binary": func(w *workload, n int) benchRequest {
+		return benchRequest{galleryPath(w.gallery) + "/identify", frameType, w.frame(n, 1)}
+	},
 	"compare": func(w *workload, n int) benchRequest {
 		side := func(photo uint32) any { return map[string]any{"template": w.template(n, photo)} }
 		return jsonRequest("/v1/compare", map[string]any{"source": side(1), "target": side(2)})
@@ -146,12 +152,26 @@ func personID(n int) string { return strconv.Itoa(n) }
 
 // template is a photo of person n, as the API takes it.
 func (w *workload) template(n int, photo uint32) any {
-	v := w.faces.Append(nil, uint64(n), photo, 1)
-	data := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
+	return map[string]any{"space": w.space, "f32": w.appendNumbers(nil, n, photo)}
+}
+
+// frameType is the API's media type of templates in binary.
+const frameType = "application/vnd.mien.templates"
+
+// frame is the same in binary.
+func (w *workload) frame(n int, photo uint32) []byte {
+	b := []byte("MTF1")
+	for _, x := range []int{1, w.faces.Dim(), len(w.space)} {
+		b = binary.LittleEndian.AppendUint16(b, uint16(x))
 	}
-	return map[string]any{"space": w.space, "f32": data}
+	return w.appendNumbers(append(b, w.space...), n, photo)
+}
+
+func (w *workload) appendNumbers(dst []byte, n int, photo uint32) []byte {
+	for _, x := range w.faces.Append(nil, uint64(n), photo, 1) {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
+	}
+	return dst
 }
 
 // sender is operations of which each sends its requests one after the other, whomever to.

@@ -105,7 +105,8 @@ const stopTimeout = 30 * time.Second
 
 // Run serves until a signal, then finishes what it accepted.
 func (c *serveCmd) Run(ctx context.Context, out *output) error {
-	log := c.logger()
+	log, flush := c.logger(os.Stderr)
+	defer flush()
 	if err := c.use(); err != nil {
 		return err
 	}
@@ -218,16 +219,18 @@ func listenError(addr string, err error) error {
 	return fmt.Errorf("can't listen on %s: %w", addr, err)
 }
 
-func (c *serveCmd) logger() *slog.Logger {
+// logger writes to a file; what it keeps back for a moment, flush writes.
+func (c *serveCmd) logger(to *os.File) (log *slog.Logger, flush func()) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		panic("BUG: kong let through log level " + c.LogLevel)
 	}
 	o := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == "text" || c.LogFormat == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
-		return slog.New(slog.NewTextHandler(os.Stderr, o))
+	w := newLogWriter(to)
+	if c.LogFormat == "text" || c.LogFormat == "auto" && term.IsTerminal(int(to.Fd())) {
+		return slog.New(logHandler{slog.NewTextHandler(w, o), w}), w.flush
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	return slog.New(logHandler{slog.NewJSONHandler(w, o), w}), w.flush
 }
 
 // announce logs the effective configuration and says on stdout where the server is and what to try.
