@@ -16,6 +16,17 @@ const (
 	RoleAuditor  Role = "auditor"
 )
 
+// Scores says how much of a score the holder of a key is told. It is http that leaves out the rest.
+type Scores string
+
+// What a key's answers tell. With less than exact scores a request's policy is the gallery's: who may choose the threshold of
+// every question finds the score by halving.
+const (
+	ScoresExact    Scores = "exact"    // cosine, similarity, rates and threshold; what "" means
+	ScoresRounded  Scores = "rounded"  // the similarity, to two decimals
+	ScoresDecision Scores = "decision" // match or not, and who
+)
+
 // Key is an API key as the store knows it: never the secret, only its SHA-256.
 type Key struct {
 	ID       string    `json:"id"` // 16 hex digits, the public part of the token
@@ -25,6 +36,19 @@ type Key struct {
 	Label    string    `json:"label,omitempty"`
 	Created  time.Time `json:"created"`
 	Revoked  time.Time `json:"revoked,omitzero"` // zero while the key is good
+
+	Galleries []string  `json:"galleries,omitempty"` // as in KeySpec; shared, not to be changed
+	Expires   time.Time `json:"expires,omitzero"`    // from then on the key is useless; zero: never
+	Rate      float64   `json:"rate,omitempty"`      // requests a second; 0: the server's default
+	Burst     int       `json:"burst,omitempty"`     // requests at once
+	Scores    Scores    `json:"scores,omitempty"`    // "" is exact
+	// RotatedTo is the id of the key that RotateKey made in this one's place, RotatedFrom the other way round.
+	RotatedTo   string `json:"rotated_to,omitempty"`
+	RotatedFrom string `json:"rotated_from,omitempty"`
+	// LastUsed is when the key was last used since this process began, to the minute; zero: not since, and where
+	// Authenticate returns the key. It tells whether a rotated key is still in use. It is not stored: the log of requests and the
+	// audit have the uses of a key, and a write on the way of every request is too dear for a note.
+	LastUsed time.Time `json:"last_used,omitzero"`
 }
 
 // Space is an embedding space that galleries may be fixed to.

@@ -28,6 +28,7 @@ const (
 	AuditTemplateAdd   = "template.add"
 	AuditKeyCreate     = "key.create"
 	AuditKeyRevoke     = "key.revoke"
+	AuditKeyRotate     = "key.rotate"
 	AuditVerify        = "verify"
 	AuditIdentify      = "identify"
 	AuditDuplicates    = "duplicates"

@@ -20,15 +20,20 @@ const (
 	MaxTopK          = 100      // candidates of one search
 	DefaultTopK      = 10       // where IdentifyOptions.TopK is 0
 	MaxEF            = index.MaxEF
-	MaxListLimit     = 1000    // people in one page
-	DefaultListLimit = 100     // where a list's limit is 0
-	MaxIDBytes       = 256     // of a person id
-	MaxNameBytes     = 64      // of a gallery or tenant name
-	MaxLabelBytes    = 256     // of a key's label
-	MaxSourceBytes   = 64      // of a template's source
-	MaxPhotoBytes    = 8 << 20 // of a photo that is stored
-	MaxMoveFailures  = 20      // that are named of a move
-	MaxGalleries     = 100_000 // of one store
+	MaxListLimit     = 1000                // people in one page
+	DefaultListLimit = 100                 // where a list's limit is 0
+	MaxIDBytes       = 256                 // of a person id
+	MaxNameBytes     = 64                  // of a gallery or tenant name
+	MaxLabelBytes    = 256                 // of a key's label
+	MaxSourceBytes   = 64                  // of a template's source
+	MaxPhotoBytes    = 8 << 20             // of a photo that is stored
+	MaxMoveFailures  = 20                  // that are named of a move
+	MaxGalleries     = 100_000             // of one store
+	MaxKeys          = 1000                // of one tenant, those that have ended included
+	MaxKeyGalleries  = 32                  // that a key is bound to
+	MaxKeyRate       = 1e6                 // requests a second, and at once, of a key
+	MaxKeyOverlap    = 30 * 24 * time.Hour // that a rotated key lives on beside its successor
+	DefaultOverlap   = 24 * time.Hour      // where that is not stated
 	MasterKeyBytes   = 32
 )
 

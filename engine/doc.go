@@ -20,7 +20,8 @@
 //	0x01 's'                                         sequence u64 of the last write; in every batch
 //	0x01 'g'                                         last gallery number given out u64
 //	0x02 tenant                                      the tenant's data key, sealed by the master key
-//	0x03 keyid[8]                                    API key: sealed 0x01 ‖ JSON; the SHA-256 of its secret, no secret
+//	0x03 keyid[8]                                    API key: sealed 0x01 ‖ JSON; the SHA-256 of its secret, no secret; what
+//	                                                 narrows it (format 8)
 //	0x04 tenant 0x00 gallery                         gallery: sealed 0x01 ‖ JSON with its number and space; while it is
 //	                                                 being moved, also those of where it goes (format 2)
 //	0x05 gallery# u64  person                        sealed person record (record.go)
@@ -46,6 +47,19 @@
 // field is there for rotation. A data key seals at most 2^32 values with random nonces (NIST SP 800-38D), a
 // bound that a tenant with a thousand million people and eight templates each would pass, or half as many with their photos: rotation must be
 // there before that.
+//
+// # API keys
+//
+// A key has the rights of its role in its tenant, less what narrows it: galleries, an expiry, a rate, coarser scores. The engine
+// says who a token is of and what a key is for; http asks, of every request, before it reads the body.
+//
+// K1  A token is stored nowhere, and its secret, of 256 bits, as a SHA-256 only: nobody can try that many, so nothing slower is needed.
+// Who guesses learns nothing of ids, not by the time either; that a key was revoked or has expired is told to who has its secret.
+// K2  A key never comes by more than it was made with, and makes none that may do more than itself (Key.MayMake, MayRotate). A
+// bound on the rate is on each key it makes, not on all together.
+// K3  A rotated key and its successor are one write: there is no moment without a key that works, and the old one has its end.
+// K4  A program that doesn't know what narrows a key must not open the store: formats are raised for that.
+// K5  A tenant has MaxKeys at most. For one more the one that ended first goes for good; its uses are in the audit.
 //
 // # Writes
 //

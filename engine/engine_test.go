@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -355,10 +356,10 @@ func TestKeys(t *testing.T) {
 		t.Errorf("token %q of key %q", token, admin.ID)
 	}
 	for range 2 { // before and after a restart
-		if got, err := e.Authenticate(token); err != nil || got != admin {
+		if got, err := e.Authenticate(token); err != nil || !reflect.DeepEqual(got, admin) {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if keys, err := e.Keys(ctx, "t"); err != nil || len(keys) != 1 || keys[0] != matcher {
+		if keys, err := e.Keys(ctx, "t"); err != nil || len(keys) != 1 || keys[0].ID != matcher.ID {
 			t.Errorf("%+v, %v", keys, err)
 		}
 		e = reopen(t, e, c)

@@ -22,7 +22,7 @@ var (
 	ErrMetadata = errors.New("bad metadata")
 	// ErrGallerySpec says that a gallery's index kind is unknown.
 	ErrGallerySpec = errors.New("bad gallery")
-	// ErrKeySpec says that a key's role or label is not acceptable.
+	// ErrKeySpec says that a key's role, label, galleries, expiry, rate or scores are not acceptable.
 	ErrKeySpec = errors.New("bad key specification")
 
 	// ErrGalleryExists says that a gallery of this name is there with another specification.
@@ -41,6 +41,12 @@ var (
 	ErrDuplicate = errors.New("duplicate")
 	// ErrKeyNotFound says that the tenant has no such API key.
 	ErrKeyNotFound = errors.New("key not found")
+	// ErrKeyEnded says that a key can't be rotated: it was revoked, has expired or was rotated before.
+	ErrKeyEnded = errors.New("key ended")
+	// ErrKeysFull says that a tenant has MaxKeys that are in use.
+	ErrKeysFull = errors.New("keys full")
+	// ErrKeyNarrow says that a key may not make, or have in its place, one that may do more than itself.
+	ErrKeyNarrow = errors.New("key may do less than that")
 	// ErrMoving says that a gallery is being moved to another space than the one that is named.
 	ErrMoving = errors.New("gallery is being moved")
 	// ErrNotMoving says that a gallery is not being moved.
@@ -79,6 +85,8 @@ var (
 	ErrKeyUnknown = errors.New("key unknown")
 	// ErrKeyRevoked says that a token was good once; only who holds its secret is told.
 	ErrKeyRevoked = errors.New("key revoked")
+	// ErrKeyExpired says that a token was good until its time; only who holds its secret is told.
+	ErrKeyExpired = errors.New("key expired")
 
 	// ErrAudit says that a record of the audit log could not be written within the call's time; so its decision was not told.
 	ErrAudit = errors.New("audit log unavailable")

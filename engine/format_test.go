@@ -24,7 +24,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
 	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos,
-		auditFormat: writeAudit, identityFormat: writeIdentity} {
+		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -231,6 +231,28 @@ func writeIdentity(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return tokens
 }
 
+// writeAccess is writeAudit, and makes keys that may do less than their role says, one of them rotated.
+func writeAccess(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writeAudit(t, e, tenant)
+	far := time.Date(2120, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, spec := range []KeySpec{
+		{Role: RoleAdmin, Galleries: []string{"plain", "kept*"}},
+		{Role: RoleEnroller, Expires: far},
+		{Role: RoleMatcher, Rate: 0.5, Burst: 7},
+		{Role: RoleMatcher, Scores: ScoresDecision, Galleries: []string{"plain"}, Expires: far, Rate: 100},
+	} {
+		_, token, err := e.CreateKey(t.Context(), tenant, spec)
+		mustMove(t, err)
+		tokens = append(tokens, token)
+	}
+	old, _, err := e.CreateKey(t.Context(), tenant, KeySpec{Role: RoleAuditor, Label: "rotated", Scores: ScoresRounded})
+	mustMove(t, err)
+	_, token, err := e.RotateKey(t.Context(), tenant, old.ID, Rotation{})
+	mustMove(t, err)
+	return append(tokens, token)
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -331,6 +353,9 @@ func TestRecordNames(t *testing.T) {
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},
+		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ==","galleries":["a","b*"],"expires":"1970-01-01T00:00:07Z","rate":0.5,"burst":2,"scores":"decision","rotated_to":"x","rotated_from":"y"}`: keyRecord{
+			ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}, Galleries: []string{"a", "b*"}, Expires: at, Rate: 0.5, Burst: 2,
+			Scores: "decision", RotatedTo: "x", RotatedFrom: "y"},
 	} {
 		if got := string(appendJSONRecord(record)); got != "\x01"+want {
 			t.Errorf("%T is written as\n%q, want\n%q", record, got, want)

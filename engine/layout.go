@@ -28,13 +28,16 @@ const (
 //	   no log
 //	6  galleries that check for duplicates. A store becomes one of format 6 with its first such gallery: programs that know the
 //	   formats before would let them in
+//	8  keys that may do less than their role says (galleries, expiry, rate, scores). A store becomes one of format 8 with its first
+//	   such key: programs that know the formats before would let it do more
 const (
 	firstFormat    = 1
 	moveFormat     = 2
 	photoFormat    = 3
 	auditFormat    = 4
 	identityFormat = 6
-	formatVersion  = identityFormat
+	accessFormat   = 8
+	formatVersion  = accessFormat
 )
 
 // formatBytes is the value of keyFormat.

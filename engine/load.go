@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (e *Engine) loadTenants() error {
 func (e *Engine) loadKeys() error {
 	prefix := []byte{prefixAPIKey}
 	return e.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
-		r := new(keyRecord)
+		r := &keyRecord{used: new(atomic.Int64)}
 		id := fmt.Sprintf("%x", k[1:])
 		if err := e.store.openRecord(keyPlace(id), v, r); err != nil {
 			return false, err

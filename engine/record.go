@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -233,11 +234,38 @@ type keyRecord struct {
 	Created  time.Time `json:"created"`
 	Revoked  time.Time `json:"revoked,omitzero"`
 	Hash     []byte    `json:"hash"` // SHA-256 of the secret part
+
+	// Format 8: see narrowed.
+	Galleries   []string  `json:"galleries,omitempty"`
+	Expires     time.Time `json:"expires,omitzero"`
+	Rate        float64   `json:"rate,omitempty"`
+	Burst       int       `json:"burst,omitempty"`
+	Scores      string    `json:"scores,omitempty"`
+	RotatedTo   string    `json:"rotated_to,omitempty"`
+	RotatedFrom string    `json:"rotated_from,omitempty"`
+
+	used *atomic.Int64 // minutes since 1970 of the last use in this process; of the key, whichever its record
 }
 
-// key is the record as clients see it.
+// narrowed reports whether the key may do less than its role says: a program that doesn't know these fields would let it do more.
+func (r *keyRecord) narrowed() bool {
+	return len(r.Galleries) > 0 || !r.Expires.IsZero() || r.Rate > 0 || r.Scores != ""
+}
+
+// key is the record as clients see it, without its last use. It allocates nothing.
 func (r *keyRecord) key() Key {
-	return Key{ID: r.ID, Tenant: r.Tenant, Role: Role(r.Role), Operator: r.Operator, Label: r.Label, Created: r.Created, Revoked: r.Revoked}
+	return Key{ID: r.ID, Tenant: r.Tenant, Role: Role(r.Role), Operator: r.Operator, Label: r.Label, Created: r.Created, Revoked: r.Revoked,
+		Galleries: r.Galleries, Expires: r.Expires, Rate: r.Rate, Burst: r.Burst, Scores: Scores(r.Scores),
+		RotatedTo: r.RotatedTo, RotatedFrom: r.RotatedFrom}
+}
+
+// listed is the record as lists have it.
+func (r *keyRecord) listed() Key {
+	k := r.key()
+	if m := r.used.Load(); m > 0 {
+		k.LastUsed = time.Unix(60*m, 0).UTC()
+	}
+	return k
 }
 
 const jsonRecordVersion = 1
