@@ -40,7 +40,7 @@ func (s *Server) auditRefusal(r *request, err error) error {
 		return err
 	}
 	c := s.problemOf(err).code
-	if c == codeOverloaded || c == codeShuttingDown || c == codeAuditUnavailable {
+	if c == codeOverloaded || c == codeRateLimited || c == codeShuttingDown || c == codeAuditUnavailable {
 		return err
 	}
 	ctx, cancel := context.WithDeadline(s.base, r.deadline.Add(time.Second)) // the request's own may have ended it

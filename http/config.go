@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"mien/engine"
@@ -35,6 +36,7 @@ const (
 	DefaultIdleTimeout          = 60 * time.Second
 	DefaultWriteTimeout         = 30 * time.Second
 	DefaultRequestTimeout       = 10 * time.Second
+	DefaultAuthFailures         = 60
 )
 
 // Config of a Server. Only Engine is required; a zero field takes its default.
@@ -66,9 +68,18 @@ type Config struct {
 	// MaxConns open at once, TLS handshakes included; one more is answered 503 and closed. Default 1024; each costs
 	// about 30 KiB.
 	MaxConns int
-	// MaxRequests with a key in flight at once, from their header to their answer; one more is answered 503.
-	// Requests that need no key (health, the document) are not counted. Default 256.
+	// MaxRequests with a key in flight at once, from their header to their answer; one more is answered 503. Where there
+	// are several tenants none gets all of them: at most eight of nine, and fewer the more tenants ask (slots.go). Requests that need no key (health, the document) are
+	// not counted. Default 256.
 	MaxRequests int
+
+	// KeyRate is how many requests a second a key may make that states no rate of its own, on average, and KeyBurst how many at
+	// once; what is more is answered 429. Default 0: as many as it likes; KeyBurst's default is a second's.
+	KeyRate  float64
+	KeyBurst int
+	// AuthFailures is how many keys that are no good a client's address may send a minute; what is more is answered 429 and not
+	// 401. Good keys pass from any address. Default 60; negative: no limit.
+	AuthFailures int
 
 	// HeaderTimeout for the header of a request, from its first byte; and for the TLS handshake of a connection with the
 	// first byte after it. Default 5 s.
@@ -95,6 +106,10 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultWriteTimeout)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, DefaultRequestTimeout)
+	c.AuthFailures = cmp.Or(c.AuthFailures, DefaultAuthFailures)
+	if c.KeyRate > 0 {
+		c.KeyBurst = cmp.Or(c.KeyBurst, max(int(math.Ceil(c.KeyRate)), 1))
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -127,6 +142,9 @@ func (c Config) validate() error {
 		if _, err := c.Engine.Space(cmp.Or(id, "?")); err != nil || id == c.Engine.DefaultSpace().ID {
 			return fmt.Errorf("http: Config.Extractors has %q, which is no further space of the engine", id)
 		}
+	}
+	if !(c.KeyRate >= 0 && c.KeyRate <= engine.MaxKeyRate) || c.KeyBurst < 0 || c.KeyBurst > 0 && c.KeyRate == 0 {
+		return errors.New("http: Config.KeyRate or KeyBurst is negative or too large, or the burst without a rate")
 	}
 	if c.DrainDelay < 0 {
 		return errors.New("http: Config.DrainDelay is negative")

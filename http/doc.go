@@ -4,7 +4,7 @@
 //	conn ─▶ listener   open connections, file descriptors             → 503 and close
 //	     ─▶ TLS        handshake: time, HTTP without TLS              → close, 400
 //	     ─▶ fasthttp   header: size, time, syntax                      → 431, 408, 400
-//	     ─▶ admit      route, method, key, role, Content-Length        → 404, 405, 401, 403, 413   (body unread)
+//	     ─▶ admit      route, method, key, rate, role, galleries, length → 404, 405, 401, 429, 403, 413
 //	     ─▶ slot       requests in flight                              → 503                       (body unread)
 //	     ─▶ decode     byte budget, time, JSON | multipart | raw       → 503, 408, 413, 400, 415
 //	     ─▶ extract    photos to templates, at the same time           → 422, 503
@@ -54,6 +54,19 @@
 // what was turned away because the server was busy or stopping. A refusal that can't be recorded is audit_unavailable
 // instead. An export is sent as it is read from the store; it may take longer than a request, and holds one of maxExports places
 // instead of one of MaxRequests.
+//
+// # Keys
+//
+// What a key may do is decided in admit, from the table of routes: its role, and for a key that is bound to galleries the gallery
+// that the path names, before anybody looks whether that is there. An operation whose path names none is refused to a bound key
+// unless it is known to heed the bound (unbound, in routes.go). Another tenant's names can't be asked for: every call of the engine
+// is given the key's own, but where an operator's key names one. Tests send every route another tenant's names, and names that
+// nobody has, and compare the answers byte by byte.
+//
+// Before the role is looked at the key's token bucket is asked (rates.go), so that refusals, each of which is a record in the audit,
+// are no more than requests; afterwards the tenant's share of the requests in flight (slots.go). Keys that are no
+// good are counted by the client's address (failures.go). What a key is told of scores is decided when the operation is done, for
+// all answers in one place (scores.go).
 //
 // # Limits
 //

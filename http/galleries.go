@@ -140,6 +140,7 @@ func (s *Server) listGalleries(r *request) (reply, error) {
 		return reply{}, err
 	}
 	list, err := s.engine.Galleries(r.ctx, r.key.Tenant)
+	list = slices.DeleteFunc(list, func(g engine.Gallery) bool { return !r.key.MayUse(g.Name) })
 	return reply{status: 200, value: map[string]any{"galleries": orEmpty(list)}}, err
 }
 

@@ -121,7 +121,7 @@ func TestClientGone(t *testing.T) {
 			for _, w := range wires {
 				c.away(w)
 			}
-			h.waitFor("free", func() bool { return len(h.server.slots) == 0 })
+			h.waitFor("free", func() bool { return h.server.slots.inUse() == 0 })
 			t.Logf("free after %v", time.Since(start))
 			close(q.open)
 			h.want(200, call{method: "POST", path: "/v1/extract", body: []byte(photoBody)})
@@ -155,7 +155,7 @@ func TestClientWaits(t *testing.T) {
 	}
 	piped.send("%s", h.photoRequest()) // stays in the socket
 	time.Sleep(4 * lookEvery)
-	if n := len(h.server.slots); n != 3 {
+	if n := h.server.slots.inUse(); n != 3 {
 		t.Errorf("%d requests wait, not 3", n)
 	}
 	close(q.open)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -272,6 +273,42 @@ func takeString(dst *string) func([]byte, string) error {
 		}
 		*dst = string(s)
 		return err
+	}
+}
+
+// takeStrings takes an array of 1 to most strings.
+func takeStrings(dst *[]string, most int) func([]byte, string) error {
+	return func(raw []byte, at string) error {
+		if raw[0] != '[' {
+			return wrongType(raw, at, "an array of strings")
+		}
+		list := []string{}
+		err := eachElement(raw, func(i int, value []byte) error {
+			if i >= most {
+				return fail(codeBadRequest, "%q has more than %d elements", at, most)
+			}
+			list = append(list, "")
+			return takeString(&list[i])(value, pointer(at, strconv.Itoa(i)))
+		})
+		if err == nil && len(list) == 0 {
+			return fail(codeBadRequest, "%q is empty: name one at least, or leave it out", at)
+		}
+		*dst = list
+		return err
+	}
+}
+
+// takeTime takes a time of RFC 3339.
+func takeTime(dst *time.Time) func([]byte, string) error {
+	return func(raw []byte, at string) (err error) {
+		var s string
+		if err := takeString(&s)(raw, at); err != nil {
+			return err
+		}
+		if *dst, err = time.Parse(time.RFC3339, s); err != nil || dst.IsZero() {
+			return fail(codeBadJSON, "%q must be a time as RFC 3339 has it: 2027-01-31T12:00:00Z", at)
+		}
+		return nil
 	}
 }
 

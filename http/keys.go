@@ -3,6 +3,7 @@ package http
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"mien/engine"
 )
@@ -15,12 +16,18 @@ type createdKey struct {
 
 func (s *Server) createKey(r *request) (reply, error) {
 	var spec engine.KeySpec
-	var role, tenant string
+	var role, tenant, scores string
+	var rate *float64
 	err := r.decode([]field{
 		{name: "role", json: takeString(&role)},
 		{name: "tenant", json: takeString(&tenant)},
 		{name: "label", json: takeString(&spec.Label)},
 		{name: "operator", json: takeBool(&spec.Operator)},
+		{name: "galleries", json: takeStrings(&spec.Galleries, engine.MaxKeyGalleries)},
+		{name: "expires", json: takeTime(&spec.Expires)},
+		{name: "rate", json: takeFloat(&rate)},
+		{name: "burst", json: takeInt(&spec.Burst, 1, engine.MaxKeyRate)},
+		{name: "scores", json: takeString(&scores)},
 	})
 	if err != nil {
 		return reply{}, err
@@ -28,12 +35,60 @@ func (s *Server) createKey(r *request) (reply, error) {
 	if tenant, err = r.tenant(tenant); err != nil {
 		return reply{}, err
 	}
-	if spec.Operator && !r.key.Operator {
-		return reply{}, fail(codeForbidden, "only an operator's key may make another operator's key")
+	spec.Role, spec.Scores = engine.Role(role), engine.Scores(scores)
+	if rate != nil {
+		if spec.Rate = *rate; spec.Rate == 0 {
+			return reply{}, fail(codeBadRequest, "a rate of 0 would let nothing through; leave it out for the server's default")
+		}
 	}
-	spec.Role = engine.Role(role)
+	if err := r.key.MayMake(spec); err != nil {
+		return reply{}, err
+	}
 	key, token, err := s.engine.CreateKey(r.ctx, tenant, spec)
 	return reply{status: 201, value: createdKey{key, token}}, err
+}
+
+// rotateKey makes a key in the place of another, which goes on for the overlap.
+func (s *Server) rotateKey(r *request) (reply, error) {
+	overlap, tenant := int(engine.DefaultOverlap/time.Second), ""
+	err := r.decodeOptional([]field{
+		{name: "tenant", json: takeString(&tenant)},
+		{name: "overlap_s", json: takeInt(&overlap, 0, int(engine.MaxKeyOverlap/time.Second))},
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	if tenant, err = r.tenant(tenant); err != nil {
+		return reply{}, err
+	}
+	old, err := s.managed(r, tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := r.key.MayRotate(old); err != nil {
+		return reply{}, err
+	}
+	o := engine.Rotation{Overlap: time.Duration(overlap) * time.Second, Latest: r.key.Expires}
+	if overlap == 0 {
+		o.Overlap = -1
+	}
+	key, token, err := s.engine.RotateKey(r.ctx, tenant, old.ID, o)
+	return reply{status: 201, value: createdKey{key, token}}, err
+}
+
+// managed is the key that the path names, if the request's key may manage it. One that it may not see is as one that is not
+// there. Errors: engine.ErrKeyNotFound, the problem forbidden.
+func (s *Server) managed(r *request, tenant string) (engine.Key, error) {
+	k, err := s.engine.Key(r.ctx, tenant, r.params[0])
+	switch {
+	case err != nil:
+		return k, err
+	case !r.key.MaySee(k):
+		return k, engine.ErrKeyNotFound
+	case !r.key.MayManage(k):
+		return k, fail(codeForbidden, "only an operator's key may rotate or revoke an operator's key")
+	}
+	return k, nil
 }
 
 // tenant returns the tenant a request is about: the key's own, or any if the key is an operator's.
@@ -45,7 +100,7 @@ func (r *request) tenant(asked string) (string, error) {
 	return asked, nil
 }
 
-// tenantQuery reads the one parameter of listKeys and revokeKey.
+// tenantQuery reads the one parameter of listKeys, revokeKey and metrics.
 func (r *request) tenantQuery() (string, error) {
 	var asked string
 	err := r.eachQuery([]field{{name: "tenant", text: func(v, _ string) error { asked = v; return nil }}})
@@ -61,6 +116,7 @@ func (s *Server) listKeys(r *request) (reply, error) {
 		return reply{}, err
 	}
 	keys, err := s.engine.Keys(r.ctx, tenant)
+	keys = slices.DeleteFunc(keys, func(k engine.Key) bool { return !r.key.MaySee(k) })
 	return reply{status: 200, value: map[string]any{"keys": orEmpty(keys)}}, err
 }
 
@@ -69,20 +125,9 @@ func (s *Server) revokeKey(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := s.mayRevoke(r, tenant, r.params[0]); err != nil {
+	k, err := s.managed(r, tenant)
+	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.RevokeKey(r.ctx, tenant, r.params[0])
-}
-
-// mayRevoke keeps a tenant's administrator from revoking the operator's key. A key never becomes an operator's later.
-func (s *Server) mayRevoke(r *request, tenant, id string) error {
-	if r.key.Operator {
-		return nil
-	}
-	keys, err := s.engine.Keys(r.ctx, tenant)
-	if slices.ContainsFunc(keys, func(k engine.Key) bool { return k.ID == id && k.Operator }) {
-		return fail(codeForbidden, "only an operator's key may revoke an operator's key")
-	}
-	return err
+	return reply{status: 204}, s.engine.RevokeKey(r.ctx, tenant, k.ID)
 }

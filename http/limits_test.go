@@ -110,12 +110,12 @@ func (h *harness) head(method, path string, more ...string) string {
 func (h *harness) idle() {
 	h.t.Helper()
 	for range 500 {
-		if h.server.budget.used.Load() == 0 && len(h.server.slots) == 0 {
+		if h.server.budget.used.Load() == 0 && h.server.slots.inUse() == 0 {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	h.t.Errorf("%d bytes and %d slots were not given back", h.server.budget.used.Load(), len(h.server.slots))
+	h.t.Errorf("%d bytes and %d slots were not given back", h.server.budget.used.Load(), h.server.slots.inUse())
 }
 
 const jsonType = "Content-Type: application/json"
@@ -532,7 +532,7 @@ func TestShutdownGivesUp(t *testing.T) {
 	if err := s.Serve(ln); err == nil {
 		t.Error("Serve may be called once")
 	}
-	for len(s.slots) > 0 { // the work ends, for its context did
+	for s.slots.inUse() > 0 { // the work ends, for its context did
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -21,7 +21,7 @@ func (r *request) decodeProbe(sub *subject, policy *engine.Policy, more ...field
 	if err := r.decode(slices.Concat(sub.one(), policyFields(policy), more)); err != nil {
 		return err
 	}
-	return cmp.Or(sub.check("image", "template"), policy.Validate())
+	return cmp.Or(sub.check("image", "template"), policy.Validate(), r.ownPolicy(*policy))
 }
 
 // resolveOne is resolve for a subject of one photo or template; face is nil for a template.

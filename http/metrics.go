@@ -99,13 +99,16 @@ func (s *Server) metrics(r *request) (reply, error) {
 	return reply{status: 200, raw: b.Bytes(), contentType: metricsType}, nil
 }
 
-// galleriesWithStatus leaves out those that have no index.
+// galleriesWithStatus leaves out those that have no index, and those that the key is not for.
 func (s *Server) galleriesWithStatus(r *request, tenant string) (list []engine.Gallery, err error) {
 	all, err := s.engine.Galleries(r.ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range all {
+		if !r.key.MayUse(g.Name) {
+			continue
+		}
 		g, err := s.engine.Gallery(r.ctx, tenant, g.Name)
 		if errors.Is(err, engine.ErrGalleryNotFound) {
 			continue // deleted meanwhile

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -34,6 +35,7 @@ const (
 	codeKeyMissing code = "key_missing"
 	codeKeyUnknown code = "key_unknown"
 	codeKeyRevoked code = "key_revoked"
+	codeKeyExpired code = "key_expired"
 	codeForbidden  code = "forbidden"
 
 	codeRouteNotFound    code = "route_not_found"
@@ -45,6 +47,8 @@ const (
 	codeRequestTimeout code = "request_timeout"
 	codeGalleryExists  code = "gallery_exists"
 	codeGalleriesFull  code = "galleries_full"
+	codeKeyEnded       code = "key_ended"
+	codeKeysFull       code = "keys_full"
 	codeSpaceMismatch  code = "space_mismatch"
 	codeSpaceUnknown   code = "space_unknown"
 	codeGateChanged    code = "gate_changed"
@@ -56,6 +60,9 @@ const (
 
 	codeDuplicate       code = "duplicate"
 	codeVersionMismatch code = "version_mismatch"
+
+	codeRateLimited code = "rate_limited"
+	codeAuthLimited code = "auth_limited"
 
 	codeBodyTooLarge   code = "body_too_large"
 	codeUnsupported    code = "unsupported_media_type"
@@ -103,6 +110,7 @@ var codes = map[code]struct {
 	codeKeyMissing: {401, "An API key is needed"},
 	codeKeyUnknown: {401, "The API key is unknown"},
 	codeKeyRevoked: {401, "The API key was revoked"},
+	codeKeyExpired: {401, "The API key has expired"},
 	codeForbidden:  {403, "The API key may not do this"},
 
 	codeRouteNotFound:    {404, "There is nothing at this path"},
@@ -114,6 +122,8 @@ var codes = map[code]struct {
 	codeRequestTimeout: {408, "The request did not arrive in time"},
 	codeGalleryExists:  {409, "The gallery is already there"},
 	codeGalleriesFull:  {409, "The store has all galleries it may have"},
+	codeKeyEnded:       {409, "The API key is not in use any more"},
+	codeKeysFull:       {409, "The tenant has all API keys it may have"},
 	codeSpaceMismatch:  {409, "The embedding spaces differ"},
 	codeSpaceUnknown:   {409, "The embedding space is unknown here"},
 	codeGateChanged:    {409, "The gallery's gate changed meanwhile"},
@@ -128,6 +138,8 @@ var codes = map[code]struct {
 
 	codeBodyTooLarge:   {413, "The body is too large"},
 	codeUnsupported:    {415, "The content type is not understood"},
+	codeRateLimited:    {429, "The API key makes too many requests"},
+	codeAuthLimited:    {429, "Too many keys from this address are no good"},
 	codeHeaderTooLarge: {431, "The header is too large"},
 
 	codeNotAnImage:     {422, "The bytes are no readable image"},
@@ -159,6 +171,9 @@ type problem struct {
 
 	reasons    []engine.Reason    // of quality_failed
 	duplicates []engine.Candidate // of duplicate
+	key        engine.Key         // whose request it answers: what it is told of scores
+	retry      time.Duration      // of a 429: how long to wait
+	policy     string             // of rate_limited: quota and window, as RateLimit-Policy has them
 }
 
 func (p *problem) Error() string { return string(p.code) + ": " + p.detail }
@@ -189,10 +204,11 @@ type problemBody struct {
 const problemType = "application/problem+json"
 
 func (p *problem) body(requestID string) []byte {
-	b, err := json.Marshal(problemBody{
+	body := problemBody{
 		Type: "about:blank", Title: codes[p.code].title, Status: p.status(),
 		Detail: p.detail, Code: p.code, Pointer: p.at, RequestID: requestID, Reasons: p.reasons, Duplicates: p.duplicates,
-	})
+	}
+	b, err := json.Marshal(scoresFor(&p.key, body))
 	if err != nil {
 		panic("BUG: http: problem does not marshal: " + err.Error())
 	}
@@ -206,16 +222,28 @@ func (p *problem) write(resp *fasthttp.Response, requestID string) {
 	switch p.code {
 	case codeKeyMissing:
 		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien"`)
-	case codeKeyUnknown, codeKeyRevoked:
+	case codeKeyUnknown, codeKeyRevoked, codeKeyExpired:
 		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien", error="invalid_token"`)
 	case codeOverloaded, codeShuttingDown, codeTimeout:
 		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
 			resp.Header.Set("Retry-After", "1")
 		}
+	case codeRateLimited, codeAuthLimited:
+		p.writeRetry(&resp.Header)
 	case codeMethodNotAllowed:
 		resp.Header.Set("Allow", p.allow)
 	}
 	resp.SetBodyRaw(p.body(requestID))
+}
+
+// writeRetry says when to try again, and of a rate what it is (draft-ietf-httpapi-ratelimit-headers-10).
+func (p *problem) writeRetry(h *fasthttp.ResponseHeader) {
+	seconds := strconv.FormatInt(int64((p.retry+time.Second-1)/time.Second), 10)
+	h.Set("Retry-After", seconds)
+	if p.policy != "" {
+		h.Set("RateLimit-Policy", `"key";q=`+p.policy)
+		h.Set("RateLimit", `"key";r=0;t=`+seconds)
+	}
 }
 
 // rawAnswer is the problem as the bytes of an HTTP/1.1 answer that closes the connection.

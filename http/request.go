@@ -37,6 +37,7 @@ type request struct {
 	params []string // of the path, unescaped
 	key    engine.Key
 
+	expected bool  // the client waits for "100 Continue"; the request is looked at again when its body comes
 	code     code  // of the problem that was answered, for the log
 	reserved int64 // of the byte budget
 	consumed bool  // the body was read to its end
@@ -160,12 +161,17 @@ func (s *Server) authorize(r *request) error {
 		return err
 	}
 	if r.key, err = s.engine.Authenticate(token); err != nil {
-		return err
+		return s.failed(r, err)
+	}
+	if r.expected || !r.fc.Request.MayContinue() { // else it was taken when expect looked at the request
+		if err := s.rates.take(&r.key, r.start); err != nil {
+			return err
+		}
 	}
 	if !slices.Contains(r.route.roles, r.key.Role) {
 		return fail(codeForbidden, "this needs a key of the role %s; this key's role is %s", roleNames(r.route.roles), r.key.Role)
 	}
-	return nil
+	return r.route.reaches(r.key, r.params)
 }
 
 // actor is who the engine's records say made the request. REQUIRES: authorize succeeded.

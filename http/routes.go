@@ -1,6 +1,11 @@
 package http
 
-import "mien/engine"
+import (
+	"slices"
+	"strings"
+
+	"mien/engine"
+)
 
 // Roles by what they may do.
 var (
@@ -25,6 +30,39 @@ type route struct {
 	segments []string // of pattern, set by newRouter
 }
 
+// unbound are the operations that a key that is bound to galleries may use though their paths name none: they are about no
+// gallery, or heed the key's galleries themselves. Every other such operation is refused to it, so that a new one is until
+// somebody has thought of that.
+var unbound = map[string]bool{"metrics": true, "createKey": true, "listKeys": true, "revokeKey": true, "rotateKey": true,
+	"listGalleries": true, "compare": true, "extract": true}
+
+// reaches refuses a bound key what is about other galleries. It is asked before anybody looks whether the gallery is there, so
+// the answer, and the time that it takes, is one whether it is or not. It is 403 and not 404 because it is no secret what a key
+// is for, least of all from who has it, and who wrote the wrong name should not be told to create it. Errors: the problem forbidden.
+func (rt *route) reaches(k engine.Key, params []string) error {
+	if len(k.Galleries) == 0 || unbound[rt.op] {
+		return nil
+	}
+	i := slices.Index(rt.parameters(), "{gallery}")
+	if i < 0 {
+		return fail(codeForbidden, "this key is bound to galleries, and this is about the whole tenant: use a key that is not bound")
+	}
+	if !k.MayUse(params[i]) {
+		return fail(codeForbidden, "this key is bound to other galleries, which GET /v1/galleries lists: use one of those, or another key")
+	}
+	return nil
+}
+
+// parameters are the path's, in braces, in order.
+func (rt *route) parameters() (list []string) {
+	for s := range strings.SplitSeq(rt.pattern, "/") {
+		if strings.HasPrefix(s, "{") {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 func (rt *route) takesBody() bool {
 	return rt.method == "POST" || rt.method == "PUT" || rt.method == "PATCH"
 }
@@ -40,6 +78,7 @@ var routes = []route{
 	{"POST", "/v1/keys", "createKey", adminOnly, (*Server).createKey, nil},
 	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys, nil},
 	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey, nil},
+	{"POST", "/v1/keys/{key}/rotate", "rotateKey", adminOnly, (*Server).rotateKey, nil},
 
 	{"GET", "/v1/audit", "listAudit", auditing, (*Server).listAudit, nil},
 	{"GET", "/v1/audit/head", "auditHead", auditing, (*Server).auditHead, nil},

@@ -28,9 +28,12 @@ type Server struct {
 	router  *router
 	fast    *fasthttp.Server
 	budget  byteBudget
-	slots   chan struct{} // one of Config.MaxRequests each
+	slots   *slots        // Config.MaxRequests of them
 	watch   watch         // of requests that hold one
 	exports chan struct{} // one of maxExports each
+
+	rates    *rates    // of keys
+	failures *failures // of clients to authenticate
 
 	draining atomic.Bool
 	base     context.Context // of every request
@@ -56,8 +59,11 @@ func New(cfg Config) (*Server, error) {
 		log:     cfg.Logger,
 		router:  newRouter(routes),
 		budget:  byteBudget{max: int64(cfg.MaxBodyBytesInFlight)},
-		slots:   make(chan struct{}, cfg.MaxRequests),
+		slots:   newSlots(cfg.MaxRequests),
 		exports: make(chan struct{}, maxExports),
+
+		rates:    newRates(cfg),
+		failures: newFailures(cfg.AuthFailures),
 	}
 	s.base, s.giveUp = context.WithCancel(context.Background())
 	s.fast = s.newFast()
@@ -186,6 +192,7 @@ func (s *Server) handle(fc *fasthttp.RequestCtx) {
 // is written as it is, with the status returned (server.go of v1.73.0; TestExpectRefused would notice).
 func (s *Server) expect(fc *fasthttp.RequestCtx) int {
 	r := s.newRequest(fc)
+	r.expected = true
 	err := s.admit(r)
 	if err == nil {
 		return fasthttp.StatusContinue
@@ -221,12 +228,10 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 		return allowOptions(r, err)
 	}
 	if r.route.roles != nil {
-		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
-		default:
-			return reply{}, fail(codeOverloaded, "%d requests are in flight; try again in a second", s.cfg.MaxRequests)
+		if !s.slots.take(r.key.Tenant) {
+			return reply{}, fail(codeOverloaded, "%d requests are in flight, or this tenant's share of so many; try again in a second", s.cfg.MaxRequests)
 		}
+		defer s.slots.give(r.key.Tenant)
 	}
 	defer func() { s.budget.release(r.reserved) }() // H2
 	ctx, cancel := context.WithDeadline(s.base, r.deadline)
@@ -239,6 +244,7 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 	}
 	r.ctx = ctx
 	rep, err = r.route.handle(s, r)
+	rep.value = scoresFor(&r.key, rep.value)
 	return rep, blameClient(ctx, err)
 }
 
@@ -270,6 +276,7 @@ func (s *Server) answer(r *request, rep reply, err error) {
 	if err != nil {
 		err = s.auditRefusal(r, err)
 		p := s.problemOf(err)
+		p.key = r.key
 		p.write(resp, r.id)
 		r.code = p.code
 		s.logFailure(r, err)

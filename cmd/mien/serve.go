@@ -54,6 +54,9 @@ type limitFlags struct {
 	MaxBodies      int           `help:"Bytes of all requests in flight." env:"MIEN_MAX_BODIES" default:"536870912"`
 	MaxConns       int           `help:"Open connections." env:"MIEN_MAX_CONNS" default:"1024"`
 	MaxRequests    int           `help:"Requests in flight." env:"MIEN_MAX_REQUESTS" default:"256"`
+	KeyRate        float64       `help:"Requests a second of a key that states no rate of its own; 0: no limit." env:"MIEN_KEY_RATE" default:"0"`
+	KeyBurst       int           `help:"Requests at once of such a key; 0: those of a second." env:"MIEN_KEY_BURST" default:"0"`
+	AuthFailures   int           `help:"Keys that are no good that an address may send a minute; -1: no limit." env:"MIEN_AUTH_FAILURES" default:"60"`
 	RequestTimeout time.Duration `help:"Time for one request." env:"MIEN_REQUEST_TIMEOUT" default:"10s"`
 	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY" default:"0s"`
 	RecallSample   float64       `help:"Share of searches answered again exactly in the background, in 1 % of the time at most, to count what indexes miss; -1: none." env:"MIEN_RECALL_SAMPLE" default:"0.001"`
@@ -79,6 +82,12 @@ func (l limitFlags) Validate() error {
 	}
 	if l.DrainDelay < 0 || l.MinFree == 0 || l.MinFree < -1 {
 		return errors.New("--drain-delay must not be negative, and --min-free must be more than 0, or -1")
+	}
+	if !(l.KeyRate >= 0 && l.KeyRate <= engine.MaxKeyRate) || l.KeyBurst < 0 || l.KeyBurst > 0 && l.KeyRate == 0 {
+		return fmt.Errorf("--key-rate must be from 0 to %d, and --key-burst, which goes with it, not negative", int(engine.MaxKeyRate))
+	}
+	if l.AuthFailures == 0 || l.AuthFailures < -1 {
+		return errors.New("--auth-failures must be more than 0, or -1")
 	}
 	if r := l.RecallSample; !(r > 0 && r <= 1) && r != -1 {
 		return errors.New("--recall-sample must be more than 0 and at most 1, or -1")
@@ -158,6 +167,7 @@ func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) h
 	return http.Config{
 		Engine: e, Extractor: packs.first(), Extractors: packs.further(), Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout,
 		MaxBodyBytes: c.MaxBody, MaxBodyBytesInFlight: c.MaxBodies, MaxConns: c.MaxConns, MaxRequests: c.MaxRequests,
+		KeyRate: c.KeyRate, KeyBurst: c.KeyBurst, AuthFailures: c.AuthFailures,
 	}
 }
 

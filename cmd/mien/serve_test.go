@@ -146,6 +146,55 @@ func TestKeysOnStoppedFolder(t *testing.T) {
 	}
 }
 
+// Keys that may do less than their role, made and rotated on a server and on a stopped folder.
+func TestNarrowKeys(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	s := start(t, data)
+	admin := s.token
+	create := []string{"keys", "create", "--role", "matcher", "--gallery", "staff", "--gallery", "door-*", "--expires", "720h", "--rate", "100", "--scores", "decision"}
+	token, stderr, code := s.run(create...)
+	if token = strings.TrimSpace(token); code != 0 {
+		t.Fatalf("%d %q", code, stderr)
+	}
+	id := strings.Split(token, "_")[1]
+	if list, _, code := s.run("keys", "list"); code != 0 || !strings.Contains(list, id+"\tdefault\tmatcher\tuntil ") ||
+		!strings.Contains(list, "\tdoor-* staff, 100/s (100 at once), scores decision\t") {
+		t.Errorf("%d %q", code, list)
+	}
+	s.token = token
+	if a := s.send("GET", "/v1/galleries/other", "", nil); a.status != 403 {
+		t.Errorf("another gallery: %v", a)
+	}
+	if a := s.send("GET", "/v1/galleries/door-1", "", nil); a.status != 404 {
+		t.Errorf("a gallery of its own that is not there: %v", a)
+	}
+	s.token = admin
+	next, stderr, code := s.run("keys", "rotate", "--overlap", "1h", id)
+	if next = strings.TrimSpace(next); code != 0 || !strings.HasPrefix(next, "mien_") {
+		t.Fatalf("%d %q %q", code, next, stderr)
+	}
+	if list, _, _ := s.run("keys", "list"); !strings.Contains(list, "rotated to "+strings.Split(next, "_")[1]) {
+		t.Errorf("%q", list)
+	}
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatalf("%v\n%s", err, s.log)
+	}
+	last, stderr, code := mien(t, nil, "keys", "rotate", "--data", data, "--overlap", "0s", strings.Split(next, "_")[1])
+	if last = strings.TrimSpace(last); code != 0 {
+		t.Fatalf("%d %q", code, stderr)
+	}
+	if _, stderr, code := mien(t, nil, "keys", "create", "--data", data, "--role", "matcher", "--gallery", "*"); code != 1 || !strings.Contains(stderr, "door-*") {
+		t.Errorf("a key for the gallery *: %d %q", code, stderr)
+	}
+	s = start(t, data)
+	for token, want := range map[string]int{token: 200, next: 401, last: 200} {
+		s.token = token
+		if a := s.send("GET", "/v1/galleries", "", nil); a.status != want {
+			t.Errorf("%v, want %d", a, want)
+		}
+	}
+}
+
 // template is a random unit vector in the API's form.
 func template(space string, seed uint64) map[string]any {
 	r := rand.New(rand.NewPCG(seed, 1))
