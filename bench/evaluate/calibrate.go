@@ -37,7 +37,9 @@ type Calibration struct {
 	Source string             `json:"source"` // how it was made, in words
 	Fit    [3]float64         `json:"fit"`    // log10 FMR = Fit[0] + Fit[1]·cosine + Fit[2]·cosine²
 
-	// Excess is how many comparisons at or above the last measured point the fit does not expect: label errors, mostly.
+	// Beyond is how many comparisons are at or above the last measured point: what the report lists by name.
+	Beyond int64 `json:"beyond"`
+	// Excess is how many of them the fit does not expect: label errors, mostly.
 	Excess float64 `json:"excess"`
 	// Check is the last measured point by a fit that did not see its decade.
 	Check Check `json:"check"`
@@ -68,7 +70,8 @@ func calibrate(c *scores, r *rates) *Calibration {
 	}
 	k.extrapolate(f)
 	at := k.last()
-	k.Excess = float64(r.nonMate[binOf(at.Cosine)]) - f.fmr(at.Cosine)*n
+	k.Beyond = r.nonMate[binOf(at.Cosine)]
+	k.Excess = float64(k.Beyond) - f.fmr(at.Cosine)*n
 	if from := at.FMR * 10; from < fitFrom/3 {
 		k.Check = Check{at.Cosine, from, r.fit(fitFrom, from).fmr(at.Cosine), at.FMR}
 	}

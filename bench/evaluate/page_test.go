@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"image/png"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,4 +233,63 @@ func TestNumbersAsText(t *testing.T) {
 	if cosineText(-.1234) != "−0.123" || expectedText(0) != "–" || expectedText(.001) != "< 0.01" || expectedText(1.5) != "1.50" {
 		t.Error(cosineText(-.1234), expectedText(0), expectedText(.001), expectedText(1.5))
 	}
+}
+
+// TestListsAllBeyond: every non-mated comparison beyond the last counted rate is in the list, up to MaxListed, and both the
+// page and the data say how many there are.
+func TestListsAllBeyond(t *testing.T) {
+	for _, n := range []struct {
+		errors int // photos that are in the set once more, under another name
+		listed func(beyond int) int
+	}{
+		{40, func(beyond int) int { return beyond }},
+		{500, func(int) int { return MaxListed }},
+	} {
+		s := people(random(t), 300, 16)
+		for i, p := range s.Photos[:n.errors] {
+			s.Photos = append(s.Photos, Photo{Person: fmt.Sprint("again", i), File: fmt.Sprintf("again%d/1.jpg", i), Template: p.Template})
+		}
+		e, err := Recognise(t.Context(), s, Config{Galleries: []int{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, beyond := e.Calibration.last().Cosine, 0
+		named := map[[2]string]bool{}
+		for _, l := range e.HighestNonMated {
+			named[[2]string{l.A, l.B}] = true
+		}
+		for i, a := range s.Photos {
+			for _, b := range s.Photos[i+1:] {
+				if a.Person == b.Person || dotOf(a.Template, b.Template) < last {
+					continue
+				}
+				beyond++
+				if !named[[2]string{a.File, b.File}] && !named[[2]string{b.File, a.File}] && len(named) < MaxListed {
+					t.Errorf("%s and %s are not listed", a.File, b.File)
+				}
+			}
+		}
+		if want := n.listed(beyond); len(e.HighestNonMated) != want || math.Abs(float64(e.Calibration.Beyond)-float64(beyond)) > 1 {
+			t.Errorf("%d label errors: %d listed of %d beyond, by the report %d; want %d", n.errors, len(e.HighestNonMated), beyond, e.Calibration.Beyond, want)
+		}
+		page, err := (&Report{Recognition: e}).html(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text := parse(t, page)
+		says := "all of them are listed"
+		if e.Unlisted() > 0 {
+			says = "the 300 highest are listed"
+		}
+		if !strings.Contains(text, countText(e.Calibration.Beyond)+" non-mated comparisons are beyond") || !strings.Contains(text, says) {
+			t.Errorf("%d label errors: the page doesn't say %q of %d", n.errors, says, e.Calibration.Beyond)
+		}
+	}
+}
+
+func dotOf(a, b []float32) (sum float64) {
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
 }

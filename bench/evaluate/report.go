@@ -13,12 +13,15 @@ type Config struct {
 	DiscardFMR float64            // whose threshold errors are counted at while photos are discarded; 1e-4
 	Galleries  []int              // sizes for the open-set experiment, besides all; 100, 300, 1000
 	FPIR       []float64          // targets; 1e-1, 1e-2, 1e-3
-	Listed     int                // pairs listed at either end; 20
+	Listed     int                // pairs listed at either end at least; 20. Of non-mated ones all beyond the last counted rate, up to MaxListed
 	Seed       uint64             // of draws of people; 1
 
 	// Progress hears of each stage. Calls come one at a time. May be nil.
 	Progress func(stage string, done, total int)
 }
+
+// MaxListed is how many non-mated comparisons are listed at most, unless Config.Listed is more.
+const MaxListed = 300
 
 func (c Config) withDefaults() Config {
 	if c.Targets == nil {
@@ -117,13 +120,25 @@ func Recognise(ctx context.Context, s *Set, config Config) (*Recognition, error)
 	if s.Pairs == nil {
 		r.OpenSet = c.openSet(s, config.Galleries, config.FPIR, config.Seed)
 	}
-	r.HighestNonMated, r.LowestMated = c.list(c.highest, config.Listed), c.list(c.lowest, config.Listed)
+	listed := config.Listed
+	if r.Calibration != nil {
+		listed = max(listed, min(int(r.Calibration.Beyond), MaxListed))
+	}
+	r.HighestNonMated, r.LowestMated = c.list(c.highest, listed), c.list(c.lowest, config.Listed)
 	for i := range r.HighestNonMated {
 		if l := &r.HighestNonMated[i]; r.Calibration != nil {
 			l.Expected = tail(r.Calibration.Fit).fmr(l.Cosine) * float64(c.nonMate.n)
 		}
 	}
 	return r, ctx.Err()
+}
+
+// Unlisted is how many comparisons beyond the last counted rate are not listed: those past MaxListed.
+func (r *Recognition) Unlisted() int64 {
+	if r.Calibration == nil {
+		return 0
+	}
+	return max(r.Calibration.Beyond-int64(len(r.HighestNonMated)), 0)
 }
 
 func (c *scores) list(ends []scored, most int) (list []Listed) {
