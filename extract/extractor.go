@@ -32,7 +32,8 @@ type Config struct {
 	// that compute beside the CPU 32 more for each.
 	Photos int
 	// Queue is how many photos may wait for a worker; one more is ErrBusy. 0 is 64 for each worker. Photos of which all faces
-	// are wanted may have all places of Photos but one, and wait for those in a queue of their own, half as long.
+	// are wanted, or that show no face at once, may have all places of Photos but one, and wait for those in a queue of their own,
+	// half as long.
 	Queue int
 	// MaxPixels is the largest photo by its header; 0 is 25,000,000. PNG, BMP and WebP are decoded whole, with up to
 	// 20 bytes a pixel (interlaced 16-bit PNG), so some 500 MB a worker at the most, and a second or two. JPEG may have
@@ -44,8 +45,8 @@ type Config struct {
 	MinFaceHeight float32
 
 	// Devices are what models run on: cpu, auto, or devices of one provider as cuda:0, cuda:1 (see CPU and following). None is
-	// cpu. auto is every device of the first provider that the library has and that works, else the CPU; what was found is
-	// logged. Any other that can't be used is an error of New: ErrNoProvider, ErrNoDevice, ErrDeviceMemory.
+	// cpu. auto is every device of the first provider that the library has and that works, else the CPU, also where a later model
+	// doesn't load there or its first run fails; what was found is logged. Any other that can't be used is an error of New: ErrNoProvider, ErrNoDevice, ErrDeviceMemory.
 	Devices []string
 	// Batching says by role how items share runs; "" stands for every role that is not named. What is not set is
 	// measured by New, in about a tenth of a second for each model. A device of its own has Shared runs only.
@@ -56,6 +57,8 @@ type Config struct {
 	StageQueue int
 	// Logger is told which devices were found; nil: nobody.
 	Logger *slog.Logger
+
+	opens func(m *model, d device) (opened, error) // in place of ONNX Runtime, in tests
 }
 
 // jpegPixels is how many times Config.MaxPixels a JPEG may have.
@@ -98,7 +101,7 @@ type Extractor struct {
 	host     host
 	stages   stages
 	photos   *door // of all photos
-	groups   *door // before it, of those whose faces are all wanted: they are seconds of work where others are milliseconds
+	groups   *door // before it, of those whose small faces are looked for: they are seconds of work where others are milliseconds
 	stop     chan struct{}
 	stopOnce sync.Once
 	closeErr error
@@ -185,7 +188,22 @@ func (s *stages) close() error {
 	return errors.Join(errs...)
 }
 
+// start loads the models. What Auto found and then fails gives way to the CPU.
 func (x *Extractor) start() error {
+	err := x.load()
+	auto := len(x.config.Devices) == 1 && x.config.Devices[0] == Auto
+	if err == nil || !auto || len(x.host.devices) == 0 || x.host.devices[0].provider == CPU {
+		return err
+	}
+	x.config.Logger.Warn("models run on the CPU: they failed on what was found", "devices", x.host.devices, "error", err)
+	if err := x.stages.close(); err != nil {
+		return err
+	}
+	x.stages, x.config.Devices = stages{}, []string{CPU}
+	return x.load()
+}
+
+func (x *Extractor) load() error {
 	x.stages.steps, x.stages.norm = newSteps(x.manifest.Steps(), x.manifest.Dim), typicalNorm[x.manifest.Space]
 	graphs := x.stages.steps.graphs()
 	x.host = host{config: x.config, cores: cmp.Or(x.config.Cores, NewCores(x.config.Workers))}
@@ -244,18 +262,63 @@ func (x *Extractor) release() error {
 
 // Extract finds the faces of the photo in data, which is not retained.
 //
+// Where one face is wanted and none shows on the whole photo, it is looked at closely, as for SelectAll, and may wait as those do.
 // It waits for a worker as long as ctx allows and checks ctx before every model run and while it decodes, not within a model
 // run (milliseconds). Errors: ErrNotImage, ErrTruncated, ErrTooManyPixels, ErrNoFace, ErrSeveralFaces and ErrFaceTooSmall by o.Select, ErrBusy, ErrClosed,
 // and ctx's.
 func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face, error) {
-	noCrowd := func() {}
 	if o.Select == SelectAll {
-		if err := x.groups.enter(ctx); err != nil {
+		return x.closely(ctx, data, o)
+	}
+	faces, err := x.atOnce(ctx, data, o)
+	if errors.Is(err, errNotAtOnce) {
+		return x.closely(ctx, data, o)
+	}
+	return faces, err
+}
+
+// errNotAtOnce: no face shows on the whole photo, and a closer look may find one.
+var errNotAtOnce = errors.New("extract: no face at once")
+
+// atOnce finds the one face of a photo that is wanted by a look at the whole. Errors: errNotAtOnce, Extract's.
+func (x *Extractor) atOnce(ctx context.Context, data []byte, o Options) ([]Face, error) {
+	return x.within(ctx, data, func(p *picture) ([]Face, error) {
+		found, err := x.stages.detect(ctx, p)
+		if err != nil {
 			return nil, err
 		}
-		noCrowd = sync.OnceFunc(x.groups.leave)
-		defer noCrowd()
+		if len(found) == 0 && x.stages.steps.detector.mayLookCloser(p.W, p.H) {
+			return nil, errNotAtOnce
+		}
+		return x.one(ctx, p, found, o)
+	})
+}
+
+// closely finds small faces too. It enters by the door of groups, before that of all photos, as everybody must who needs both:
+// who came in at once leaves first, with the pixels, and reads the photo again.
+func (x *Extractor) closely(ctx context.Context, data []byte, o Options) ([]Face, error) {
+	if err := x.groups.enter(ctx); err != nil {
+		return nil, err
 	}
+	noCrowd := sync.OnceFunc(x.groups.leave)
+	defer noCrowd()
+	return x.within(ctx, data, func(p *picture) ([]Face, error) {
+		found, err := x.stages.detectGroup(ctx, p, o.Want.maxFaces())
+		if err != nil {
+			return nil, err
+		}
+		if len(found) <= smallParty {
+			noCrowd() // the next may be one
+		}
+		if o.Select == SelectAll {
+			return x.stages.faces(ctx, p, found, o.Want)
+		}
+		return x.one(ctx, p, found, o)
+	})
+}
+
+// within opens a photo at a place among those at work, with a core.
+func (x *Extractor) within(ctx context.Context, data []byte, do func(p *picture) ([]Face, error)) ([]Face, error) {
 	if err := x.acquire(ctx); err != nil {
 		return nil, err
 	}
@@ -265,20 +328,11 @@ func (x *Extractor) Extract(ctx context.Context, data []byte, o Options) ([]Face
 		return nil, err
 	}
 	defer p.close()
-	if o.Select == SelectAll {
-		found, err := x.stages.detectGroup(ctx, p, o.Want.maxFaces())
-		if err != nil {
-			return nil, err
-		}
-		if len(found) <= smallParty {
-			noCrowd() // the next may be one
-		}
-		return x.stages.faces(ctx, p, found, o.Want)
-	}
-	found, err := x.stages.detect(ctx, p)
-	if err != nil {
-		return nil, err
-	}
+	return do(p)
+}
+
+// one completes the one of found that is wanted.
+func (x *Extractor) one(ctx context.Context, p *picture, found []detection, o Options) ([]Face, error) {
 	chosen, err := x.choose(found, o.Select, p.W, p.H)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,9 @@ import (
 // that overlap by more than the height of a face that the level before may have missed. Most photos never get there:
 // it ends with the first level that gives no reason to look closer (see mayHideSmaller).
 //
+// Where one face is wanted and the whole photo shows none, the same is done: one face is found from about a twentieth of the
+// photo's height on (TestSmallFaceAlone).
+//
 // A level is drawn one row of tiles at a time, in memory of a bounded size, and the tiles of a row go to idle cores.
 const (
 	smallFace = 48            // canvas pixels: a level that finds one as small may have missed smaller ones
@@ -60,6 +63,9 @@ func (s *stages) detectGroup(ctx context.Context, p *picture, most int) ([]detec
 	sortByScore(kept)
 	return kept[:min(len(kept), most)], nil
 }
+
+// mayLookCloser says that a photo of w×h pixels has a level after the whole.
+func (d *detector) mayLookCloser(w, h int) bool { return 2*d.scale(w, h) <= lastScale }
 
 // hint is the score of what may be a face.
 func (d *detector) hint() float64 { return hintShare * d.spec.Score }

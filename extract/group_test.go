@@ -2,6 +2,9 @@ package extract
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"math"
@@ -10,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"mien/extract/pack"
 )
@@ -283,6 +287,119 @@ func TestStarts(t *testing.T) {
 			if at[i]-at[i-1] > c.size-tileShare || at[i] <= at[i-1] {
 				t.Errorf("%v: a step from %d to %d", c, at[i-1], at[i])
 			}
+		}
+	}
+}
+
+// Whoever asks for one face sees what SelectAll sees: a face too small for the whole photo is looked for more closely. Figures:
+// of five people, how many are found where they are so high in a photo of 2000×1500.
+func TestSmallFaceAlone(t *testing.T) {
+	heights, people := []int{150, 110, 90, 75, 66, 60, 52, 45}, 5
+	if testing.Short() {
+		heights, people = []int{66}, 1
+	}
+	for _, height := range heights {
+		found := 0
+		for who := range people {
+			photo, where := crowdOf(t, who, 2000, 1500, height)
+			faces, err := testExtractor(t).Extract(t.Context(), photo, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, which := range []Select{SelectOne, SelectLargest, SelectCentral} {
+				one, err := testExtractor(t).Extract(t.Context(), photo, Options{Select: which})
+				if (err == nil) != (len(faces) == 1) || err != nil && len(faces) == 0 && !errors.Is(err, ErrNoFace) {
+					t.Errorf("%d pixels, select %d: %v, where all faces are %d", height, which, err, len(faces))
+				}
+				if err == nil && which == SelectOne && near(one[0].Box, where) {
+					found++
+				}
+			}
+		}
+		t.Logf("%d pixels, %.1f %% of the height: found %d of %d", height, float64(height)/15, found, people)
+		if height >= 66 && found < people {
+			t.Errorf("%d of %d faces of %d pixels in 1500 are found", found, people, height)
+		}
+	}
+}
+
+// crowdOf is a crowd of one, by number.
+func crowdOf(t testing.TB, who, w, h, height int) ([]byte, Box) {
+	t.Helper()
+	name := []string{"a_1", "b_1", "c_1", "a_2", "b_2"}[who]
+	m := mustDecode(t, "faces/"+name+".jpg")
+	b := mustExtract(t, "faces/"+name+".jpg", Options{Select: SelectOne})[0].Box
+	k := float32(height) / (b.Y2 - b.Y1)
+	small := resize(m, int(float32(m.W)*k), int(float32(m.H)*k))
+	all := newImage(w, h)
+	for i := range all.Pix {
+		all.Pix[i] = 120
+	}
+	x, y := w/2, h/3
+	paste(all, small, x, y)
+	at := func(v float32, by int) float32 { return v*k + float32(by) }
+	return encodeJPEG(t, all, 92), Box{at(b.X1, x), at(b.Y1, y), at(b.X2, x), at(b.Y2, y)}
+}
+
+// A photo without a face is read once more and looked at in tiles, but only if it is large; and while crowds have all places
+// that they may, it waits or is refused as they are, without a place of its own.
+func TestNoFaceAtOnceWaitsWithGroups(t *testing.T) {
+	c := testConfig()
+	c.Workers, c.Photos, c.Queue = 1, 2, 2
+	x, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	blank := func(w, h int) []byte { return encodeJPEG(t, newImage(w, h), 80) }
+	ask := func(data []byte) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := x.Extract(ctx, data, Options{Select: SelectOne})
+		return err
+	}
+	if err := x.groups.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(blank(600, 400)); !errors.Is(err, ErrNoFace) {
+		t.Errorf("a small photo: %v, want ErrNoFace", err)
+	}
+	if err := ask(blank(2000, 1500)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a large photo while crowds are at work: %v, want it to wait", err)
+	}
+	if n := x.photos.load.Load(); n != 0 {
+		t.Errorf("%d places are taken by who waits", n)
+	}
+	x.groups.leave()
+	if _, err := x.Extract(t.Context(), blank(2000, 1500), Options{Select: SelectOne}); !errors.Is(err, ErrNoFace) {
+		t.Errorf("a large photo: %v, want ErrNoFace", err)
+	}
+	if a, b := x.groups.load.Load(), x.photos.load.Load(); a != 0 || b != 0 {
+		t.Errorf("places are left taken: %d, %d", a, b)
+	}
+}
+
+// What a photo without a face costs where one is asked for, by what is looked at.
+func BenchmarkNoFace(b *testing.B) {
+	for _, size := range [][2]int{{640, 480}, {4000, 3000}} {
+		m := newImage(size[0], size[1])
+		r := rand.New(rand.NewPCG(1, 3))
+		for i := range m.Pix {
+			m.Pix[i] = uint8(100 + 40*math.Sin(float64(i%(3*m.W))/900) + 4*r.NormFloat64())
+		}
+		photo := encodeJPEG(b, m, 90)
+		x := testExtractor(b)
+		for name, do := range map[string]func() ([]Face, error){
+			"whole":   func() ([]Face, error) { return x.atOnce(b.Context(), photo, Options{Select: SelectOne}) },
+			"closely": func() ([]Face, error) { return x.Extract(b.Context(), photo, Options{Select: SelectOne}) },
+		} {
+			b.Run(fmt.Sprintf("%dx%d/%s", size[0], size[1], name), func(b *testing.B) {
+				for b.Loop() {
+					if _, err := do(); !errors.Is(err, ErrNoFace) && !errors.Is(err, errNotAtOnce) {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

@@ -2,10 +2,24 @@ package extract
 
 import "errors"
 
+// opened is a model on a device: a session of ONNX Runtime, or a test's.
+type opened interface {
+	runner
+	close() error
+}
+
+// open loads a model on a device.
+func (c *Config) open(m *model, d device) (opened, error) {
+	if c.opens != nil {
+		return c.opens(m, d)
+	}
+	return m.open(d)
+}
+
 // openAll opens a model on every device.
-func openAll(m *model, devices []device) (sessions []*session, err error) {
-	for _, d := range devices {
-		s, err := m.open(d)
+func (h *host) openAll(m *model) (sessions []opened, err error) {
+	for _, d := range h.devices {
+		s, err := h.config.open(m, d)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(sessions))
 		}
@@ -14,12 +28,21 @@ func openAll(m *model, devices []device) (sessions []*session, err error) {
 	return sessions, nil
 }
 
-func closeAll(sessions []*session) error {
+func closeAll(sessions []opened) error {
 	var errs []error
 	for _, s := range sessions {
 		errs = append(errs, s.close())
 	}
 	return errors.Join(errs...)
+}
+
+// once runs a model on one full batch: that it loads does not say that it runs, nor that there is memory for it.
+func once(m *model, s opened, batch int) error {
+	r, err := m.newRun(batch)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.run(r, batch), r.close())
 }
 
 // host is what the stages of an extractor share.
@@ -35,7 +58,7 @@ func (h *host) stage(m *model) (*stage, error) {
 	if err := h.findDevices(m); err != nil {
 		return nil, err
 	}
-	sessions, err := openAll(m, h.devices)
+	sessions, err := h.openAll(m)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +73,14 @@ func (h *host) stage(m *model) (*stage, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.free())
 	}
-	for _, d := range h.devices {
+	for i, d := range h.devices {
 		p.Devices = append(p.Devices, d.String())
+		if p.PerItem > 0 || d.provider == CPU { // it was measured, or can't be better elsewhere
+			continue
+		}
+		if err := once(m, sessions[i], p.Batching.Max); err != nil {
+			return nil, errors.Join(err, c.free())
+		}
 	}
 	h.plans = append(h.plans, p)
 	c.batching = p.Batching
@@ -67,7 +96,7 @@ func (h *host) findDevices(m *model) (err error) {
 		return err
 	}
 	if h.devices[0].provider == Auto {
-		h.devices = find(m, h.config.Logger)
+		h.devices = h.config.find(m)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -218,34 +217,34 @@ func parseDevice(name string) (device, error) {
 	return d, nil
 }
 
-// find replaces Auto by all devices of the first provider that can load the model, else the CPU, and logs what it found.
-func find(m *model, log *slog.Logger) []device {
+// find replaces Auto by all devices of the first provider that can run the model, else the CPU, and logs what it found.
+func (c *Config) find(m *model) []device {
 	for _, kind := range byHope {
-		if found := devicesOf(kind, m, log); len(found) > 0 {
-			log.Info("models run on", "devices", found)
+		if found := c.devicesOf(kind, m); len(found) > 0 {
+			c.Logger.Info("models run on", "devices", found)
 			return found
 		}
 	}
-	log.Info("models run on the CPU: no other provider works")
+	c.Logger.Info("models run on the CPU: no other provider works")
 	return []device{{provider: CPU}}
 }
 
 // maxDevices is how many devices of a provider are used at most.
 const maxDevices = 64
 
-// devicesOf lists the devices of a provider on which the model loads.
-func devicesOf(kind string, m *model, log *slog.Logger) (found []device) {
+// devicesOf lists the devices of a provider on which the model loads and runs.
+func (c *Config) devicesOf(kind string, m *model) (found []device) {
 	for i := range maxDevices { // a provider that ignores the number would find devices without end
 		d := device{provider: kind}
 		if providers[kind].numbered {
 			d.id = strconv.Itoa(i)
 		}
-		s, err := m.open(d)
+		s, err := c.open(m, d)
 		if err == nil {
-			err = s.close()
+			err = errors.Join(once(m, s, m.batch(1)), s.close())
 		}
 		if err != nil {
-			log.Debug("device can't be used", "device", d.String(), "error", err)
+			c.Logger.Debug("device can't be used", "device", d.String(), "error", err)
 			return found
 		}
 		if found = append(found, d); d.id == "" {

@@ -68,6 +68,109 @@ func TestProviderAuto(t *testing.T) {
 	}
 }
 
+// brokenDevice is the CPU under another name, on which one model does not load or does not run from its nth run on.
+type brokenDevice struct {
+	opened
+	failing bool
+	runs    int
+	from    int
+}
+
+func (b *brokenDevice) run(r *run, n int) error {
+	if b.failing {
+		if b.runs++; b.runs >= b.from {
+			return device{CUDA, "0"}.explain(errors.New("CUDA failure 2: out of memory"))
+		}
+	}
+	return b.opened.run(r, n)
+}
+
+// Auto falls back to the CPU wherever what it found fails on the way: at the first model or at a later one, when it loads, in its
+// first run, while it is measured; whatever had been loaded is closed. Asked for by name the same is an error.
+func TestAutoFallsBack(t *testing.T) {
+	for what, c := range map[string]struct {
+		role  string
+		load  bool
+		from  int
+		told  bool
+		found bool // that the device is taken at first
+	}{
+		"the detector does not load":          {pack.Detector, true, 0, true, false},
+		"the detector does not run":           {pack.Detector, false, 1, true, false},
+		"the embedder does not load":          {pack.Embedder, true, 0, true, true},
+		"the embedder's first run fails":      {pack.Embedder, false, 1, true, true},
+		"liveness fails while it is measured": {pack.Liveness, false, 2, false, true},
+		"the last model's first run fails":    {pack.Liveness, false, 1, true, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			if testing.Short() && c.role != pack.Embedder {
+				t.Skip("skipped: the embedder's are the short tests")
+			}
+			var log bytes.Buffer
+			live := 0
+			config := testConfig()
+			if config.Batching = nil; c.told {
+				config.Batching = map[string]Batching{"": {Shared, 4}}
+			}
+			config.Devices, config.Logger = []string{Auto}, slog.New(slog.NewTextHandler(&log, nil))
+			config.opens = func(m *model, d device) (opened, error) {
+				if d.provider != CUDA && d.provider != CPU || d.id != "0" && d.provider == CUDA {
+					return nil, ErrNoDevice
+				}
+				broken := d.provider == CUDA && m.role == c.role
+				if broken && c.load {
+					return nil, ErrDeviceMemory
+				}
+				s, err := m.open(device{provider: CPU})
+				if err != nil {
+					return nil, err
+				}
+				live++
+				return &countedDevice{&brokenDevice{opened: s, failing: broken, from: c.from}, &live}, nil
+			}
+			x, err := New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range x.Plan() {
+				if !slices.Equal(p.Devices, []string{CPU}) {
+					t.Errorf("%s runs on %v", p.Model, p.Devices)
+				}
+			}
+			if len(x.Plan()) != 6 {
+				t.Errorf("%d models", len(x.Plan()))
+			}
+			if got := strings.Contains(log.String(), "they failed on what was found"); got != c.found || !strings.Contains(log.String(), "on the CPU") {
+				t.Errorf("logged %q", log.String())
+			}
+			if err := x.SelfTest(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := x.Close(); err != nil || live != 0 {
+				t.Errorf("%v, %d sessions are left open", err, live)
+			}
+			config.Devices = []string{"cuda:0"}
+			if x, err := New(config); !errors.Is(err, ErrDeviceMemory) || live != 0 {
+				t.Errorf("by name: %v, %d sessions are left open", err, live)
+				if err == nil {
+					x.Close()
+				}
+			}
+		})
+	}
+}
+
+// countedDevice counts those that are open.
+type countedDevice struct {
+	opened
+	live *int
+}
+
+func (c *countedDevice) close() error {
+	*c.live--
+	return c.opened.close()
+}
+
 // What ONNX Runtime and CUDA say, as far as it is known, is sorted.
 func TestExplain(t *testing.T) {
 	for text, want := range map[string]error{

@@ -103,8 +103,8 @@ var (
 	ErrTruncated = errors.New("extract: the image ends too early")
 	// ErrTooManyPixels: the header states more pixels than the limit; nothing was decoded. See PixelsError.
 	ErrTooManyPixels = errors.New("extract: too many pixels")
-	// ErrNoFace: no face was found where one is required.
-	ErrNoFace = errors.New("extract: no face found")
+	// ErrNoFace: no face was found where one is required, or none that is large enough to be seen (see MaxFaces).
+	ErrNoFace = errors.New("extract: no face found, or only one that is too small to be seen")
 	// ErrSeveralFaces: several faces were found where exactly one is required. See FacesError.
 	ErrSeveralFaces = errors.New("extract: several faces found")
 	// ErrFaceTooSmall: the face is too small to be told from others. See SizeError.
