@@ -90,6 +90,8 @@ type GallerySpec struct {
 	// DuplicatePolicy says who is alike, for that and for Engine.Duplicates; zero: FPIR 1e-3. It can't be a cosine, which
 	// would mean something else once the gallery is moved to another space.
 	DuplicatePolicy Policy
+	// RetentionDays is when a person who is put without Retention.Expires is due, counted from then; 0: never.
+	RetentionDays int
 }
 
 // GalleryChange is what UpdateGallery changes: nil leaves what is there, anything else replaces it whole.
@@ -98,6 +100,8 @@ type GalleryChange struct {
 	Gate            *Gates  // the zero Gates let every photo pass
 	Duplicates      *DuplicateCheck
 	DuplicatePolicy *Policy // the zero Policy makes it FPIR 1e-3
+	// RetentionDays holds for people who are put from then on; 0: they are due when they say, or never.
+	RetentionDays *int
 }
 
 // Gallery describes people who are searched together.
@@ -111,6 +115,8 @@ type Gallery struct {
 	People    int       `json:"people"`
 	Templates int       `json:"templates"`
 	Created   time.Time `json:"created"`
+	// RetentionDays is when people who don't say when are due, counted from when they are put; 0: never.
+	RetentionDays int `json:"retention_days,omitempty"`
 	// KeepPhotos says that the photos that people are enrolled with are stored.
 	KeepPhotos bool `json:"keep_photos,omitempty"`
 	// Duplicates is there unless it is DuplicatesOff.
@@ -152,6 +158,7 @@ type MoveFailure struct {
 type PersonSpec struct {
 	Templates []Template      // 1..MaxTemplates; while the gallery is being moved, as many of either space
 	Metadata  json.RawMessage // a JSON object of at most MaxMetadataBytes, or nil
+	Retention
 	EnrolOptions
 	WriteOptions
 }
@@ -174,6 +181,8 @@ type EnrolOptions struct {
 // PersonPatch is what PatchPerson changes: nil leaves what is there.
 type PersonPatch struct {
 	Metadata *json.RawMessage // replaces the metadata, whole; nil JSON, or null, removes it
+	Expires  *time.Time       // replaces Retention.Expires; zero: by the gallery's RetentionDays, from now
+	Consent  **Consent        // replaces the consent; nil removes it
 	WriteOptions
 }
 
@@ -197,6 +206,7 @@ type Person struct {
 	Created   time.Time       `json:"created"`
 	Updated   time.Time       `json:"updated"`
 	Version   uint64          `json:"version"` // the store's sequence number of the last change
+	Retention
 	// Moved says, while the gallery is being moved to another space, that the person has templates of that.
 	Moved bool `json:"moved,omitempty"`
 	// Duplicates are, in the answer of an enrolment under DuplicatesWarn, those of other ids who are alike.

@@ -261,6 +261,16 @@ func (c *auditChain) keepDurable(tenant string, h AuditHead) {
 	c.mu.heads[tenant] = h
 }
 
+// tenants are those that have a log.
+func (c *auditChain) tenants() (all []string) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for tenant := range c.mu.heads {
+		all = append(all, tenant)
+	}
+	return all
+}
+
 // audit has the write recorded in its tenant's log, in its batch; time and actor are the write's. A write that stages nothing
 // else leaves no record.
 func (t *tx) audit(a auditEntry) {

@@ -165,6 +165,15 @@ func (q AuditQuery) chooses(r *AuditRecord) bool {
 		!r.Time.Before(q.From) && (q.To.IsZero() || r.Time.Before(q.To))
 }
 
+// isOlder reports whether a record is of a time before.
+func isOlder(line []byte, before time.Time) (bool, error) {
+	var r struct{ Time time.Time }
+	if err := json.Unmarshal(line, &r); err != nil {
+		return false, fmt.Errorf("%w: audit record: %w", ErrCorrupt, err)
+	}
+	return r.Time.Before(before), nil
+}
+
 // linesBefore are copies of a block's records of lower sequence than before.
 func linesBefore(tenant string, first uint64, plain []byte, before uint64) (lines []AuditLine, err error) {
 	_, err = auditLines(tenant, first, plain, func(at AuditHead, line []byte) error {

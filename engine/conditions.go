@@ -5,10 +5,14 @@ import "slices"
 // check refuses a write that its options don't allow, as the store will be; there says that the person must be there. Errors:
 // ErrPersonNotFound, ErrVersion.
 func (p *personTx) check(o WriteOptions, there bool) error {
-	if there && p.old == nil {
+	known := p.old
+	if !p.there() {
+		known = nil // who is due is not there
+	}
+	if there && known == nil {
 		return errPersonNotFound // whatever the condition is (RFC 9110, 13.2.1)
 	}
-	return o.If.holds(p.old)
+	return o.If.holds(known)
 }
 
 // holds decides about a person as the store will have it, nil if there is none. Errors: ErrVersion.

@@ -26,6 +26,7 @@ const (
 	MaxNameBytes     = 64                  // of a gallery or tenant name
 	MaxLabelBytes    = 256                 // of a key's label
 	MaxSourceBytes   = 64                  // of a template's source
+	MaxConsentBytes  = 256                 // of a text of a consent
 	MaxPhotoBytes    = 8 << 20             // of a photo that is stored
 	MaxMoveFailures  = 20                  // that are named of a move
 	MaxGalleries     = 100_000             // of one store
@@ -67,6 +68,8 @@ type Config struct {
 	// when it is durable, which costs an fsync, some milliseconds, and decisions on a disk that fails. AuditWrites: decisions
 	// are not recorded. The record of a write is always in the write's batch.
 	Audit string
+	// AuditKeep is for how long audit records are kept; the oldest whole blocks go then, once an hour. 0: for ever.
+	AuditKeep time.Duration
 	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
@@ -77,6 +80,8 @@ type Config struct {
 	diskCheckEvery time.Duration    // default 1 s; shorter in tests
 	decisionNow    func() time.Time // of decisions' records; default Now
 	idleSave       time.Duration
+	sweepEvery     time.Duration                                      // default sweepEvery; shorter in tests
+	eraseHold      time.Duration                                      // default eraseHold
 	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
 
@@ -102,6 +107,7 @@ func (c Config) withDefaults() Config {
 		c.decisionNow = c.Now
 	}
 	c.Audit = cmp.Or(c.Audit, AuditAsync)
+	c.sweepEvery, c.eraseHold = cmp.Or(c.sweepEvery, sweepEvery), cmp.Or(c.eraseHold, eraseHold)
 	return c
 }
 
@@ -117,6 +123,9 @@ func (c Config) validate() error {
 	}
 	if c.Audit != AuditAsync && c.Audit != AuditSync && c.Audit != AuditWrites {
 		return fmt.Errorf("%w: Audit is %q, want %s, %s or %s", ErrConfig, c.Audit, AuditAsync, AuditSync, AuditWrites)
+	}
+	if c.AuditKeep < 0 {
+		return fmt.Errorf("%w: AuditKeep is %v", ErrConfig, c.AuditKeep)
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Spaces {

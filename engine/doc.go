@@ -28,6 +28,7 @@
 //	0x06 gallery# u64  person 0x00 template# u32     sealed template: float32[dim] little-endian, unit norm
 //	0x07 gallery# u64  person 0x00 template# u32     sealed photo that the template was made of: 0x01 ‖ box 4 × float32
 //	                                                 little-endian ‖ the bytes as sent (format 3; galleries that keep photos)
+//	0x0c gallery# u64  due ms u64  person            nothing: who is due when (format 4)
 //	0x08 tenant 0x00 sequence u64                    sealed block of audit records, under the first one's sequence: 0x01 ‖ hash of the
 //	                                                 record before [32] ‖ records, each JSON and a line end (format 4)
 //
@@ -36,7 +37,7 @@
 // and provenance to hide them, galleries and API keys so that who can write to the disk but has not the master key
 // can't make a key or turn a policy. Who can write to the disk can still put back what was there before: an
 // older record of the same place, or the whole store. A client whose ids are themselves personal data should use
-// pseudonyms. A gallery's number is never used again, so deleting one is three range deletions, or six while it is moved.
+// pseudonyms. A gallery's number is never used again, so deleting one is four range deletions, or eight while it is moved.
 //
 // # Sealing
 //
@@ -114,6 +115,26 @@
 // What the chain does not show by itself: who holds the master key and can write to the disk can make a new chain, or cut the end
 // off, and so can who puts back an older copy of the store. The head, sequence and hash, noted down elsewhere from time to time
 // (AuditHead), shows it: the record of that sequence has another hash then, or is missing.
+//
+// # Retention
+//
+// A person may have an end (Retention): one of their own, the consent's, or that of the gallery's RetentionDays. Then the person is due.
+//
+// R1  Who is due is there for no call, from that very moment by the engine's clock: not verified, found, listed, read or changed; an
+// enrolment under the id enrols somebody new. That does not wait for the erasure. A search's size, which decides its
+// threshold, counts them until they are erased.
+// R2  One goroutine erases who is due, as DeletePerson does, in both spaces of a gallery that is being moved, some dozens in a write; it
+// looks every ten seconds, in the galleries whose next is due, so who is due is erased ten seconds later and as long as the disk
+// takes for those before. A person whose end was changed meanwhile is not erased: the record decides, in the turn. Each
+// erasure is recorded (A1), by the program "retention". Who was due while no process ran is erased after the next start.
+// R3  The index of who is due (0x0c) has exactly those who have an end, and is written with their records, so a crash can lose
+// neither.
+// R4  What is erased is gone, so a clock that jumps forward by more than a minute, against the monotonic clock, is not believed
+// for an hour: R1 holds, which the mended clock takes back, and nobody is erased. A machine that slept has jumped. A clock
+// that is wrong from the start, by years, is believed.
+// R5  Audit records are pruned by whole blocks, the oldest, never the newest (Config.AuditKeep). The same write records how many, and the
+// sequence and hash of the last of them: what the first that stays follows. So an export that begins there still verifies, and
+// shows that the server pruned and nobody else.
 //
 // # Searches
 //

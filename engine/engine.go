@@ -32,6 +32,8 @@ type Engine struct {
 
 	auditing *auditQueue
 
+	sweepEvery, eraseHold, auditKeep time.Duration // see Config
+
 	recallSample float64
 	samples      chan sample // to checkSamples; nothing waits in it
 
@@ -42,7 +44,7 @@ type Engine struct {
 
 	stopped  context.Context // ends when Close begins
 	stop     context.CancelFunc
-	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos
+	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos, keepRetention
 	idleSave time.Duration
 	repairs  sync.WaitGroup // begun by calls, and by checkSamples
 	retiring sync.WaitGroup // begun while mu.closed is false, or by repairs
@@ -80,6 +82,7 @@ func Open(c Config) (*Engine, error) {
 		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1)}
 	e.auditing = &auditQueue{mode: c.Audit, entries: make(chan auditEntry, maxAuditQueued), now: c.decisionNow,
 		done: make(chan struct{}), unsaid: make(map[string]int)}
+	e.sweepEvery, e.eraseHold, e.auditKeep = c.sweepEvery, c.eraseHold, c.AuditKeep
 	e.auditing.mu.lost = make(map[string]int64)
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
@@ -107,6 +110,7 @@ func (e *Engine) start() error {
 	}
 	e.started = true
 	go e.writeDecisions() // until closeAudit
+	e.checking.Go(e.keepRetention)
 	if e.recallSample > 0 {
 		e.checking.Go(e.checkSamples)
 	}

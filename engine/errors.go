@@ -20,7 +20,9 @@ var (
 	ErrCursor = errors.New("bad cursor")
 	// ErrMetadata says that metadata is not a JSON object or is too large.
 	ErrMetadata = errors.New("bad metadata")
-	// ErrGallerySpec says that a gallery's index kind is unknown.
+	// ErrRetention says that a time or a consent of a person's retention is not acceptable, or past.
+	ErrRetention = errors.New("bad retention")
+	// ErrGallerySpec says that a gallery's index kind is unknown, or its retention out of range.
 	ErrGallerySpec = errors.New("bad gallery")
 	// ErrKeySpec says that a key's role, label, galleries, expiry, rate or scores are not acceptable.
 	ErrKeySpec = errors.New("bad key specification")

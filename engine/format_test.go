@@ -202,8 +202,15 @@ func writePhotos(t *testing.T, e *Engine, tenant string) (tokens []string) {
 func writeAudit(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	t.Helper()
 	tokens = writePhotos(t, e, tenant)
+	_, _, err := e.CreateGallery(t.Context(), tenant, "brief", GallerySpec{RetentionDays: 30_000})
+	mustMove(t, err)
+	end := time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+	for id, r := range map[string]Retention{"jan": {}, "kim": {Expires: end}, "leo": {Consent: &Consent{"entry", "consent é", end.AddDate(-200, 0, 0), "form 7", end}}} {
+		_, _, err = e.PutPerson(t.Context(), tenant, "brief", id, PersonSpec{Templates: []Template{template(1, 2, 0, 0)}, Retention: r})
+		mustMove(t, err)
+	}
 	ctx := WithActor(t.Context(), Actor{Tenant: tenant, Key: "0123456789abcdef", Role: RoleMatcher, Request: "r-1"})
-	_, err := e.Verify(ctx, tenant, "plain", "ann", template(1, 0, 0, 0), Policy{})
+	_, err = e.Verify(ctx, tenant, "plain", "ann", template(1, 0, 0, 0), Policy{})
 	mustMove(t, err)
 	_, err = e.Identify(ctx, tenant, "plain", template(1, 1, 0, 0), IdentifyOptions{Policy: Policy{Cosine: new(-1.0)}})
 	mustMove(t, err)

@@ -32,7 +32,9 @@ type gallery struct {
 
 	photos *photoQueue // of a successor whose people's stored photos can be read; else nil
 
-	recent   recentWrites
+	recent recentWrites
+	now    func() time.Time
+
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 	recall   recallCounts
 
@@ -42,6 +44,7 @@ type gallery struct {
 		ids        []string // by label; "" is a person who was deleted: labels are not used again, see memberLocked
 		spare      []uint32 // labels that nobody had when the index was saved that Open used, nor since
 		templates  int
+		nextDue    int64 // ms; before that nobody is due, 0: nobody is at all, see eraseDue
 		index      searcher
 		behind     error     // why the index lacks a change; then nothing is read from it until it is made anew
 		repair     *repair   // that is under way, or nil
@@ -58,16 +61,18 @@ type rules struct {
 	gate            Gates
 	duplicates      DuplicateCheck // "" is off
 	duplicatePolicy Policy
+	retentionDays   int
 }
 
 func (r galleryRecord) rules() *rules {
-	return &rules{r.Policy.policy(), r.Gate.gates(), DuplicateCheck(r.Duplicates), r.DuplicatePolicy.policy()}
+	return &rules{r.Policy.policy(), r.Gate.gates(), DuplicateCheck(r.Duplicates), r.DuplicatePolicy.policy(), r.RetentionDays}
 }
 
 // member is a person in memory.
 type member struct {
 	label     uint32
 	version   uint64
+	due       int64 // ms; 0: never
 	templates int
 	rows      []uint32 // of index, in any order; empty where the space is not configured
 }
@@ -113,11 +118,12 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 	if kind != indexAuto && kind != indexScan && kind != indexHNSW {
 		return galleryRecord{}, refuse(ErrGallerySpec, "index %q is unknown: use %q, %q or %q", spec.Index, indexAuto, indexScan, indexHNSW)
 	}
-	if err := cmp.Or(spec.Policy.Validate(), spec.Gate.Validate(), spec.Duplicates.Validate(), checkDuplicatePolicy(spec.DuplicatePolicy)); err != nil {
+	if err := cmp.Or(spec.Policy.Validate(), spec.Gate.Validate(), spec.Duplicates.Validate(), checkDuplicatePolicy(spec.DuplicatePolicy),
+		checkRetentionDays(spec.RetentionDays)); err != nil {
 		return galleryRecord{}, err
 	}
 	r := galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate),
-		KeepPhotos: spec.KeepPhotos, DuplicatePolicy: recordOfPolicy(spec.DuplicatePolicy)}
+		KeepPhotos: spec.KeepPhotos, DuplicatePolicy: recordOfPolicy(spec.DuplicatePolicy), RetentionDays: spec.RetentionDays}
 	r.setDuplicates(spec.Duplicates)
 	return r, nil
 }
@@ -133,6 +139,8 @@ func (r galleryRecord) format() uint32 {
 	switch {
 	case r.Duplicates != "" || r.DuplicatePolicy != policyRecord{}:
 		return identityFormat
+	case r.RetentionDays != 0:
+		return auditFormat
 	case r.KeepPhotos:
 		return photoFormat
 	}
@@ -185,15 +193,23 @@ func sameSpec(name string, have, want galleryRecord) error {
 	if have.Space == want.Space && have.Index == want.Index && have.KeepPhotos == want.KeepPhotos && have.rules().equal(want.rules()) {
 		return nil
 	}
-	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy, gate, duplicates or keep_photos (space %q, index %q, keep_photos %v): "+
+	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy, gate, duplicates, retention_days or keep_photos (space %q, index %q, keep_photos %v): "+
 		"use it as it is, change its policy, gate or duplicates, or use another name", name, have.Space, have.Index, have.KeepPhotos)
 }
 
 func (r *rules) equal(o *rules) bool {
-	return r.policy.equal(o.policy) && r.gate.equal(o.gate) && r.duplicates == o.duplicates && r.duplicatePolicy.equal(o.duplicatePolicy)
+	return r.policy.equal(o.policy) && r.gate.equal(o.gate) && r.duplicates == o.duplicates && r.duplicatePolicy.equal(o.duplicatePolicy) &&
+		r.retentionDays == o.retentionDays
 }
 
-// UpdateGallery changes a gallery's policies, gate and duplicate check. Calls that begin after it has returned go by what it made; the
+func checkRetentionDays(days int) error {
+	if days < 0 || days > MaxRetentionDays {
+		return refuse(ErrGallerySpec, "retention_days is %d: it must be from 1 to %d, or 0 for no end", days, MaxRetentionDays)
+	}
+	return nil
+}
+
+// UpdateGallery changes a gallery's policies, gate, duplicate check and default of retention. Calls that begin after it has returned go by what it made; the
 // people who are enrolled stay. Errors: ErrID, ErrGalleryNotFound, ErrPolicy, ErrGate, ErrDuplicateCheck, and those of every write (see
 // CreateGallery).
 func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change GalleryChange) (Gallery, error) {
@@ -217,6 +233,11 @@ func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change 
 func (c GalleryChange) validate() error {
 	if c.Policy != nil {
 		if err := c.Policy.Validate(); err != nil {
+			return err
+		}
+	}
+	if c.RetentionDays != nil {
+		if err := checkRetentionDays(*c.RetentionDays); err != nil {
 			return err
 		}
 	}
@@ -257,6 +278,9 @@ func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) er
 	}
 	if change.DuplicatePolicy != nil {
 		record.DuplicatePolicy = recordOfPolicy(*change.DuplicatePolicy)
+	}
+	if change.RetentionDays != nil {
+		record.RetentionDays = *change.RetentionDays
 	}
 	if record.rules().equal(before) {
 		return nil
@@ -382,7 +406,7 @@ func (g *gallery) spaceKnown() error {
 
 // newGallery makes a gallery without an index.
 func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
-	g := &gallery{tenant: tenant, name: name, record: r, seal: seal}
+	g := &gallery{tenant: tenant, name: name, record: r, seal: seal, now: e.store.now}
 	g.rules.Store(r.rules())
 	g.mu.people = make(map[string]*member)
 	space, err := e.Space(cmp.Or(r.Space, "?"))
@@ -434,7 +458,8 @@ func (g *gallery) info() Gallery {
 	g.mu.RUnlock()
 	info := Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
 		Policy: r.policy.clone(), Gate: r.gate.clone(), People: people, Templates: templates, Created: g.record.Created,
-		KeepPhotos: g.record.KeepPhotos, Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy.clone()}
+		KeepPhotos: g.record.KeepPhotos, Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy.clone(),
+		RetentionDays: r.retentionDays}
 	if next := g.successor.Load(); next != nil {
 		// As of several moments: who waits first, so that when nobody does, Done is what came of it.
 		waiting, failed := next.photos.counts(max(people-next.people(), 0))

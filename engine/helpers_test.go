@@ -122,7 +122,7 @@ func check(e *Engine) error {
 			return fmt.Errorf("audit log of %q: %w", tenant, err)
 		}
 	}
-	people, templates, photos := 0, 0, 0
+	people, templates, photos, due := 0, 0, 0, 0
 	for _, g := range e.allGalleries() {
 		if err := checkGallery(e, g); err != nil {
 			return fmt.Errorf("gallery %q: %w", g.name, err)
@@ -134,9 +134,12 @@ func check(e *Engine) error {
 		if err != nil {
 			return fmt.Errorf("photos of gallery %q: %w", g.name, err)
 		}
+		for _, m := range g.mu.people {
+			due += int(min(m.due, 1))
+		}
 		people, templates, photos = people+len(g.mu.people), templates+g.mu.templates, photos+n
 	}
-	for prefix, want := range map[byte]int{prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos,
+	for prefix, want := range map[byte]int{prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos, prefixDue: due,
 		prefixGallery: len(e.mu.galleries), prefixAPIKey: len(e.mu.keys), prefixTenant: len(e.mu.sealers)} {
 		n := 0
 		err := e.store.each([]byte{prefix}, []byte{prefix + 1}, func(_, _ []byte) (bool, error) { n++; return true, nil })
@@ -261,6 +264,9 @@ func checkGallery(e *Engine, g *gallery) error {
 		r, err := g.openPerson(id, sealed)
 		if err != nil {
 			return err
+		}
+		if m.due != r.due() || m.due != 0 && (g.mu.nextDue == 0 || g.mu.nextDue > m.due) {
+			return fmt.Errorf("%q is due at %d, in memory at %d, and is looked for at %d", id, r.due(), m.due, g.mu.nextDue)
 		}
 		if r.version != m.version || len(r.templates) != m.templates || g.mu.ids[m.label] != id {
 			return fmt.Errorf("%q: version %d, in memory %d; %d templates, in memory %d", id, r.version, m.version, len(r.templates), m.templates)

@@ -15,6 +15,7 @@ const (
 	prefixTemplate = 0x06
 	prefixPhoto    = 0x07
 	prefixAudit    = 0x08
+	prefixDue      = 0x0c
 )
 
 // formatVersion is the version of everything in doc.go's table.
@@ -25,7 +26,7 @@ const (
 //	3  galleries that keep photos. A store becomes one of format 3 with its first such gallery: programs that know the formats
 //	   before would leave the photos of who is replaced or deleted behind
 //	4  audit logs. A store becomes one of format 4 with its first record: what programs of the formats before wrote would be in
-//	   no log
+//	   no log. Also retention, which they would not keep
 //	6  galleries that check for duplicates. A store becomes one of format 6 with its first such gallery: programs that know the
 //	   formats before would let them in
 //	8  keys that may do less than their role says (galleries, expiry, rate, scores). A store becomes one of format 8 with its first

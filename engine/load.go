@@ -115,7 +115,10 @@ func (e *Engine) loadPeople() error {
 // process ends without Close.
 func (e *Engine) loadGallery(g *gallery) error {
 	saved := e.openSaved(g)
-	records, err := e.readPeople(g, func(id string, r *personRecord) { g.put(id, r.version, len(r.templates), nil) })
+	records, err := e.readPeople(g, func(id string, r *personRecord) {
+		g.put(id, r.version, len(r.templates), nil)
+		g.setDue(id, r.due())
+	})
 	if err != nil {
 		return errors.Join(err, saved.close())
 	}

@@ -74,7 +74,7 @@ func (g *gallery) bestDot(id string, q []float32) (float32, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	m := g.mu.people[id]
-	if m == nil {
+	if m == nil || g.isDue(m.due) {
 		return 0, errPersonNotFound
 	}
 	if g.mu.behind != nil {
@@ -293,7 +293,7 @@ func (g *gallery) beginSearch() (x searcher, templates int, err error) {
 	return g.mu.index, g.mu.templates, g.mu.behind
 }
 
-// named turns hits into people; whole is false if some are deleted, who are left out.
+// named turns hits into people, but for who is due; whole is false if some are deleted, who are left out too.
 func (g *gallery) named(hits []index.Hit, threshold float64) (found ranked, whole bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -302,7 +302,7 @@ func (g *gallery) named(hits []index.Hit, threshold float64) (found ranked, whol
 		id, cosine := g.mu.ids[h.Label], cosineOf(h.Score)
 		if id == "" {
 			whole = false
-		} else if cosine >= threshold {
+		} else if cosine >= threshold && !g.isDue(g.mu.people[id].due) {
 			found = append(found, Candidate{Person: id, Cosine: cosine})
 		}
 	}

@@ -165,11 +165,13 @@ func (m *model) createGallery(t *rapid.T) {
 }
 
 func modelRules(t *rapid.T) rules {
-	return rules{modelPolicies.Draw(t, "policy"), Gates{modelGates.Draw(t, "enrol"), modelGates.Draw(t, "probe")},
-		modelDuplicates.Draw(t, "duplicates"), modelAlike.Draw(t, "duplicate policy")}
+	return rules{policy: modelPolicies.Draw(t, "policy"), gate: Gates{modelGates.Draw(t, "enrol"), modelGates.Draw(t, "probe")},
+		duplicates: modelDuplicates.Draw(t, "duplicates"), duplicatePolicy: modelAlike.Draw(t, "duplicate policy")}
 }
 
-func rulesOf(g Gallery) *rules { return &rules{g.Policy, g.Gate, g.Duplicates, g.DuplicatePolicy} }
+func rulesOf(g Gallery) *rules {
+	return &rules{g.Policy, g.Gate, g.Duplicates, g.DuplicatePolicy, g.RetentionDays}
+}
 
 func (m *model) updateGallery(t *rapid.T) {
 	name, r := modelGalleries.Draw(t, "gallery"), modelRules(t)

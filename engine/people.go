@@ -14,7 +14,7 @@ import (
 // each replace what the person has of it (M3). Errors: ErrID, ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch,
 // ErrTemplateCount, ErrTemplateLength, ErrTemplateNotFinite, ErrTemplateZeroNorm, ErrMetadata, ErrGate, ErrQuality and
 // ErrUnjudged (of the gallery's gate for enrolment and each Template.Photo), ErrPhotoSize (of a gallery that keeps photos),
-// ErrVersion, and those of every write (see CreateGallery).
+// ErrVersion, ErrRetention, and those of every write (see CreateGallery).
 func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec PersonSpec) (Person, bool, error) {
 	created := false
 	p, err := e.changePerson(ctx, AuditPersonPut, tenant, name, id, spec.WriteOptions, false, func(g enrolment, c *enrolChecks) (personChange, error) {
@@ -26,11 +26,22 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 		if err != nil {
 			return nil, err
 		}
+		expires, err := millisOf("expires", spec.Expires)
+		if err != nil {
+			return nil, err
+		}
+		consent, err := spec.Consent.record()
+		if err != nil {
+			return nil, err
+		}
 		if err := c.begin(ctx, e, g, spec.EnrolOptions, own, next); err != nil {
 			return nil, err
 		}
 		return func(p *personTx) error {
-			created = p.old == nil
+			if created = !p.there(); created && p.old != nil { // due, and not erased yet: that, and somebody new
+				p.auditErasure()
+				p.record.created = p.now
+			}
 			if created && len(own) == 0 {
 				return refuse(ErrSpaceMismatch, "the gallery is of embedding space %q until its move to %q is finished, and this person is new: "+
 					"send templates of both", g.record.Space, g.next.record.Space)
@@ -42,7 +53,7 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 				p.next.replaceTemplates(next)
 			}
 			p.record.metadata = metadata
-			return nil
+			return p.retain(expires, consent)
 		}, nil
 	})
 	return p, created && err == nil, err
@@ -69,18 +80,44 @@ func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec 
 }
 
 // PatchPerson changes what patch names of a person, and counts up the version if that is nothing. Errors: ErrID,
-// ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrVersion, and those of every write.
+// ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrRetention, ErrVersion, and those of every write.
 func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, patch PersonPatch) (Person, error) {
 	return e.changePerson(ctx, AuditPersonUpdate, tenant, name, id, patch.WriteOptions, true, func(enrolment, *enrolChecks) (personChange, error) {
-		if patch.Metadata == nil {
-			return func(*personTx) error { return nil }, nil
+		retain, err := patch.retention()
+		if err != nil || patch.Metadata == nil {
+			return retain, err
 		}
 		compact, err := compactMetadata(*patch.Metadata)
 		return func(p *personTx) error {
 			p.record.metadata = compact
-			return nil
+			return retain(p)
 		}, err
 	})
+}
+
+// retention is what the patch changes of a person's retention. Errors: ErrRetention.
+func (patch PersonPatch) retention() (personChange, error) {
+	if patch.Expires == nil && patch.Consent == nil {
+		return func(*personTx) error { return nil }, nil
+	}
+	expires, consent := int64(0), (*consentRecord)(nil)
+	var err, err2 error
+	if patch.Expires != nil {
+		expires, err = millisOf("expires", *patch.Expires)
+	}
+	if patch.Consent != nil {
+		consent, err2 = (*patch.Consent).record()
+	}
+	return func(p *personTx) error {
+		if patch.Consent == nil {
+			consent = p.record.consent
+		}
+		if patch.Expires == nil {
+			p.record.consent = consent
+			return p.notDue()
+		}
+		return p.retain(expires, consent)
+	}, cmp.Or(err, err2)
 }
 
 // DeletePerson deletes a person with all templates. It is let through on a nearly full disk. Errors: ErrID,
@@ -135,7 +172,7 @@ func (e *Engine) person(ctx context.Context, g *gallery, id string) (Person, err
 			return Person{}, err
 		}
 	}
-	if !found {
+	if !found || g.isDue(r.due()) {
 		return Person{}, errPersonNotFound
 	}
 	p := r.person(id)
@@ -194,13 +231,14 @@ func (e *Engine) page(ctx context.Context, g *gallery, after string, limit int) 
 		if more = len(people) == limit || size > maxPageBytes; more {
 			return false, nil
 		}
-		size += len(value)
 		id := string(key[len(prefix):])
 		r, err := g.openPerson(id, value)
 		if err != nil {
 			return false, err
 		}
-		people = append(people, r.person(id))
+		if !g.isDue(r.due()) {
+			people, size = append(people, r.person(id)), size+len(value)
+		}
 		return true, ctx.Err()
 	})
 	if err == nil && g.unsynced.Load() != 0 {
@@ -478,10 +516,15 @@ func (p *personTx) auditPerson(op string) {
 
 func (p *personTx) stage() {
 	p.set(personKey(p.g.record.Number, p.id), p.g.seal.seal(p.g.personPlace(p.id), p.record.append(nil)))
+	due := p.record.due()
+	p.stageDue(due)
 	if p.inMemory == nil {
 		p.inMemory = func() { p.g.touch(p.id, p.seq) }
 	}
-	p.finish(p.inMemory)
+	p.finish(func() {
+		p.inMemory()
+		p.g.setDue(p.id, due)
+	})
 }
 
 // erase stages the deletion of the person, in the successor too. REQUIRES: p.old is not nil.
@@ -489,6 +532,7 @@ func (p *personTx) erase() {
 	p.dropTemplates()
 	p.delete(personKey(p.g.record.Number, p.id))
 	p.recent.clears = true
+	p.stageDue(0)
 	p.finish(func() { p.g.remove(p.id) })
 	if p.next == nil {
 		return

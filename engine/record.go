@@ -16,7 +16,8 @@ import (
 //
 //	version · created ms · updated ms · next template number · metadata · count · count × (number · created ms · source)
 //
-// If a photo is stored of any of the templates, it ends in 0 · count · count × (number · created ms · source · 1 or 0).
+// If a photo is stored of any of the templates, it ends in 0 · count · count × (number · created ms · source · 1 or 0). Then come
+// extensions, those that are not empty, by tag: tag · payload with its length before it.
 type personRecord struct {
 	version   uint64 // the sequence number of the write that made this record
 	created   int64  // ms since 1970
@@ -24,6 +25,8 @@ type personRecord struct {
 	next      uint32 // the number of the next template: never used again within the person
 	metadata  []byte
 	templates []templateRecord
+	expires   int64          // ms; 0: never
+	consent   *consentRecord // nil: none
 }
 
 type templateRecord struct {
@@ -59,7 +62,31 @@ func (r *personRecord) append(dst []byte) []byte {
 			dst = binary.AppendUvarint(dst, bit(t.photo))
 		}
 	}
+	if r.expires != 0 || r.consent != nil {
+		payload := r.appendRetention(nil)
+		dst = binary.AppendUvarint(append(dst, extRetention), uint64(len(payload)))
+		dst = append(dst, payload...)
+	}
 	return dst
+}
+
+// Tags of extensions. Numbers are never reused.
+const extRetention = 1 // format 4
+
+// maxExtension bounds an extension's payload.
+const maxExtension = 64 << 10
+
+// parseExtensions reads what follows the templates.
+func (r *personRecord) parseExtensions(d *decoder) {
+	for last := uint64(0); len(d.rest) > 0; {
+		tag := d.uint(math.MaxUint8)
+		payload := d.bytes(maxExtension)
+		if d.bad || tag <= last || tag != extRetention || !r.parseRetention(payload) {
+			d.bad = true
+			return
+		}
+		last = tag
+	}
 }
 
 func bit(b bool) uint64 {
@@ -93,7 +120,8 @@ func parsePersonRecord(b []byte) (*personRecord, error) {
 		t.photo = photos && d.uint(1) == 1
 		r.templates = append(r.templates, t)
 	}
-	if d.bad || len(d.rest) > 0 || len(r.templates) == 0 || photos != r.hasPhotos() {
+	r.parseExtensions(&d)
+	if d.bad || len(r.templates) == 0 || photos != r.hasPhotos() {
 		return nil, fmt.Errorf("%w: person record", ErrCorrupt)
 	}
 	return r, nil
@@ -143,7 +171,7 @@ func (d *decoder) text(limit int) string {
 // person is the record as clients see it.
 func (r *personRecord) person(id string) Person {
 	p := Person{ID: id, Metadata: json.RawMessage(r.metadata), Version: r.version,
-		Created: fromMillis(r.created), Updated: fromMillis(r.updated), Templates: make([]TemplateInfo, len(r.templates))}
+		Created: fromMillis(r.created), Updated: fromMillis(r.updated), Templates: make([]TemplateInfo, len(r.templates)), Retention: r.retention()}
 	for i, t := range r.templates {
 		p.Templates[i] = TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created), Photo: t.photo}
 	}
@@ -164,6 +192,8 @@ type galleryRecord struct {
 	Gate    gatesRecord  `json:"gate,omitzero"`
 	Created time.Time    `json:"created"`
 	Move    *moveRecord  `json:"move,omitempty"`
+	// RetentionDays is of format 4.
+	RetentionDays int `json:"retention_days,omitempty"`
 	// KeepPhotos is of format 3.
 	KeepPhotos bool `json:"keep_photos,omitempty"`
 	// Duplicates and DuplicatePolicy are of format 6; "" is off.

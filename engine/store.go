@@ -429,6 +429,7 @@ func (t *tx) deletePeople(number uint64) {
 	t.deletePrefix(galleryPrefix(prefixPerson, number))
 	t.deletePrefix(galleryPrefix(prefixTemplate, number))
 	t.deletePrefix(galleryPrefix(prefixPhoto, number))
+	t.deletePrefix(galleryPrefix(prefixDue, number))
 }
 
 func must(err error) {

@@ -99,7 +99,7 @@ func TestAuditExport(t *testing.T) {
 	if err != nil || sum.Head != head || sum.Records != head.Seq || sum.Tenant != "default" || sum.Records < 3 {
 		t.Errorf("%+v, %v; head %v", sum, err, head)
 	}
-	for _, secret := range []string{auditor[len(auditor)-43:], b64(vector(1, 16))[:40], "f32"} {
+	for _, secret := range []string{auditor[len(auditor)-43:], b64(vector(1, 16))[:40], `"f32"`} {
 		if bytes.Contains(file, []byte(secret)) {
 			t.Errorf("the export has %q", secret)
 		}
@@ -136,4 +136,48 @@ func TestAuditExportsAreBounded(t *testing.T) {
 		<-h.server.exports
 	}
 	h.want(200, call{method: "GET", path: "/v1/audit/export"})
+}
+
+// A person's end and consent are told as they were sent, changed by a patch and refused with a reason.
+func TestRetention(t *testing.T) {
+	h := newHarness(t, nil)
+	h.want(201, call{method: "PUT", path: "/v1/galleries/staff", body: []byte(`{"retention_days":30}`)})
+	person := "/v1/galleries/staff/people/ann"
+	put := func(more string) call {
+		return call{method: "PUT", path: person, body: append(bytes.TrimSuffix(personJSON(vector(1, 16)), []byte("}")), more+"}"...)}
+	}
+	var p engine.Person
+	h.want(201, put("")).into(t, &p)
+	if d := time.Until(p.Expires); d < 29*24*time.Hour || d > 30*24*time.Hour || p.Consent != nil {
+		t.Errorf("by the gallery's default: %v, %+v", d, p)
+	}
+	const consent = `{"purpose":"entry","basis":"consent","given_at":"2026-01-02T03:04:05Z","reference":"form 7","expires":"2200-01-01T00:00:00Z"}`
+	p = engine.Person{}
+	a := h.want(200, put(`,"expires":"2199-01-01T00:00:00+01:00","consent":`+consent))
+	if a.into(t, &p); !bytes.Contains(a.body, []byte(`"consent":`+consent)) || !bytes.Contains(a.body, []byte(`"expires":"2198-12-31T23:00:00Z"`)) {
+		t.Errorf("%s", a.body)
+	}
+	patch := func(body string) call { return call{method: "PATCH", path: person, body: []byte(body)} }
+	if a = h.want(200, patch(`{"consent":null,"expires":"2150-01-01T00:00:00Z"}`)); bytes.Contains(a.body, []byte("consent")) || !bytes.Contains(a.body, []byte(`"expires":"2150-01-01T00:00:00Z"`)) {
+		t.Errorf("%s", a.body)
+	}
+	if a = h.want(200, patch(`{"metadata":{"a":1}}`)); !bytes.Contains(a.body, []byte(`"expires":"2150-01-01T00:00:00Z"`)) {
+		t.Errorf("%s", a.body)
+	}
+	h.refused(codeBadRetention, patch(`{"expires":"2020-01-01T00:00:00Z"}`))
+	h.refused(codeBadRetention, put(`,"consent":{"purpose":"","basis":"law","given_at":"2026-01-02T03:04:05Z"}`))
+	h.refused(codeBadRequest, patch(`{}`))
+	for _, body := range []string{`{"expires":7}`, `{"expires":"tomorrow"}`, `{"consent":"yes"}`, `{"consent":{"what":"x"}}`} {
+		h.refused(codeBadJSON, patch(body))
+	}
+	contentType, body := form(t, part{name: "image", file: "a.jpg", contentType: "image/jpeg", data: []byte("x")}, part{name: "expires", data: []byte("soon")})
+	h.refused(codeBadRequest, call{method: "PUT", path: person, contentType: contentType, body: body})
+	var g engine.Gallery
+	if h.want(200, call{method: "PATCH", path: "/v1/galleries/staff", body: []byte(`{"retention_days":null}`)}).into(t, &g); g.RetentionDays != 0 {
+		t.Errorf("%+v", g)
+	}
+	h.refused(codeBadJSON, call{method: "PATCH", path: "/v1/galleries/staff", body: []byte(`{"retention_days":-1}`)})
+	if a = h.want(200, put("")); bytes.Contains(a.body, []byte("expires")) {
+		t.Errorf("%s", a.body)
+	}
 }

@@ -36,6 +36,7 @@ var sentinels = []sentinel{
 	{engine.ErrLimit, codeBadRequest, nil},
 	{engine.ErrCursor, codeBadCursor, nil},
 	{engine.ErrMetadata, codeBadMetadata, nil},
+	{engine.ErrRetention, codeBadRetention, nil},
 	{engine.ErrGallerySpec, codeBadRequest, nil},
 	{engine.ErrKeySpec, codeBadRequest, nil},
 	{engine.ErrGalleryExists, codeGalleryExists, nil},

@@ -17,6 +17,7 @@ func (s *Server) putGallery(r *request) (reply, error) {
 		field{name: "duplicate_policy", json: takePolicy(&spec.DuplicatePolicy)},
 		field{name: "space", json: takeString(&spec.Space)},
 		field{name: "index", json: takeString(&spec.Index)},
+		field{name: "retention_days", json: takeInt(&spec.RetentionDays, 0, engine.MaxRetentionDays)},
 		field{name: "keep_photos", json: takeBool(&spec.KeepPhotos)})
 	if err := r.decodeOptional(fields); err != nil {
 		return reply{}, err
@@ -54,7 +55,7 @@ func (s *Server) canJudge(space string, g engine.Gates) error {
 	return cmp.Or(x.judges(g.Enrol), x.judges(g.Probe))
 }
 
-// patchGallery replaces policies, gate and duplicate check, as they are given; null removes.
+// patchGallery replaces policies, gate, duplicate check and retention, as they are given; null removes.
 func (s *Server) patchGallery(r *request) (reply, error) {
 	var change engine.GalleryChange
 	var policy engine.Policy
@@ -78,12 +79,16 @@ func (s *Server) patchGallery(r *request) (reply, error) {
 			change.DuplicatePolicy = &duplicatePolicy
 			return unlessNull(raw, at, takePolicy(&duplicatePolicy))
 		}},
+		{name: "retention_days", json: func(raw []byte, at string) error {
+			change.RetentionDays = new(int)
+			return unlessNull(raw, at, takeInt(change.RetentionDays, 0, engine.MaxRetentionDays))
+		}},
 	})
 	if err != nil {
 		return reply{}, err
 	}
 	if change == (engine.GalleryChange{}) {
-		return reply{}, fail(codeBadRequest, `give some of "policy", "gate", "duplicates" and "duplicate_policy": each replaces what is there, null removes it; nothing else of a gallery can be changed`)
+		return reply{}, fail(codeBadRequest, `give some of "policy", "gate", "duplicates", "duplicate_policy" and "retention_days": each replaces what is there, null removes it; nothing else of a gallery can be changed`)
 	}
 	g, err := s.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
 	if err != nil {

@@ -10,7 +10,9 @@ func (s *Server) putPerson(r *request) (reply, error) {
 	sub := subject{enrols: true}
 	var metadata json.RawMessage
 	enrol := r.enrolOptions()
-	if err := r.decode(append(sub.several(), metadataField(&metadata), duplicatesField(&enrol.Duplicates))); err != nil {
+	var retention engine.Retention
+	fields := append(sub.several(), metadataField(&metadata), duplicatesField(&enrol.Duplicates))
+	if err := r.decode(append(fields, retentionFields(&retention)...)); err != nil {
 		return reply{}, err
 	}
 	if err := sub.check("images", "templates"); err != nil {
@@ -26,7 +28,7 @@ func (s *Server) putPerson(r *request) (reply, error) {
 			return reply{}, err
 		}
 		p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
-			engine.PersonSpec{Templates: templates, Metadata: metadata, EnrolOptions: enrol, WriteOptions: o})
+			engine.PersonSpec{Templates: templates, Metadata: metadata, Retention: retention, EnrolOptions: enrol, WriteOptions: o})
 		if err != nil {
 			return reply{}, sub.located(err)
 		}
@@ -84,26 +86,21 @@ func (s *Server) addTemplate(r *request) (reply, error) {
 }
 
 func (s *Server) patchPerson(r *request) (reply, error) {
-	var metadata json.RawMessage
-	given := false
-	err := r.decode([]field{{name: "metadata", json: func(raw []byte, at string) error {
-		given = true
-		if raw[0] == 'n' {
-			return nil // null removes it
-		}
-		return takeObject(&metadata)(raw, at)
-	}}})
+	var patch engine.PersonPatch
+	err := r.decode(append(retentionPatch(&patch), field{name: "metadata", json: func(raw []byte, at string) error {
+		patch.Metadata = new(json.RawMessage)
+		return unlessNull(raw, at, takeObject(patch.Metadata)) // null removes it
+	}}))
 	if err != nil {
 		return reply{}, err
 	}
-	if !given {
-		return reply{}, fail(codeBadRequest, `give "metadata": an object that replaces what is there, or null to remove it`)
+	if patch.Metadata == nil && patch.Expires == nil && patch.Consent == nil {
+		return reply{}, fail(codeBadRequest, `give "metadata", "expires" or "consent": a value replaces what is there, null removes it`)
 	}
-	o, err := r.writeOptions()
-	if err != nil {
+	if patch.WriteOptions, err = r.writeOptions(); err != nil {
 		return reply{}, err
 	}
-	p, err := s.engine.PatchPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], engine.PersonPatch{Metadata: &metadata, WriteOptions: o})
+	p, err := s.engine.PatchPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], patch)
 	return reply{status: 200, value: p, etag: etag(p)}, err
 }
 

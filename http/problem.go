@@ -28,6 +28,7 @@ const (
 	codeBadCursor         code = "bad_cursor"
 	codeBadMultipart      code = "bad_multipart"
 	codeBadMetadata       code = "bad_metadata"
+	codeBadRetention      code = "bad_retention"
 	codeTemplateLength    code = "template_length"
 	codeTemplateNotFinite code = "template_not_finite"
 	codeTemplateZeroNorm  code = "template_zero_norm"
@@ -103,6 +104,7 @@ var codes = map[code]struct {
 	codeBadCursor:         {400, "The cursor is not one of ours"},
 	codeBadMultipart:      {400, "The multipart form is not as documented"},
 	codeBadMetadata:       {400, "The metadata is not allowed"},
+	codeBadRetention:      {400, "The retention is not allowed"},
 	codeTemplateLength:    {400, "The template has the wrong length"},
 	codeTemplateNotFinite: {400, "The template holds NaN or infinity"},
 	codeTemplateZeroNorm:  {400, "The template has no direction"},

@@ -15,7 +15,7 @@ type galleriesCmd struct {
 	Create galleryCreateCmd `cmd:"" help:"Create a gallery."`
 	List   galleryListCmd   `cmd:"" help:"List the galleries."`
 	Show   galleryShowCmd   `cmd:"" help:"Show one gallery."`
-	Update galleryUpdateCmd `cmd:"" help:"Change a gallery's policies, gates or duplicate check."`
+	Update galleryUpdateCmd `cmd:"" help:"Change a gallery's policies, gates, duplicate check or retention."`
 	Move   galleryMoveCmd   `cmd:"" help:"Move a gallery to another embedding space, while it goes on being searched in the one it has."`
 	Delete galleryDeleteCmd `cmd:"" help:"Delete a gallery with everyone in it."`
 }
@@ -27,13 +27,14 @@ type galleryCreateCmd struct {
 	duplicateFlags
 	Space      string `help:"Embedding space (default: the server's)."`
 	KeepPhotos bool   `help:"Store the photos that people are enrolled with, sealed: the gallery can then be moved to another space without them; fixed from then on."`
+	Days       int    `name:"retention-days" help:"Erase people so many days after they were enrolled, unless they say otherwise; 0: never."`
 	Index      string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
 	Name       string `arg:""`
 }
 
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
-	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates(), KeepPhotos: c.KeepPhotos}
+	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates(), KeepPhotos: c.KeepPhotos, RetentionDays: c.Days}
 	if c.Duplicates != nil {
 		spec.Duplicates = *c.Duplicates
 	}
@@ -57,6 +58,7 @@ type gallerySpec struct {
 
 	Duplicates      engine.DuplicateCheck `json:"duplicates,omitempty"`
 	DuplicatePolicy *engine.Policy        `json:"duplicate_policy,omitempty"`
+	RetentionDays   int                   `json:"retention_days,omitempty"`
 }
 
 type galleryUpdateCmd struct {
@@ -66,6 +68,7 @@ type galleryUpdateCmd struct {
 	duplicateFlags
 	NoPolicy bool   `name:"no-policy" help:"Remove the policy: each operation has its own default." xor:"policy"`
 	NoGates  bool   `name:"no-gates" help:"Remove the gates that are not given."`
+	Days     *int   `name:"retention-days" help:"Erase people who are enrolled from now on so many days after that; 0: never."`
 	Name     string `arg:""`
 }
 
@@ -88,8 +91,11 @@ func (c *galleryUpdateCmd) Run(ctx context.Context, out *output) error {
 	if c.DuplicateFPIR != nil {
 		body["duplicate_policy"] = engine.Policy{FPIR: c.DuplicateFPIR}
 	}
+	if c.Days != nil {
+		body["retention_days"] = *c.Days
+	}
 	if len(body) == 0 {
-		return errors.New("nothing to change: give a policy, --enrol-gate, --probe-gate, --no-policy, --no-gates, --duplicates or --duplicate-fpir")
+		return errors.New("nothing to change: give a policy, --retention-days, --enrol-gate, --probe-gate, --no-policy, --no-gates, --duplicates or --duplicate-fpir")
 	}
 	var g engine.Gallery
 	if err := c.call(ctx, "PATCH", galleryPath(c.Name), body, &g); err != nil {

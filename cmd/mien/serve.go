@@ -61,6 +61,7 @@ type limitFlags struct {
 	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY" default:"0s"`
 	RecallSample   float64       `help:"Share of searches answered again exactly in the background, in 1 % of the time at most, to count what indexes miss; -1: none." env:"MIEN_RECALL_SAMPLE" default:"0.001"`
 	Audit          string        `help:"When decisions are answered: once their audit record is in a queue (async), on the disk (sync), or without one (writes)." env:"MIEN_AUDIT" enum:"async,sync,writes" default:"async"`
+	AuditDays      int           `help:"Days that audit records are kept; 0: for ever." env:"MIEN_AUDIT_DAYS" default:"0"`
 	MinFree        int64         `help:"Free bytes on the disk below which writes are refused; -1: never." env:"MIEN_MIN_FREE" default:"268435456"`
 }
 
@@ -88,6 +89,9 @@ func (l limitFlags) Validate() error {
 	}
 	if l.AuthFailures == 0 || l.AuthFailures < -1 {
 		return errors.New("--auth-failures must be more than 0, or -1")
+	}
+	if l.AuditDays < 0 || l.AuditDays > engine.MaxRetentionDays {
+		return fmt.Errorf("--audit-days must be from 0 to %d", engine.MaxRetentionDays)
 	}
 	if r := l.RecallSample; !(r > 0 && r <= 1) && r != -1 {
 		return errors.New("--recall-sample must be more than 0 and at most 1, or -1")
@@ -159,7 +163,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log 
 	if err := data.create(); err != nil {
 		return nil, err
 	}
-	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit,
+	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit, AuditKeep: time.Duration(c.AuditDays) * 24 * time.Hour,
 		Extract: packs.extract, Logger: log})
 }
 
