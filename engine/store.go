@@ -280,9 +280,11 @@ func (s *store) whileQuiet(ctx context.Context, f func() error) error {
 // handOver passes a staged write, and the turn with it, to applyLoop. It does not wait: who has the turn finds
 // applyLoop ready, or halted.
 func (s *store) handOver(t *tx) *commit {
-	t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
+	if t.seq != s.seq { // see updateAudit
+		t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
+		s.seq = t.seq
+	}
 	c := &commit{batch: t.batch, remember: t.remember, done: make(chan struct{})}
-	s.seq = t.seq
 	s.disk.wrote(int64(t.batch.Len()))
 	s.last.Store(c) // before the batch is visible: whoever reads it finds what to wait for
 	for _, f := range t.onHandOver {
