@@ -51,7 +51,7 @@ type Config struct {
 	// Batching says by role how items share runs; "" stands for every role that is not named. What is not set is
 	// measured by New, in about a tenth of a second for each model. A device of its own has Shared runs only.
 	Batching map[pack.Role]Batching
-	// BatchDelay is how long an item of a Shared batch waits for company; 0 is 3 ms.
+	// BatchDelay is how long an item of a Shared batch waits for company; 0 is 3 ms, a nanosecond not at all.
 	BatchDelay time.Duration
 	// StageQueue is how many calls may be in a model's Shared batches; one more is ErrBusy. 0 is 1024.
 	StageQueue int

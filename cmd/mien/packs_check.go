@@ -59,6 +59,8 @@ type faceReport struct {
 	EyesOpen *[2]float32     `json:"eyes_open,omitempty"`
 	Liveness extract.Verdict `json:"liveness,omitempty"`
 	LiveAt   float32         `json:"liveness_score,omitempty"`
+
+	Quality map[string]float32 `json:"quality"` // by measure, 0 to 100, as far as the pack can tell
 }
 
 // pairReport is the cosine between the largest faces of two photos.
@@ -141,7 +143,7 @@ func (r *packReport) look(ctx context.Context, x *extract.Extractor, photo strin
 
 // face reports on a face and looks for what can't be a face's.
 func (r *packReport) face(m *pack.Manifest, name string, f extract.Face) faceReport {
-	report := faceReport{Box: f.Box, Score: f.Score, Points: len(f.Points()), Norm: f.Norm}
+	report := faceReport{Box: f.Box, Score: f.Score, Points: len(f.Points()), Norm: f.Norm, Quality: qualityOf(f.Quality)}
 	roll, ok := facePoints(f.Five, f.Box)
 	if !ok {
 		r.problem("%s: its points are not those of a face: look at the crop and the colours of the landmark model, or at the detector's adapter", name)
@@ -159,6 +161,17 @@ func (r *packReport) face(m *pack.Manifest, name string, f extract.Face) faceRep
 		report.Liveness, report.LiveAt = f.Liveness.Verdict, f.Liveness.Score
 	}
 	return report
+}
+
+// qualityOf is q by name, without what the pack has no model for.
+func qualityOf(q extract.Quality) map[string]float32 {
+	named := make(map[string]float32)
+	for m, v := range q {
+		if v == v {
+			named[extract.Measure(m).String()] = v
+		}
+	}
+	return named
 }
 
 // facePoints tells the roll of the line between the eyes, in degrees clockwise, and whether the five points can be a
@@ -289,6 +302,24 @@ func (f faceReport) text() string {
 	}
 	if f.Liveness != "" {
 		s += fmt.Sprintf("  %s %.2f", f.Liveness, f.LiveAt)
+	}
+	return s + f.qualityText()
+}
+
+// poor is what a measure must be below to be printed.
+const poor = 50
+
+// qualityText is the unified score and what is poor.
+func (f faceReport) qualityText() string {
+	unified := extract.UnifiedScore.String()
+	s := fmt.Sprintf("\n    %s %.0f", unified, f.Quality[unified])
+	below := ", but"
+	for m := range extract.NumMeasures {
+		name := extract.Measure(m).String()
+		if v, ok := f.Quality[name]; ok && v < poor && name != unified {
+			s += fmt.Sprintf("%s %s %.0f", below, name, v)
+			below = ","
+		}
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,6 +143,26 @@ func TestPacksCheckFindsWhatIsWrong(t *testing.T) {
 	out, stderr, code := mien(t, env, "packs", "check", "--pack", "mine", photo("a_1.jpg"), photo("noface.jpg"))
 	if code != 1 || !strings.Contains(out, "a_1.jpg, face 1: its points") || !strings.Contains(out, "noface.jpg: no face found") {
 		t.Errorf("exit code %d\n%s%s", code, out, stderr)
+	}
+}
+
+// The unified score is printed, and what is poor by name in the order of the measures; what is not known is left out.
+func TestPacksCheckShowsQuality(t *testing.T) {
+	var q extract.Quality
+	for i := range q {
+		q[i] = 90
+	}
+	q[extract.UnifiedScore], q[extract.Sharpness], q[extract.EyesOpen], q[extract.SingleFace] = 49.6, 12, float32(math.NaN()), 3
+	f := faceReport{Quality: qualityOf(q)}
+	if got, want := f.qualityText(), "\n    unified_score 50, but sharpness 12, single_face_present 3"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if _, known := f.Quality["eyes_open"]; known || len(f.Quality) != extract.NumMeasures-1 || !strings.Contains(f.text(), "unified_score") {
+		t.Errorf("%v, %q", f.Quality, f.text())
+	}
+	f.Quality = map[string]float32{"unified_score": 80, "sharpness": 50}
+	if got := f.qualityText(); got != "\n    unified_score 80" {
+		t.Errorf("%q", got)
 	}
 }
 

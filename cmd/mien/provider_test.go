@@ -20,6 +20,12 @@ func TestProviderFlags(t *testing.T) {
 		c.Batching["embedder"] != (extract.Batching{Strategy: extract.Shared, Max: 16}) {
 		t.Errorf("%+v", c)
 	}
+	for given, want := range map[time.Duration]time.Duration{0: time.Nanosecond, time.Second: time.Second, -time.Second: -time.Second} {
+		f.BatchDelay = given
+		if err := f.apply(&c); err != nil || c.BatchDelay != want {
+			t.Errorf("--batch-delay %v: %v, %v; want %v, of which New refuses what is below 0", given, c.BatchDelay, err, want)
+		}
+	}
 	f.Batching = map[string]string{"all": "quickly"}
 	if err := f.apply(&c); err == nil || !strings.Contains(err.Error(), "--batching all=quickly") {
 		t.Errorf("%v, want the flag named", err)
@@ -36,7 +42,7 @@ func TestPlanShown(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	rows := planFindings(plan)
-	if len(rows) != 2 || rows[0].Found != "cpu      single     2.1 ms a face  (calls:4 2.5 ms)" || rows[1].Found != "cpu      calls:4    as told" {
+	if len(rows) != 2 || rows[0].Found != "cpu      single     2.1 ms an item  (calls:4 2.5 ms)" || rows[1].Found != "cpu      calls:4    as told" {
 		t.Errorf("%+v", rows)
 	}
 }
