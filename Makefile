@@ -96,11 +96,11 @@ evaluate: setup build
 	@if [ -d '$(FACES)' ]; then build/mien evaluate '$(FACES)' --out build/evaluate $(EVALUATE); \
 	else echo "evaluate: there are no photos at $(FACES): make evaluate FACES=DIR, with DIR/person/photo.jpg" >&2; exit 1; fi
 
-# Whether measures of quality fall as photos get worse, and whether the unified score tells which will not be matched, on the
-# same folder: some ten minutes for 5,000 photos on two cores.
+# Whether measures of quality fall as photos get worse, and whether the unified score tells which will not be matched, and what
+# the gates that README.md recommends refuse, on the same folder: some ten minutes for 5,000 photos on two cores.
 quality: setup
 	@if [ -d '$(FACES)' ]; then \
-	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"; \
+	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts|TestGatesRefuse)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"; \
 	else echo "quality: skipped: there are no photos at $(FACES) (make quality FACES=DIR)"; fi
 
 # Liveness on the photos of FACES and on attacks simulated from them. Folders with commas between are told apart. ATTACKS
