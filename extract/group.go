@@ -11,7 +11,7 @@ import (
 // that overlap by more than the height of a face that the level before may have missed. Most photos never get there:
 // it ends with the first level that gives no reason to look closer (see mayHideSmaller).
 //
-// Where one face is wanted and the whole photo shows none, the same is done: one face is found from about a twentieth of the
+// Where one face is wanted and the whole photo shows none, the same is done: one face is found from some 4 % of the
 // photo's height on (TestSmallFaceAlone).
 //
 // A level is drawn one row of tiles at a time, in memory of a bounded size, and the tiles of a row go to idle cores.

