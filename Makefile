@@ -100,7 +100,7 @@ evaluate: setup build
 # the gates that README.md recommends refuse, on the same folder: some ten minutes for 5,000 photos on two cores.
 quality: setup
 	@if [ -d '$(FACES)' ]; then \
-	$(GO) test ./extract -run '^(TestMeasuresFall|TestUnifiedScorePredicts|TestGatesRefuse)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"; \
+	$(GO) test ./extract -run '^(TestMeasuresFall|TestPoseOrdersPhotos|TestUnifiedScorePredicts|TestGatesRefuse)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"; \
 	else echo "quality: skipped: there are no photos at $(FACES) (make quality FACES=DIR)"; fi
 
 # Liveness on the photos of FACES and on attacks simulated from them. Folders with commas between are told apart. ATTACKS

@@ -22,10 +22,13 @@ type degradation struct {
 type trait uint8
 
 const (
-	peaked  trait = 1 << iota // a little of it may do the photo good
+	peaked  trait = 1 << iota // a little of it may do the photo good, or bring the head to where the model has its zero
 	frame                     // it moves or cuts the frame and leaves the face as it is
 	subject                   // it asks for a photo of one face alone
 	extra                     // it came after the unified score was fitted: samples are not made worse by it
+	seen                      // it asks for a photo on which the measure is at its best, 90 and more, to begin with
+	crude                     // it is too crude for small faces: of a folder's its shares are printed, and not held against bounds
+	turned                    // it moves the eyes in the frame
 )
 
 func (d *degradation) is(t trait) bool { return d.traits&t != 0 }
@@ -40,9 +43,14 @@ var degradations = []degradation{
 	{"bright", []Measure{LuminanceMean, OverExposure}, []float64{1, 1.6, 2.2, 3, 4}, gain, peaked},
 	{"contrast", []Measure{LuminanceVariance, DynamicRange}, []float64{1, .6, .4, .3, .22}, contrast, 0},
 	{"half shadow", []Measure{IlluminationUniformity}, []float64{1, .7, .5, .35, .25}, halfShadow, peaked},
+	// Of 199 photos of LFW 101 show the face at the third step. With a step of 28 before it 167 do, and of those the score falls in
+	// order for 153: between 20 and 28 it may rise by some points.
 	{"noise", []Measure{UnifiedScore}, []float64{0, 20, 35, 50}, noisy, 0},
 	{"jpeg", []Measure{Compression}, []float64{100, 40, 20, 10, 5}, jpegOf, 0},
 	{"roll", []Measure{PoseRoll}, []float64{0, 15, 30, 45}, rotated, 0},
+	{"yaw", []Measure{PoseYaw}, []float64{0, 10, 20, 30}, yawed, extra | turned | peaked},
+	{"pitch", []Measure{PosePitch}, []float64{0, 10, 20, 30}, pitched, extra | turned | peaked | crude},
+	{"lids", []Measure{EyesOpen}, []float64{0, .4, .7, 1}, lidsClosed, extra | seen | crude},
 	{"eye bar", []Measure{EyesVisible}, []float64{0, .35, .6, .8}, eyeBar, 0},
 	{"mouth", []Measure{MouthClosed}, []float64{0, .08, .16}, mouthOpened, 0},
 	{"left edge", []Measure{MarginLeft}, []float64{2, 1, .7, .4}, cutLeft, frame},
@@ -196,6 +204,132 @@ func rotated(m *Image, l *points, angle float64) *Image {
 	s, c := math.Sincos(math.Copysign(angle, l.five.roll()) * math.Pi / 180)
 	out := newImage(m.W, m.H)
 	warp(out, m, affine{c, -s, x - c*x + s*y, s, c, y - s*x - c*y})
+	return out
+}
+
+// yawed turns the head by so many degrees, further the way it is turned already: the face is a photo on an upright cylinder as
+// wide as the jaw, which is turned about its axis. What the turn brings to the front from behind the ear is a mirror image of
+// what is before it, of no more than the degrees' width.
+func yawed(m *Image, l *points, degrees float64) *Image {
+	jaw := [2][2]float64{l.all[0], l.all[16]}
+	radius := .52 * distance(jaw[0], jaw[1])
+	axis := [2]float64{(jaw[0][0] + jaw[1][0]) / 2, (jaw[0][1] + jaw[1][1]) / 2}
+	turn := math.Copysign(degrees, float64(l.five.pose().Yaw)) * math.Pi / 180
+	across := unitTo(l.five[0], l.five[1])
+	return onCylinder(m, axis, across, radius, turn)
+}
+
+// pitched bends the head by so many degrees, further the way it is bent: the face is a photo on an ellipsoid with a nose, seen from
+// far. Without the nose the turn hardly shows. Depths are in distances from the eyes to the chin; they fade out around the face.
+func pitched(m *Image, l *points, degrees float64) *Image {
+	out := m.clone()
+	if degrees == 0 {
+		return out
+	}
+	middle, chin, nose := l.five.eyesMiddle(), l.all[8], l.five[2]
+	unit := distance(middle, chin)
+	down := unitTo(middle, chin)
+	axis := [2]float64{middle[0] + .4*(chin[0]-middle[0]), middle[1] + .4*(chin[1]-middle[1])}
+	along := func(p [2]float64, from [2]float64) (v, u float64) { // down the face, and across
+		x, y := p[0]-from[0], p[1]-from[1]
+		return (x*down[0] + y*down[1]) / unit, (x*down[1] - y*down[0]) / unit
+	}
+	sin, cos := math.Sincos(math.Copysign(degrees, float64(l.five.pose().Pitch)) * math.Pi / 180)
+	depth := func(v, u, noseV, noseU float64) float64 {
+		round := math.Sqrt(max(1-(u/.85)*(u/.85)-(v/1.2)*(v/1.2), 0))
+		dv, du := (v-noseV)/.22, (u-noseU)/.14
+		if dv < 0 {
+			dv /= 2 // the bridge rises slowly to the tip
+		}
+		return .75*round + .3*math.Exp(-dv*dv-du*du)
+	}
+	noseV, noseU := along(nose, axis)
+	for i := range m.W * m.H {
+		p := [2]float64{float64(i % m.W), float64(i / m.W)}
+		v, u := along(p, axis)
+		r := math.Hypot(u/.85, v/1.2)
+		if r >= 1.3 {
+			continue
+		}
+		from := v
+		for range 12 { // v = from·cos − depth·sin, for from
+			from += .5 * ((v+(depth(from, u, noseV, noseU)-.4)*sin)/cos - from)
+		}
+		by := (from - v) * unit * min(max((1.3-r)/.3, 0), 1)
+		m.sample(p[0]+by*down[0], p[1]+by*down[1], out.Pix[3*i:3*i+3])
+	}
+	return out
+}
+
+// unitTo is the direction from a to b.
+func unitTo(a, b [2]float64) [2]float64 {
+	d := distance(a, b)
+	return [2]float64{(b[0] - a[0]) / d, (b[1] - a[1]) / d}
+}
+
+// onCylinder turns what lies within radius of an axis, along the direction across, as if it were on a cylinder seen from far:
+// the middle moves against across for a turn above 0. What is further off stays.
+func onCylinder(m *Image, axis, across [2]float64, radius, turn float64) *Image {
+	out := m.clone()
+	if turn == 0 {
+		return out
+	}
+	for i := range m.W * m.H {
+		x, y := float64(i%m.W), float64(i/m.W)
+		u := ((x-axis[0])*across[0] + (y-axis[1])*across[1]) / radius
+		if !(math.Abs(u) < 1) {
+			continue
+		}
+		by := radius * (math.Sin(math.Asin(u)+turn) - u)
+		m.sample(x+by*across[0], y+by*across[1], out.Pix[3*i:3*i+3])
+	}
+	return out
+}
+
+// sample writes the pixel at (x, y) into to, bilinearly, edges repeated.
+func (m *Image) sample(x, y float64, to []uint8) {
+	x, y = min(max(x, 0), float64(m.W-1)), min(max(y, 0), float64(m.H-1))
+	x0, y0 := int(x), int(y)
+	x1, y1 := min(x0+1, m.W-1), min(y0+1, m.H-1)
+	fx, fy := x-float64(x0), y-float64(y0)
+	for c := range to {
+		at := func(x, y int) float64 { return float64(m.Pix[3*(y*m.W+x)+c]) }
+		to[c] = level((1-fy)*((1-fx)*at(x0, y0)+fx*at(x1, y0)) + fy*((1-fx)*at(x0, y1)+fx*at(x1, y1)))
+	}
+}
+
+// lidsClosed draws the upper lids down over such a share of the open eyes: the skin between brow and lid is stretched, the eye
+// beneath is covered and does not move, and the lashes are a dark line.
+func lidsClosed(m *Image, l *points, share float64) *Image {
+	out := m.clone()
+	if share == 0 {
+		return out
+	}
+	for i := range eyes {
+		e := &eyes[i]
+		from, to := l.all[e.corners[0]], l.all[e.corners[1]]
+		mid, half := (from[0]+to[0])/2, distance(from, to)/2*1.1
+		upper, lower := l.all.mean(e.lids[:2]...)[1], l.all.mean(e.lids[2:]...)[1]
+		corner := (from[1] + to[1]) / 2
+		for x := max(int(mid-half), 0); x <= min(int(mid+half), m.W-1); x++ {
+			u := (float64(x) - mid) / half
+			bow := 1 - u*u
+			top, bottom := corner+1.15*(upper-corner)*bow, corner+1.15*(lower-corner)*bow
+			lid := top + share*(bottom-top)
+			skin := top - 1.2*(lower-upper)*bow // where the stretched skin begins
+			lash := max(.12*(lower-upper), 1)
+			for y := max(int(skin), 0); y <= min(int(lid+lash), m.H-1); y++ {
+				to := out.Pix[3*(y*m.W+x) : 3*(y*m.W+x)+3]
+				if at := float64(y); at <= lid {
+					m.sample(float64(x), skin+(at-skin)*(top-skin)/max(lid-skin, 1e-3), to)
+					continue
+				}
+				for c := range to {
+					to[c] = uint8(float64(to[c])*.35 + 10)
+				}
+			}
+		}
+	}
 	return out
 }
 
