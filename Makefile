@@ -110,7 +110,7 @@ liveness: setup
 	@for d in $(subst $(comma), ,$(FACES)); do \
 	[ -d "$$d" ] || { echo "liveness: skipped: there are no photos at $$d (make liveness FACES=DIR,...)"; exit 0; }; \
 	all="$$all$${all:+,}$$(realpath "$$d")"; done; \
-	$(GO) test ./extract -run '^TestLivenessRates$$' -count=1 -v -timeout 6h -args -faces "$$all" $(ATTACKS)
+	$(GO) test ./extract -run '^(TestLivenessRates|TestSequenceRates)$$' -count=1 -v -timeout 6h -args -faces "$$all" $(ATTACKS)
 
 # Cross-built with cgo and run under emulation: what has code of its own for arm64 or a format on disk, and the pixels.
 # ONNX Runtime's own arm64 library ends in a fault while qemu-user 7.2 loads it, so no model runs there.

@@ -42,8 +42,9 @@
 // The model gives the probability of a person before the camera on two squares about the face, of 1.0 and 2.7 heights of its
 // box: the face alone, and with what is around it. The score is the mean of both, taken as log-odds. Verdicts: spoof below
 // .20, live from .75, uncertain between: ask for another photo or an active challenge. FuseLiveness judges several photos of
-// one presentation: nothing here calls it, it is for sessions with an active challenge. Its rules are tested; what it is worth
-// against attacks was not measured.
+// one presentation: nothing here calls it, it is for sessions with an active challenge. By itself three frames are not shown to tell
+// more than one: of 20 people 90 % (70 to 97) are live by the first frame and by three, of 154 simulated attacks 26 % (20 to 33) and
+// 24 % (18 to 31) (TestSequenceRates, -attacked 20 -seed 2). What it adds is that the frames are of one person and not one picture.
 //
 // It is a risk signal. It aims at printed photos and at screens. It catches them where the edge of a sheet or a device is
 // seen near the face, and accepts many of those that fill the picture. Masks, deepfakes and injected video were not tested;

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -170,6 +171,80 @@ func (l *livenessRates) judge(t *testing.T, p presentation, data []byte) {
 		defer l.Unlock()
 		l.done = append(l.done, p)
 	}
+}
+
+// sequences counts presentations of three frames, by whether the first alone is taken for live and whether the three together are.
+type sequences struct {
+	sync.Mutex
+	first, fused map[string]ratio // by species; "" is bona fide
+}
+
+func (s *sequences) add(species string, frames []Face, samePerson float32) {
+	s.Lock()
+	defer s.Unlock()
+	count := func(in map[string]ratio, v Verdict) {
+		r := in[species]
+		if r.trials++; v == Live {
+			r.hits++
+		}
+		in[species] = r
+	}
+	count(s.first, frames[0].Liveness.Verdict)
+	count(s.fused, FuseLiveness(frames, samePerson).Verdict)
+}
+
+// TestSequenceRates measures what FuseLiveness adds to one photo: people and simulated attacks in three frames each. A frame is the
+// same photo by another draw of the simulation: camera, tilt and light are drawn anew for each, so frames vary more than those of
+// a second of video do, and a median gains more. -attacked says of how many people.
+func TestSequenceRates(t *testing.T) {
+	if *facesFlag == "" {
+		t.Skip("skipped: no folder of real photos (make liveness FACES=DIR)")
+	}
+	dir, _, _ := strings.Cut(*facesFlag, ",")
+	files := onePhotoEach(t, dir, *attacksFlag)
+	s := sequences{first: map[string]ratio{}, fused: map[string]ratio{}}
+	each(len(files), func(i int) {
+		p := portrait{photo: decoded(t, readFaces(t, files[i])), other: decoded(t, readFaces(t, files[(i+len(files)/2)%len(files)]))}
+		_, done := atWork(t)
+		found, err := testExtractor(t).stages.detect(t.Context(), newPicture(p.photo))
+		done()
+		if err != nil || len(found) == 0 {
+			return
+		}
+		p.face = largest(found)
+		r := rand.New(rand.NewPCG(*seedFlag, uint64(i)))
+		s.show(t, "", func() []byte { p.frame(r, 1); return retaken(t, r, &p) })
+		for _, sp := range species {
+			s.show(t, sp.name, func() []byte { p.frame(r, sp.room); return sp.make(t, r, &p) })
+		}
+	})
+	const row = "%-24s %4d  first frame %-20v three frames %v"
+	t.Logf("taken for live, %% (95 %%):")
+	t.Logf(row, "people", s.first[""].trials, s.first[""], s.fused[""])
+	var first, fused ratio
+	for _, sp := range species {
+		a, b := s.first[sp.name], s.fused[sp.name]
+		t.Logf(row, sp.name, a.trials, a, b)
+		first, fused = ratio{first.hits + a.hits, first.trials + a.trials}, ratio{fused.hits + b.hits, fused.trials + b.trials}
+	}
+	t.Logf(row, "all attacks", first.trials, first, fused)
+}
+
+// show extracts three frames and counts them, if a face is found in each.
+func (s *sequences) show(t *testing.T, species string, frame func() []byte) {
+	var frames []Face
+	for range 3 {
+		faces, err := testExtractor(t).Extract(t.Context(), frame(), Options{Select: SelectLargest, Want: WantTemplate | WantLiveness})
+		if errors.Is(err, ErrNoFace) || errors.Is(err, ErrFaceTooSmall) {
+			return
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		frames = append(frames, faces[0])
+	}
+	s.add(species, frames, matchAt)
 }
 
 // onePhotoEach lists the first photo of up to n people, evenly spread: a folder is a person, but a photo in dir itself is one

@@ -22,7 +22,7 @@ type Sequence struct {
 // Uncertain at best.
 //
 // A still is told from a person only if the same picture came twice: a photo or screen that is held moves as people do.
-// Frames are not retained. Not measured on attacks (doc.go, "Liveness").
+// Frames are not retained. What it is worth against attacks is in doc.go, "Liveness".
 func FuseLiveness(frames []Face, samePerson float32) Sequence {
 	if len(frames) == 0 {
 		return Sequence{Liveness: Liveness{Verdict: Uncertain}}
