@@ -99,6 +99,7 @@ func (c *crowdOnDisk) crash(read int) {
 	c.config.Dir = c.t.TempDir()
 	copyFolder(c.t, filepath.Join(c.config.Dir, "index"), filepath.Join(from, "index"))
 	copyFolder(c.t, filepath.Join(c.config.Dir, "store"), filepath.Join(from, "store"))
+	copyFolder(c.t, filepath.Join(c.config.Dir, "keys"), filepath.Join(from, "keys"))
 	c.e.started = false // nothing is saved
 	if err := c.e.Close(); err != nil {
 		c.t.Fatal(err)

@@ -38,13 +38,20 @@ const (
 	MasterKeyBytes   = 32
 )
 
-// Config says where the store is and how to use it. Dir and MasterKey are required.
+// Config says where the store is and how to use it. Dir, and MasterKey or RootKey, are required.
 type Config struct {
 	// Dir is the data folder; the store is Dir/store, made if absent, and files of search indexes, which can be made
 	// again from the store, are in Dir/index. Where another store is put, Dir/index must go or be of the same moment.
 	Dir string
-	// MasterKey is MasterKeyBytes long and seals the tenants' data keys. It is not retained.
+	// MasterKey is MasterKeyBytes long and wraps the keys of the key store. It is not retained.
 	MasterKey []byte
+	// RootKey wraps the keys of the key store in MasterKey's place, which then may be nil. A store of before format 5 must be opened
+	// with MasterKey once.
+	RootKey RootKey
+	// KeyDir is the key store: a file of wrapped keys for each tenant, and one of the store's own. Default Dir/keys. Without it
+	// nothing of the store opens. What was erased ends in backups when they have no keys any more, so its own backups should be
+	// separate, and short-lived (doc.go, "Keys").
+	KeyDir string
 	// Spaces are the embedding spaces this process has models for; the first is the default. It may be empty
 	// where only keys are managed: galleries of spaces not listed answer ErrSpaceUnknown. A dim is at most
 	// scan.MaxDim, 4,096: a space of more is refused with ErrConfig, whether the store has galleries of it or not.
@@ -108,6 +115,9 @@ func (c Config) withDefaults() Config {
 	}
 	c.Audit = cmp.Or(c.Audit, AuditAsync)
 	c.sweepEvery, c.eraseHold = cmp.Or(c.sweepEvery, sweepEvery), cmp.Or(c.eraseHold, eraseHold)
+	if c.KeyDir == "" && c.Dir != "" {
+		c.KeyDir = c.FS.PathJoin(c.Dir, "keys")
+	}
 	return c
 }
 
@@ -115,7 +125,7 @@ func (c Config) validate() error {
 	if c.Dir == "" {
 		return fmt.Errorf("%w: Dir is empty", ErrConfig)
 	}
-	if len(c.MasterKey) != MasterKeyBytes {
+	if c.RootKey == nil && len(c.MasterKey) != MasterKeyBytes {
 		return fmt.Errorf("%w: MasterKey has %d bytes, want %d", ErrConfig, len(c.MasterKey), MasterKeyBytes)
 	}
 	if !(c.RecallSample <= 1) {

@@ -16,15 +16,18 @@
 //
 //	key                                              value
 //	0x01 'f'                                         format version u32
-//	0x01 'm'                                         a known text sealed by the master key: tells a wrong key
+//	0x01 'm'                                         a known text sealed by the store's own key: tells another store's key store
+//	0x01 'k'                                         the keys below are in the key store (format 5); in stores without it the
+//	                                                 master key seals what is said to be sealed by the store's own and the tenant's key
 //	0x01 's'                                         sequence u64 of the last write; in every batch
 //	0x01 'g'                                         last gallery number given out u64
-//	0x02 tenant                                      the tenant's data key, sealed by the master key
+//	0x02 tenant                                      the tenant's data key, sealed by a version of the tenant's key
 //	0x03 keyid[8]                                    API key: sealed 0x01 ‖ JSON; the SHA-256 of its secret, no secret; what
 //	                                                 narrows it (format 8)
 //	0x04 tenant 0x00 gallery                         gallery: sealed 0x01 ‖ JSON with its number and space; while it is
 //	                                                 being moved, also those of where it goes (format 2)
-//	0x05 gallery# u64  person                        sealed person record (record.go)
+//	0x05 gallery# u64  person                        the person's key, sealed by a version of the tenant's key, and the person
+//	                                                 record (record.go), sealed by the person's key (subject.go)
 //	0x06 gallery# u64  person 0x00 template# u32     sealed template: float32[dim] little-endian, unit norm
 //	0x07 gallery# u64  person 0x00 template# u32     sealed photo that the template was made of: 0x01 ‖ box 4 × float32
 //	                                                 little-endian ‖ the bytes as sent (format 3; galleries that keep photos)
@@ -35,19 +38,49 @@
 // Person ids hold no control characters, so 0x00 ends one and no id's templates mix with another's. Person
 // ids, gallery names, tenant names and key ids are in the clear; everything else is sealed: templates, photos, metadata
 // and provenance to hide them, galleries and API keys so that who can write to the disk but has not the master key
-// can't make a key or turn a policy. Who can write to the disk can still put back what was there before: an
-// older record of the same place, or the whole store. A client whose ids are themselves personal data should use
+// can't make a key or turn a policy. Who can write to the disk can still put back what was there before: all rows that a
+// person had between two writes of their templates, until the tenant's key is rotated, or the whole store. A client whose ids are themselves personal data should use
 // pseudonyms. A gallery's number is never used again, so deleting one is four range deletions, or eight while it is moved.
 //
 // # Sealing
 //
-// A sealed value is 0x01 ‖ key version u32 ‖ nonce[12] ‖ ciphertext ‖ tag[16]: AES-256-GCM with a random
-// nonce. Its additional data are a label and the length-prefixed kind, tenant, gallery number, person,
-// template number and space (a photo has none), then the key version: a row that is moved, or copied from another person, does
-// not open. Each tenant has a random 32-byte data key, sealed by the master key. The key version is 1; the
-// field is there for rotation. A data key seals at most 2^32 values with random nonces (NIST SP 800-38D), a
-// bound that a tenant with a thousand million people and eight templates each would pass, or half as many with their photos: rotation must be
-// there before that.
+// A value sealed by the store's or a tenant's key is 0x01 ‖ key version u32 ‖ nonce[12] ‖ ciphertext ‖ tag[16], one sealed by a
+// person's key 0x02 ‖ nonce[12] ‖ ciphertext ‖ tag[16]: AES-256-GCM with a random nonce. The additional data are a label and the
+// length-prefixed kind, tenant, gallery number, person, template number and space (a photo has none), then the key version: a
+// row that is moved, or copied from another person, does not open.
+//
+// # Keys
+//
+//	root key ─▶ store key ─▶ API keys, galleries
+//	   │
+//	   └──────▶ tenant's key, versions ─▶ person's key ─▶ record, templates, photos
+//	                     └──────────────▶ data key ─▶ what is of no single person; index files (I1)
+//
+// The root key is Config.MasterKey, or behind Config.RootKey. It wraps the keys of the first column, which are in the key store,
+// a folder of its own (Config.KeyDir): a file for each tenant and one of the store's own (keystore.go). All other keys are in the store,
+// each sealed by the one to its left. What is erased is erased by destroying keys, and a copy of the store has keys that
+// something must still open: that is in the key store, which is small, and whose copies can be few and short-lived. The store
+// without the key store is noise, also to who has the root key.
+//
+// K1  A person's key is random, made when the person is enrolled, in each gallery and in its successor, and anew when all their
+// templates are replaced; it goes with the row that has it. So rows of before do not open beside rows of after, and those of
+// somebody who was deleted do not open for who has the id next.
+// K2  A person's key is held in memory while their rows are read or written, and nowhere else: no erasure has to look for one.
+// K3  A tenant's key is durable before the batch that needs it: its file is written beside its place, synced, renamed, and the
+// folder synced, while the batch is being made. A crash between the two leaves a key that nothing is sealed by; the tenant's next first
+// write uses it.
+// K4  What seals by a tenant's key does so in the turn (W2), with the newest version.
+// K5  A key seals few values: a person's some dozens, far below the 2^32 that random nonces allow (NIST SP 800-38D); a tenant's one
+// for each person that is put, and one for each person at a rotation.
+// K6  A key file is replaced whole, and what was there is overwritten afterwards. It goes past the file system that parks writers
+// (haltfs.go): who needs a key and can't have it is told, and nothing has changed.
+// K7  A store of before format 5 gets its key store when it is opened: the key files first, then one batch that seals anew
+// what the master key has sealed, data keys too. Its people have no keys of their own: their rows, under the tenant's data key, open
+// until a write of the person seals them anew.
+//
+// Why a person's key is not in a row of its own: reads and lists of people run beside writes, and must not see a key of one
+// moment and a record of another; and Open, which reads every record, would read twice as many rows. What that costs is that a
+// rotation writes the records again with the keys, without sealing them anew.
 //
 // # API keys
 //

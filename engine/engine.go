@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ import (
 type Engine struct {
 	log       *slog.Logger
 	spaces    []Space
-	master    *sealer
+	keys      *keyStore
+	receipts  ed25519.PrivateKey // signs them
 	store     *store
 	indexDir  string // the folder of the galleries' indexes; "" keeps them in memory
 	makeIndex func(kind string, c scan.Config) (searcher, error)
@@ -56,9 +58,9 @@ type Engine struct {
 	mu struct {
 		sync.RWMutex
 		galleries map[galleryName]*gallery
-		keys      map[string]*keyRecord // by id; a record is replaced, never changed
-		sealers   map[string]*sealer    // by tenant
-		closed    bool                  // the indexes are
+		keys      map[string]*keyRecord  // by id; a record is replaced, never changed
+		sealers   map[string]*tenantKeys // by tenant
+		closed    bool                   // the indexes are
 	}
 }
 
@@ -74,11 +76,14 @@ func Open(c Config) (*Engine, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	master, err := newSealer(c.MasterKey)
-	if err != nil {
-		return nil, err
+	var master *sealer
+	var err error
+	if c.MasterKey != nil {
+		if master, err = newSealer(c.MasterKey); err != nil {
+			return nil, err
+		}
 	}
-	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), master: master, makeIndex: c.makeIndex,
+	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), makeIndex: c.makeIndex,
 		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1)}
 	e.auditing = &auditQueue{mode: c.Audit, entries: make(chan auditEntry, maxAuditQueued), now: c.decisionNow,
 		done: make(chan struct{}), unsaid: make(map[string]int)}
@@ -90,19 +95,24 @@ func Open(c Config) (*Engine, error) {
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.mu.galleries = make(map[galleryName]*gallery)
 	e.mu.keys = make(map[string]*keyRecord)
-	e.mu.sealers = make(map[string]*sealer)
+	e.mu.sealers = make(map[string]*tenantKeys)
 	if e.store, err = openStore(c); err != nil {
 		return nil, err
 	}
-	e.store.master, e.store.stageAudit = master, e.stageAudit
-	if err := e.start(); err != nil {
+	e.store.stageAudit = e.stageAudit
+	e.keys = &keyStore{fs: c.FS, dir: c.KeyDir, root: c.RootKey}
+	if e.keys.root == nil {
+		e.keys.root = masterRoot{master}
+	}
+	if err := e.start(master); err != nil {
 		return nil, errors.Join(err, e.shut())
 	}
 	return e, nil
 }
 
-func (e *Engine) start() error {
-	if err := e.checkMeta(); err != nil {
+// start loads the store. master is Config.MasterKey, nil if there is none.
+func (e *Engine) start(master *sealer) error {
+	if err := e.checkMeta(master); err != nil {
 		return err
 	}
 	if err := e.load(); err != nil {
@@ -184,8 +194,8 @@ func (e *Engine) leave() { e.life.RUnlock() }
 
 var masterCheckText = []byte("mien master key")
 
-// checkMeta makes a new store's first records, or checks format and master key of an old one.
-func (e *Engine) checkMeta() error {
+// checkMeta makes a new store's first records, or checks format and keys of an old one.
+func (e *Engine) checkMeta(master *sealer) error {
 	format, found, err := e.store.get(nil, keyFormat)
 	if err != nil {
 		return err
@@ -199,19 +209,36 @@ func (e *Engine) checkMeta() error {
 	if v := binary.BigEndian.Uint32(format); v > formatVersion {
 		return fmt.Errorf("%w (format %d, this program knows %d)", ErrFormat, v, formatVersion)
 	}
-	sealed, _, err := e.store.get(nil, keyMasterCheck)
-	if err != nil {
-		return err
-	}
-	text, err := e.master.open(nil, place{kind: kindMasterCheck}, sealed)
-	if err != nil || !bytes.Equal(text, masterCheckText) {
-		return ErrMasterKey
-	}
 	seq, _, err := e.store.get(nil, keySequence)
 	if err != nil || len(seq) != 8 {
 		return errors.Join(fmt.Errorf("%w: sequence number", ErrCorrupt), err)
 	}
 	e.store.seq = binary.BigEndian.Uint64(seq)
+	_, keyed, err := e.store.get(nil, keyKeyStore)
+	if err != nil {
+		return err
+	}
+	if !keyed {
+		return e.adoptStore(master)
+	}
+	own, err := e.keys.openStore()
+	if err != nil {
+		return err
+	}
+	e.store.master, e.receipts = own.master, own.receipt
+	return e.checkMaster(own.master, ErrKeyStore)
+}
+
+// checkMaster answers mismatch if s is not what the store's own records are sealed with.
+func (e *Engine) checkMaster(s *sealer, mismatch error) error {
+	sealed, _, err := e.store.get(nil, keyMasterCheck)
+	if err != nil {
+		return err
+	}
+	text, err := s.open(nil, place{kind: kindMasterCheck}, sealed)
+	if err != nil || !bytes.Equal(text, masterCheckText) {
+		return mismatch
+	}
 	return nil
 }
 
@@ -227,43 +254,37 @@ func (e *Engine) initMeta() error {
 	if !empty {
 		return fmt.Errorf("%w: no format version", ErrCorrupt)
 	}
+	own, err := e.newStoreKeys()
+	if err != nil {
+		return err
+	}
 	return e.store.update(context.Background(), true, func(t *tx) error {
-		t.set(keyFormat, formatBytes(firstFormat))
-		t.set(keyMasterCheck, e.master.seal(place{kind: kindMasterCheck}, masterCheckText))
+		t.set(keyFormat, formatBytes(keysFormat))
+		t.keyed(own.master)
 		return nil
 	})
 }
 
-// tenantSealer returns the tenant's sealer, staging a new data key for a tenant that has none.
-func (e *Engine) tenantSealer(t *tx, tenant string) (*sealer, error) {
-	e.mu.RLock()
-	s := e.mu.sealers[tenant]
-	e.mu.RUnlock()
-	if s != nil {
-		return s, nil
-	}
-	if s = t.newSealers[tenant]; s != nil {
-		return s, nil
-	}
-	key := randomBytes(32)
-	defer clear(key)
-	s, err := newSealer(key)
-	if err != nil {
-		return nil, err
-	}
-	t.set(tenantKey(tenant), e.master.seal(place{kind: kindDataKey, tenant: tenant}, key))
-	// Before the write is durable, so that the next writer does not make another key; should it fail, there is
-	// no next writer.
-	t.onHandOver = append(t.onHandOver, func() { e.keepSealer(tenant, s) })
-	if t.newSealers == nil {
-		t.newSealers = make(map[string]*sealer)
-	}
-	t.newSealers[tenant] = s
-	return s, nil
+// keyed notes that the store's own records are sealed with a key of the key store.
+func (t *tx) keyed(own *sealer) {
+	t.set(keyKeyStore, []byte{1})
+	t.set(keyMasterCheck, own.seal(place{kind: kindMasterCheck}, masterCheckText))
 }
 
-func (e *Engine) keepSealer(tenant string, s *sealer) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mu.sealers[tenant] = s
+// newStoreKeys makes the keys of a store that has none. Keys of tenants are of another store, which is lost or not mounted: to
+// begin anew there would hide it. Errors: ErrKeyStore, those of makeStore.
+func (e *Engine) newStoreKeys() (storeKeys, error) {
+	tenants, err := e.keys.tenants()
+	if err != nil {
+		return storeKeys{}, err
+	}
+	if len(tenants) > 0 {
+		return storeKeys{}, fmt.Errorf("%w (the store is empty, and %s has keys of %d tenants: put the store back, or name another key store)", ErrKeyStore, e.keys.dir, len(tenants))
+	}
+	own, err := e.keys.makeStore()
+	if err != nil {
+		return storeKeys{}, err
+	}
+	e.store.master, e.receipts = own.master, own.receipt
+	return own, nil
 }

@@ -111,6 +111,8 @@ var (
 	ErrConfig = errors.New("engine: bad configuration")
 	// ErrMasterKey says that the master key does not open this store.
 	ErrMasterKey = errors.New("engine: the master key does not open this store: give the key the store was made with")
+	// ErrKeyStore says that the key store lacks keys that the store needs, or is another store's.
+	ErrKeyStore = errors.New("engine: the key store (the folder keys of the data folder, if no other is named) is not this store's: put it back")
 	// ErrInUse says that a running process holds the store.
 	ErrInUse = errors.New("engine: the store is in use by a running process: stop it, or talk to it instead")
 	// ErrFormat says that a newer version of this program wrote the store.

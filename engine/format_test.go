@@ -42,7 +42,10 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 	}
 	e := open(t, testConfig(mem))
 	mustCheck(t, e)
-	wantStoredFormat(t, e, format)
+	if _, keyed, err := e.store.get(nil, keyKeyStore); err != nil || !keyed {
+		t.Error("the store has no key store", err)
+	}
+	wantStoredFormat(t, e, max(format, keysFormat))
 	waitAllPhotos(t, e)
 	got := dump(t, e, tokens)
 	if rewrite {
@@ -62,7 +65,7 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 // wantFormat: a store is of the first format that can hold what is in it, and any write leaves a record.
 func wantFormat(t testing.TB, e *Engine, format int) {
 	t.Helper()
-	wantStoredFormat(t, e, max(format, auditFormat))
+	wantStoredFormat(t, e, max(format, keysFormat))
 }
 
 func wantStoredFormat(t testing.TB, e *Engine, format int) {

@@ -23,7 +23,7 @@ type gallery struct {
 	tenant, name string
 	record       galleryRecord
 	space        *Space // nil where the space is not configured; then there is no index
-	seal         *sealer
+	seal         *tenantKeys
 	rules        atomic.Pointer[rules] // what record says of them is of when the gallery was made or loaded
 
 	// successor is what the gallery is being moved to, nil if it is not: another space's, under a number of its own, with
@@ -405,7 +405,7 @@ func (g *gallery) spaceKnown() error {
 }
 
 // newGallery makes a gallery without an index.
-func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
+func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *tenantKeys) (*gallery, error) {
 	g := &gallery{tenant: tenant, name: name, record: r, seal: seal, now: e.store.now}
 	g.rules.Store(r.rules())
 	g.mu.people = make(map[string]*member)

@@ -27,6 +27,8 @@ const (
 //	   before would leave the photos of who is replaced or deleted behind
 //	4  audit logs. A store becomes one of format 4 with its first record: what programs of the formats before wrote would be in
 //	   no log. Also retention, which they would not keep
+//	5  keys of people and of tenants' versions, and a key store. A store becomes one of format 5 when it is made, or opened by a
+//	   program that knows it
 //	6  galleries that check for duplicates. A store becomes one of format 6 with its first such gallery: programs that know the
 //	   formats before would let them in
 //	8  keys that may do less than their role says (galleries, expiry, rate, scores). A store becomes one of format 8 with its first
@@ -36,6 +38,7 @@ const (
 	moveFormat     = 2
 	photoFormat    = 3
 	auditFormat    = 4
+	keysFormat     = 5
 	identityFormat = 6
 	accessFormat   = 8
 	formatVersion  = accessFormat
@@ -48,6 +51,7 @@ var (
 	keyFormat      = []byte{prefixMeta, 'f'}
 	keyMasterCheck = []byte{prefixMeta, 'm'}
 	keySequence    = []byte{prefixMeta, 's'}
+	keyKeyStore    = []byte{prefixMeta, 'k'}
 	keyLastGallery = []byte{prefixMeta, 'g'}
 )
 

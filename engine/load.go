@@ -30,13 +30,14 @@ func (e *Engine) loadTenants() error {
 	prefix := []byte{prefixTenant}
 	return e.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
 		tenant := string(k[1:])
-		key, err := e.master.open(nil, place{kind: kindDataKey, tenant: tenant}, v)
-		if err != nil {
-			return false, err
+		ring, err := e.keys.ring(tenant)
+		if err == nil && ring == nil {
+			err = fmt.Errorf("%w: %s has no key of tenant %q", ErrKeyStore, e.keys.dir, tenant)
 		}
-		defer clear(key)
-		e.mu.sealers[tenant], err = newSealer(key)
-		return true, err
+		if err == nil {
+			e.mu.sealers[tenant], err = openTenantKeys(ring, tenant, v)
+		}
+		return err == nil, err
 	})
 }
 
@@ -78,7 +79,7 @@ func (e *Engine) loadGalleries() error {
 }
 
 // loadedGallery makes a gallery, and the one that it is being moved to, without people.
-func (e *Engine) loadedGallery(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
+func (e *Engine) loadedGallery(tenant, name string, r galleryRecord, seal *tenantKeys) (*gallery, error) {
 	var next *gallery
 	if r.Move != nil {
 		var err error
@@ -157,6 +158,7 @@ func (e *Engine) readPeople(g *gallery, visit func(id string, r *personRecord)) 
 		r.metadata = nil
 		records[id] = r
 		visit(id, r)
+		r.key.forget() // a key in use has 1 KB
 		return true, nil
 	})
 	return records, err

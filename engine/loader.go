@@ -39,8 +39,9 @@ type loader struct {
 type sealedBatch struct {
 	labels []uint32
 	places []place
-	sealed []byte // one after the other
-	ends   []int  // of each
+	keys   [][]byte // wrapped; nil where the tenant's data key sealed the template
+	sealed []byte   // one after the other
+	ends   []int    // of each
 	rows   []uint32
 }
 
@@ -154,6 +155,7 @@ func (l *loader) take(id string, number uint32, sealed []byte) {
 	l.rows[label] = l.all[at-have : at+1 : at+1]
 	b.labels = append(b.labels, label)
 	b.places = append(b.places, l.g.templatePlace(l.g.mu.ids[label], number))
+	b.keys = append(b.keys, l.records[id].key.sealed())
 	b.sealed = append(b.sealed, sealed...)
 	b.ends = append(b.ends, len(b.sealed))
 	if len(b.labels) == loadBatch {
@@ -178,7 +180,7 @@ func (l *loader) open() {
 				l.stop(err)
 			}
 		}
-		b.labels, b.places, b.sealed, b.ends = b.labels[:0], b.places[:0], b.sealed[:0], b.ends[:0]
+		b.labels, b.places, b.keys, b.sealed, b.ends = b.labels[:0], b.places[:0], b.keys[:0], b.sealed[:0], b.ends[:0]
 		l.free <- b
 	}
 	clear(plain[:cap(plain)])
@@ -188,8 +190,15 @@ func (l *loader) open() {
 func (l *loader) append(b *sealedBatch, plain []byte, vectors []float32) error {
 	dim, from := l.g.record.Dim, 0
 	vectors = vectors[:len(b.labels)*dim]
+	var key *subjectKey
 	for i, to := range b.ends {
-		opened, err := l.g.seal.open(plain, b.places[i], b.sealed[from:to])
+		var err error
+		if i == 0 || b.labels[i] != b.labels[i-1] {
+			if key, err = l.g.unwrap(b.places[i].person, b.keys[i]); err != nil {
+				return err
+			}
+		}
+		opened, err := l.g.openRow(plain, key, b.places[i], b.sealed[from:to])
 		if err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func (e *Engine) stageMove(t *tx, tenant, name string, have galleryRecord, space
 }
 
 // newSuccessor makes the gallery that a move ends in, without an index.
-func (e *Engine) newSuccessor(tenant, name string, r galleryRecord, seal *sealer) (*gallery, error) {
+func (e *Engine) newSuccessor(tenant, name string, r galleryRecord, seal *tenantKeys) (*gallery, error) {
 	next, err := e.newGallery(tenant, name, r, seal)
 	if err == nil && r.KeepPhotos && next.space != nil && e.extract != nil {
 		next.photos = &photoQueue{work: e.photoWork}

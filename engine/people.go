@@ -318,6 +318,9 @@ func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, 
 			if err != nil {
 				return err
 			}
+			if err := cmp.Or(p.modernise(), p.next.modernise()); err != nil {
+				return err
+			}
 			if err := change(p); err != nil {
 				return err
 			}
@@ -381,6 +384,7 @@ type personTx struct {
 	id       string
 	old      *personRecord // nil: new
 	record   personRecord
+	key      *subjectKey
 	inMemory func() // changes the person's templates in memory; nil if they stay
 	recent   recentWrite
 	next     *personTx // of the same person in the gallery's successor; nil if there is none
@@ -415,12 +419,13 @@ func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
 	p := &personTx{tx: t, g: g, id: id, record: personRecord{created: t.now, next: 1}}
 	sealed, found, err := t.get(personKey(g.record.Number, id))
 	if err != nil || !found {
+		p.key = g.newSubjectKey(id)
 		return p, err
 	}
 	if p.old, err = g.openPerson(id, sealed); err != nil {
 		return nil, err
 	}
-	p.record = *p.old
+	p.record, p.key = *p.old, p.old.key
 	p.record.templates = slices.Clone(p.old.templates)
 	return p, nil
 }
@@ -435,7 +440,7 @@ func (p *personTx) setTemplate(t Template) {
 // storeTemplate stores a template as what r says, but for r.photo, which is set here. REQUIRES: its vector is of norm 1.
 func (p *personTx) storeTemplate(r templateRecord, t Template) {
 	plain := appendVector(make([]byte, 0, 4*len(t.Vector)), t.Vector)
-	p.set(templateKey(p.g.record.Number, p.id, r.number), p.g.seal.seal(p.g.templatePlace(p.id, r.number), plain))
+	p.set(templateKey(p.g.record.Number, p.id, r.number), p.g.sealRow(p.key, p.g.templatePlace(p.id, r.number), plain))
 	clear(plain)
 	if r.photo = p.g.record.KeepPhotos && len(t.image()) > 0; r.photo {
 		p.setPhoto(r.number, t.Photo)
@@ -455,6 +460,9 @@ func (p *personTx) dropTemplates() {
 
 func (p *personTx) replaceTemplates(templates []Template) {
 	p.dropTemplates()
+	if p.old != nil { // what was sealed before opens in no row of after (K1)
+		p.key = p.g.newSubjectKey(p.id)
+	}
 	vectors := make([][]float32, len(templates))
 	for i, t := range templates {
 		p.setTemplate(t)
@@ -515,7 +523,7 @@ func (p *personTx) auditPerson(op string) {
 }
 
 func (p *personTx) stage() {
-	p.set(personKey(p.g.record.Number, p.id), p.g.seal.seal(p.g.personPlace(p.id), p.record.append(nil)))
+	p.setRecord()
 	due := p.record.due()
 	p.stageDue(due)
 	if p.inMemory == nil {
@@ -525,6 +533,51 @@ func (p *personTx) stage() {
 		p.inMemory()
 		p.g.setDue(p.id, due)
 	})
+}
+
+// setRecord seals the record as it is.
+func (p *personTx) setRecord() {
+	row, plain := personKey(p.g.record.Number, p.id), p.record.append(nil)
+	if p.key == nil {
+		p.set(row, p.g.seal.seal(p.g.personPlace(p.id), plain))
+		return
+	}
+	p.set(row, p.key.sealPerson(p.g.personPlace(p.id), plain))
+}
+
+// modernise gives a person of before format 5 a key of their own: all that stays of them is sealed with it, in both spaces of a
+// move. Errors: ErrCorrupt, the store's. REQUIRES: nothing is staged of the person yet, and the record will be.
+func (p *personTx) modernise() error {
+	if p == nil || p.old == nil || p.key != nil {
+		return nil
+	}
+	p.key = p.g.newSubjectKey(p.id)
+	for _, t := range p.old.templates {
+		if err := p.reseal(templateKey(p.g.record.Number, p.id, t.number), p.g.templatePlace(p.id, t.number)); err != nil {
+			return err
+		}
+		if !t.photo {
+			continue
+		}
+		if err := p.reseal(photoKey(p.g.record.Number, p.id, t.number), p.g.photoPlace(p.id, t.number)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reseal stages a row that the tenant's data key has sealed, sealed with the person's.
+func (p *personTx) reseal(row []byte, at place) error {
+	sealed, found, err := p.get(row)
+	if err != nil || !found {
+		return cmp.Or(err, fmt.Errorf("%w: a person without a %s", ErrCorrupt, at.kind))
+	}
+	plain, err := p.g.seal.open(nil, at, sealed)
+	if err == nil {
+		p.set(row, p.key.seal(at, plain))
+		clear(plain)
+	}
+	return err
 }
 
 // erase stages the deletion of the person, in the successor too. REQUIRES: p.old is not nil.
@@ -580,14 +633,6 @@ func (g *gallery) personPlace(id string) place {
 
 func (g *gallery) templatePlace(id string, number uint32) place {
 	return place{kind: kindTemplate, tenant: g.tenant, gallery: g.record.Number, person: id, number: number, space: g.record.Space}
-}
-
-func (g *gallery) openPerson(id string, sealed []byte) (*personRecord, error) {
-	plain, err := g.seal.open(nil, g.personPlace(id), sealed)
-	if err != nil {
-		return nil, err
-	}
-	return parsePersonRecord(plain)
 }
 
 // atTemplate says in a refusal of a gate which template it is about.

@@ -38,12 +38,12 @@ func (g *gallery) photoPlace(id string, number uint32) place {
 // setPhoto stores the photo of a template.
 func (p *personTx) setPhoto(number uint32, photo *Photo) {
 	plain := appendPhoto(make([]byte, 0, photoHeaderBytes+len(photo.Image)), photo)
-	p.set(photoKey(p.g.record.Number, p.id, number), p.g.seal.seal(p.g.photoPlace(p.id, number), plain))
+	p.set(photoKey(p.g.record.Number, p.id, number), p.g.sealRow(p.key, p.g.photoPlace(p.id, number), plain))
 	clear(plain)
 }
 
-// photo reads the stored photo of a template. Errors: ErrCorrupt, also if there is none; the store's.
-func (g *gallery) photo(s *store, id string, number uint32) (*Photo, error) {
+// photo reads the stored photo of a template, sealed with key. Errors: ErrCorrupt, also if there is none; the store's.
+func (g *gallery) photo(s *store, id string, key *subjectKey, number uint32) (*Photo, error) {
 	sealed, found, err := s.get(nil, photoKey(g.record.Number, id, number))
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (g *gallery) photo(s *store, id string, number uint32) (*Photo, error) {
 	if !found {
 		return nil, fmt.Errorf("%w: a template without its photo", ErrCorrupt)
 	}
-	plain, err := g.seal.open(nil, g.photoPlace(id, number), sealed)
+	plain, err := g.openRow(nil, key, g.photoPlace(id, number), sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type personRecord struct {
 	templates []templateRecord
 	expires   int64          // ms; 0: never
 	consent   *consentRecord // nil: none
+
+	key *subjectKey // what the row was opened with, and its templates and photos are sealed with; nil: the tenant's data key
 }
 
 type templateRecord struct {

@@ -280,7 +280,7 @@ func (e *Engine) remadeTemplates(ctx context.Context, g, next *gallery, id strin
 		if err := e.awaitRoom(ctx); err != nil {
 			return nil, err
 		}
-		t, err := e.remadeTemplate(ctx, g, next, id, old.number)
+		t, err := e.remadeTemplate(ctx, g, next, id, r.key, old.number)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -307,8 +307,8 @@ func (e *Engine) awaitRoom(ctx context.Context) error {
 }
 
 // remadeTemplate makes the template of the new space of one stored photo, as soon as the extractor has time.
-func (e *Engine) remadeTemplate(ctx context.Context, g, next *gallery, id string, number uint32) (Template, error) {
-	photo, err := g.photo(e.store, id, number)
+func (e *Engine) remadeTemplate(ctx context.Context, g, next *gallery, id string, key *subjectKey, number uint32) (Template, error) {
+	photo, err := g.photo(e.store, id, key, number)
 	if err != nil {
 		return Template{}, err
 	}

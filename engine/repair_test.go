@@ -476,7 +476,7 @@ func TestIndexIsSealed(t *testing.T) {
 	}
 	sealed, _, err := e.store.get(nil, tenantKey("u"))
 	must(err)
-	key, err := e.master.open(nil, place{kind: kindDataKey, tenant: "u"}, sealed)
+	key, err := e.mu.sealers["u"].ring.open(nil, dataKeyPlace("u"), sealed)
 	must(err)
 	want, err := hkdf.Key(sha256.New, key, nil, "mien index v1\x00\x00\x00\x00\x00\x00\x00\x04", 32)
 	if err != nil || !bytes.Equal(keys[3], want) {

@@ -27,6 +27,8 @@ const (
 	kindAPIKey      = "api-key"
 	kindGallery     = "gallery"
 	kindAudit       = "audit"
+	kindSubjectKey  = "subject-key"
+	kindRoot        = "root"
 )
 
 // place says where a sealed value belongs; a value opens only in its place.
@@ -39,9 +41,9 @@ type place struct {
 	space   string
 }
 
-// appendAAD encodes the place so that no two places have the same bytes: strings carry their length.
-func (p place) appendAAD(dst []byte, keyVersion uint32) []byte {
-	dst = append(dst, "mien/rec/v1"...)
+// appendAAD encodes the place, behind a label, so that no two places have the same bytes: strings carry their length.
+func (p place) appendAAD(dst []byte, label string, keyVersion uint32) []byte {
+	dst = append(dst, label...)
 	for _, s := range []string{p.kind, p.tenant, p.person, p.space} {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
 		dst = append(dst, s...)
@@ -51,14 +53,18 @@ func (p place) appendAAD(dst []byte, keyVersion uint32) []byte {
 	return binary.BigEndian.AppendUint32(dst, keyVersion)
 }
 
+// sealLabel begins the additional data of what a sealer seals.
+const sealLabel = "mien/rec/v1"
+
 // sealer seals and opens values under one key. Safe for concurrent use.
 type sealer struct {
-	aead   cipher.AEAD
-	pseudo []byte // HKDF's pseudorandom key, from which others are derived
+	aead    cipher.AEAD
+	pseudo  []byte // HKDF's pseudorandom key, from which others are derived
+	version uint32 // of the key
 }
 
-// newSealer takes a 32-byte key, which is not retained.
-func newSealer(key []byte) (*sealer, error) {
+// newAEAD is AES-256-GCM with random nonces under a 32-byte key, which is not retained.
+func newAEAD(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
@@ -67,11 +73,22 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
+	return aead, nil
+}
+
+// newSealer takes the first version of a 32-byte key, which is not retained.
+func newSealer(key []byte) (*sealer, error) { return newSealerOf(firstKey, key) }
+
+func newSealerOf(version uint32, key []byte) (*sealer, error) {
+	aead, err := newAEAD(key)
+	if err != nil {
+		return nil, err
+	}
 	pseudo, err := hkdf.Extract(sha256.New, key, nil)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	return &sealer{aead, pseudo}, nil
+	return &sealer{aead, pseudo, version}, nil
 }
 
 // derive returns 32 bytes for another purpose of the same key: HKDF-SHA-256 (RFC 5869) without salt, as the key is
@@ -85,25 +102,34 @@ func (s *sealer) derive(info string) []byte {
 func (s *sealer) seal(p place, plain []byte) []byte {
 	out := make([]byte, sealHeaderSize, len(plain)+sealOverhead)
 	out[0] = sealVersion
-	binary.BigEndian.PutUint32(out[1:], firstKey)
-	return s.aead.Seal(out, nil, plain, p.appendAAD(nil, firstKey))
+	binary.BigEndian.PutUint32(out[1:], s.version)
+	var room [256]byte
+	return s.aead.Seal(out, nil, plain, p.appendAAD(room[:0], sealLabel, s.version))
 }
 
 // open appends the plain text of a sealed value to dst. Errors: ErrCorrupt, also for a value out of its place.
 func (s *sealer) open(dst []byte, p place, sealed []byte) ([]byte, error) {
-	if len(sealed) < sealOverhead || sealed[0] != sealVersion {
-		return nil, fmt.Errorf("%w: sealed %s has a bad header", ErrCorrupt, p.kind)
+	version, err := keyVersionOf(p, sealed)
+	if err != nil {
+		return nil, err
 	}
-	version := binary.BigEndian.Uint32(sealed[1:])
-	if version != firstKey {
+	if version != s.version {
 		return nil, fmt.Errorf("%w: sealed %s has key version %d", ErrCorrupt, p.kind, version)
 	}
 	var room [256]byte
-	plain, err := s.aead.Open(dst, nil, sealed[sealHeaderSize:], p.appendAAD(room[:0], version))
+	plain, err := s.aead.Open(dst, nil, sealed[sealHeaderSize:], p.appendAAD(room[:0], sealLabel, version))
 	if err != nil {
 		return nil, fmt.Errorf("%w: sealed %s does not open in its place", ErrCorrupt, p.kind)
 	}
 	return plain, nil
+}
+
+// keyVersionOf is the version of the key that a value is sealed with. Errors: ErrCorrupt.
+func keyVersionOf(p place, sealed []byte) (uint32, error) {
+	if len(sealed) < sealOverhead || sealed[0] != sealVersion {
+		return 0, fmt.Errorf("%w: sealed %s has a bad header", ErrCorrupt, p.kind)
+	}
+	return binary.BigEndian.Uint32(sealed[1:]), nil
 }
 
 func keyPlace(id string) place { return place{kind: kindAPIKey, person: id} }

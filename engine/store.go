@@ -410,9 +410,9 @@ type tx struct {
 	remember   func()   // for commit
 	onHandOver []func() // called just before the batch may become visible
 	actor      Actor
-	entries    []auditEntry       // of the tenants' logs, see audit
-	newSealers map[string]*sealer // of tenants that come into being
-	format     uint32             // that the store is raised to, 0 if it is not
+	entries    []auditEntry           // of the tenants' logs, see audit
+	newSealers map[string]*tenantKeys // of tenants that come into being
+	format     uint32                 // that the store is raised to, 0 if it is not
 }
 
 func (t *tx) get(key []byte) ([]byte, bool, error) { return t.store.get(nil, key) }

@@ -18,6 +18,7 @@ import (
 type masterKeyFlags struct {
 	MasterKey     string `name:"master-key" help:"File with the master key, 64 hex digits (default: DIR/master.key)." env:"MIEN_MASTER_KEY_FILE" type:"path" placeholder:"FILE"`
 	MasterKeyText string `name:"master-key-text" hidden:"" env:"MIEN_MASTER_KEY"`
+	KeyDir        string `name:"key-dir" help:"Folder of the tenants' wrapped keys, the key store (default: DIR/keys)." env:"MIEN_KEY_DIR" type:"path" placeholder:"DIR"`
 }
 
 // dataDir is an opened data folder's paths and key.
@@ -98,7 +99,7 @@ func (d dataDir) open(c engine.Config) (*engine.Engine, error) {
 		return nil, err
 	}
 	defer clear(key)
-	c.Dir, c.MasterKey = d.path, key
+	c.Dir, c.MasterKey, c.KeyDir = d.path, key, d.keys.KeyDir
 	e, err := engine.Open(c)
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", d.path, err)

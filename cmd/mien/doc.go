@@ -30,11 +30,13 @@
 // # Data folder
 //
 //	DIR/store/       the store (package engine)
-//	DIR/master.key   seals the store; 64 hex digits, 0600; made at the first start unless one is given
+//	DIR/keys/        the key store: keys of tenants and of the store, wrapped by the master key
+//	DIR/master.key   wraps them; 64 hex digits, 0600; made at the first start unless one is given
 //	DIR/admin.key    the first API key: administrator of the tenant "default", may make keys for every tenant
 //
-// A store without its master key can't be opened by anyone. Keep a copy elsewhere, or keep the key elsewhere in
-// the first place (--master-key).
+// A store without its master key, or without its key store, can't be opened by anyone. Keep a copy of the master key elsewhere, or
+// keep the key elsewhere in the first place (--master-key); and copies of the key store apart from those of the store, for a
+// week or so only (--key-dir puts it elsewhere): a person who was erased is gone from old copies of the store once no key opens them.
 //
 // # Exit codes
 //
