@@ -29,6 +29,8 @@ const (
 	AuditKeyCreate     = "key.create"
 	AuditKeyRevoke     = "key.revoke"
 	AuditKeyRotate     = "key.rotate"
+	AuditTenantRotate  = "tenant.rotate" // its key
+	AuditTenantErase   = "tenant.erase"  // in the log of the tenant whose key did it
 	AuditVerify        = "verify"
 	AuditIdentify      = "identify"
 	AuditDuplicates    = "duplicates"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -199,7 +200,7 @@ func (e *Engine) writeBlock(block []auditEntry) error {
 		return nil
 	}
 	err := e.store.updateAudit(context.Background(), func(t *tx) error {
-		t.entries = entries
+		t.entries = slices.DeleteFunc(entries, func(a auditEntry) bool { return !e.knownTenant(a.tenant) }) // erased meanwhile
 		return nil
 	})
 	if err == nil {

@@ -77,6 +77,10 @@ type Config struct {
 	Audit string
 	// AuditKeep is for how long audit records are kept; the oldest whole blocks go then, once an hour. 0: for ever.
 	AuditKeep time.Duration
+	// RotateEvery is how old a version of a tenant's key gets before the engine makes the next, and destroys the old one
+	// once the keys of all people are sealed by the new (RotateTenantKey). Backups of the store hold who was erased for at most so long,
+	// and the life of the key store's own backups besides. Each rotation writes every person's record again. Default 0: never by itself.
+	RotateEvery time.Duration
 	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
@@ -87,8 +91,10 @@ type Config struct {
 	diskCheckEvery time.Duration    // default 1 s; shorter in tests
 	decisionNow    func() time.Time // of decisions' records; default Now
 	idleSave       time.Duration
-	sweepEvery     time.Duration                                      // default sweepEvery; shorter in tests
-	eraseHold      time.Duration                                      // default eraseHold
+	sweepEvery     time.Duration // default sweepEvery; shorter in tests
+	eraseHold      time.Duration // default eraseHold
+	keyGrace       time.Duration
+	keyTick        time.Duration
 	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
 
@@ -97,6 +103,8 @@ func (c Config) withDefaults() Config {
 	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
 	c.RecallSample = cmp.Or(c.RecallSample, defaultRecallSample)
 	c.idleSave = cmp.Or(c.idleSave, defaultIdleSave)
+	c.keyGrace = cmp.Or(c.keyGrace, keyGrace)
+	c.keyTick = cmp.Or(c.keyTick, keyTick)
 	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
 	if c.makeIndex == nil {
 		c.makeIndex = makeIndex
@@ -136,6 +144,9 @@ func (c Config) validate() error {
 	}
 	if c.AuditKeep < 0 {
 		return fmt.Errorf("%w: AuditKeep is %v", ErrConfig, c.AuditKeep)
+	}
+	if c.RotateEvery < 0 {
+		return fmt.Errorf("%w: RotateEvery is negative", ErrConfig)
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Spaces {

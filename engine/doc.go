@@ -78,6 +78,24 @@
 // what the master key has sealed, data keys too. Its people have no keys of their own: their rows, under the tenant's data key, open
 // until a write of the person seals them anew.
 //
+// K8  A rotation makes a version of the tenant's key, durably, and has it seal from then on; goes through the tenant's people,
+// some hundreds in a batch, and seals each key by the new version, the record as it is; and when all of that is durable destroys the
+// versions before in the key store. Doing it again changes nothing that is done, so a crash costs the way to where it
+// was, and a start that finds two versions goes on. A person's version stays. People of before format 5 get keys of their own.
+// K9  A destroyed version stays in memory for an hour: a list or an export that began before sees rows of before.
+// K10  A tenant is erased by writing its key file anew without keys, which comes last while the batch is made that deletes
+// all it has: a crash between the two is finished by the next start, which finds a tenant whose keys were destroyed.
+// K11  A receipt of an erasure is signed with an Ed25519 key of the key store. It is not derived from the master key: it
+// would change with it, and a RootKey gives no bytes.
+//
+// What an erasure promises: nobody is found or read as soon as it is acknowledged. What is left in the files of the live store is sealed by a
+// key that is only there, sealed; compactions remove both. What is in backups of the store is sealed so too, by a version of the tenant's
+// key that is destroyed no later than Config.RotateEvery after it was made, and the time the rotation takes; then backups open only with
+// a backup of the key store. So everything is gone after RotateEvery and the life of the key store's backups: with seven days
+// each, after fourteen. It does not reach what was last written before format 5 and is in backups of before the first rotation: there the
+// tenant's data key, which outlives rotations, sealed it. Index files hold sealed templates of who was erased until their slots are
+// written again (C1); they are sealed by the data key too: do not back them up.
+//
 // Why a person's key is not in a row of its own: reads and lists of people run beside writes, and must not see a key of one
 // moment and a record of another; and Open, which reads every record, would read twice as many rows. What that costs is that a
 // rotation writes the records again with the keys, without sealing them anew.

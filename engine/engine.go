@@ -25,6 +25,7 @@ type Engine struct {
 	spaces    []Space
 	keys      *keyStore
 	receipts  ed25519.PrivateKey // signs them
+	rotator   *rotator
 	store     *store
 	indexDir  string // the folder of the galleries' indexes; "" keeps them in memory
 	makeIndex func(kind string, c scan.Config) (searcher, error)
@@ -48,6 +49,9 @@ type Engine struct {
 	stop     context.CancelFunc
 	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos, keepRetention
 	idleSave time.Duration
+
+	rotateEvery, keyGrace, keyTick time.Duration
+
 	repairs  sync.WaitGroup // begun by calls, and by checkSamples
 	retiring sync.WaitGroup // begun while mu.closed is false, or by repairs
 
@@ -84,7 +88,8 @@ func Open(c Config) (*Engine, error) {
 		}
 	}
 	e := &Engine{log: c.Logger, spaces: slices.Clone(c.Spaces), makeIndex: c.makeIndex,
-		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1)}
+		recallSample: c.RecallSample, idleSave: c.idleSave, samples: make(chan sample), extract: c.Extract, photoWork: make(chan struct{}, 1),
+		rotator: newRotator(), rotateEvery: c.RotateEvery, keyGrace: c.keyGrace, keyTick: c.keyTick}
 	e.auditing = &auditQueue{mode: c.Audit, entries: make(chan auditEntry, maxAuditQueued), now: c.decisionNow,
 		done: make(chan struct{}), unsaid: make(map[string]int)}
 	e.sweepEvery, e.eraseHold, e.auditKeep = c.sweepEvery, c.eraseHold, c.AuditKeep
@@ -124,6 +129,12 @@ func (e *Engine) start(master *sealer) error {
 	if e.recallSample > 0 {
 		e.checking.Go(e.checkSamples)
 	}
+	for tenant, keys := range e.mu.sealers {
+		if len(keys.ring.living()) > 1 { // the process ended in the middle
+			e.rotator.queue(tenant)
+		}
+	}
+	e.checking.Go(e.rotateKeys)
 	if e.indexDir != "" {
 		e.checking.Go(e.saveIdle)
 	}

@@ -41,6 +41,12 @@ var (
 	ErrDuplicateCheck = errors.New("bad duplicate check")
 	// ErrDuplicate says that a face is another person's already. See DuplicateError.
 	ErrDuplicate = errors.New("duplicate")
+	// ErrTenantNotFound says that there is no tenant of this name, or it was erased.
+	ErrTenantNotFound = errors.New("tenant not found")
+	// ErrNotRotating says that no rotation of the tenant's key is under way.
+	ErrNotRotating = errors.New("key is not being rotated")
+	// ErrReceipt says that a text is no erasure receipt of this store.
+	ErrReceipt = errors.New("bad receipt")
 	// ErrKeyNotFound says that the tenant has no such API key.
 	ErrKeyNotFound = errors.New("key not found")
 	// ErrKeyEnded says that a key can't be rotated: it was revoked, has expired or was rotated before.
@@ -226,6 +232,8 @@ var (
 	errGalleryNotFound = &Error{ErrGalleryNotFound, "there is no gallery of this name: create it, or check the name and the key's tenant"}
 	errNotMoving       = &Error{ErrNotMoving, "the gallery is not being moved to another embedding space"}
 	errPersonNotFound  = &Error{ErrPersonNotFound, "there is no person of this id in the gallery"}
+	errTenantNotFound  = &Error{ErrTenantNotFound, "there is no tenant of this name: it comes into being with its first key or gallery"}
+	errNotRotating     = &Error{ErrNotRotating, "the tenant's key is not being rotated"}
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}

@@ -476,6 +476,13 @@ func (g *gallery) people() int {
 	return len(g.mu.people)
 }
 
+// counts are how many people and templates there are.
+func (g *gallery) counts() (people, templates int) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.mu.people), g.mu.templates
+}
+
 // version is the durable version of a person, 0 if there is none.
 func (g *gallery) version(id string) uint64 {
 	g.mu.RLock()

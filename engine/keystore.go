@@ -400,7 +400,7 @@ func (k *keyStore) ring(tenant string) (*keyring, error) {
 		}
 		versions = append(versions, v)
 	}
-	return newKeyring(versions), nil
+	return newKeyring(versions, keys[len(keys)-1].created), nil
 }
 
 // makeRing returns the versions of a tenant's key, making the first durably if there is none.
@@ -408,29 +408,40 @@ func (k *keyStore) makeRing(tenant string, now int64) (*keyring, error) {
 	if r, err := k.ring(tenant); err != nil || r != nil {
 		return r, err
 	}
-	if _, err := k.addVersion(tenant, now); err != nil {
+	if _, _, err := k.addVersion(tenant, now); err != nil {
 		return nil, err
 	}
 	return k.ring(tenant)
 }
 
-// addVersion makes another version of a tenant's key, durably, and returns it.
-func (k *keyStore) addVersion(tenant string, now int64) (*sealer, error) {
+// addVersion makes another version of a tenant's key, durably, and returns it and when it was made.
+func (k *keyStore) addVersion(tenant string, now int64) (s *sealer, created int64, err error) {
 	keys, _, err := k.read(tenant)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	version := uint32(firstKey)
 	if n := len(keys); n > 0 {
 		version = keys[n-1].version + 1
 	}
-	s, key, err := k.newKey(tenant, keyOfTenant, version, now)
+	stored, key, err := k.newKey(tenant, keyOfTenant, version, now)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer clear(key)
-	if err := k.write(tenant, append(keys, s)); err != nil {
-		return nil, err
+	if err := k.write(tenant, append(keys, stored)); err != nil {
+		return nil, 0, err
 	}
-	return newSealerOf(version, key)
+	s, err = newSealerOf(version, key)
+	return s, now, err
+}
+
+// destroy removes the versions of a tenant's key before one, durably; before 0 all of them, and says so by a file without keys.
+func (k *keyStore) destroy(tenant string, before uint32) error {
+	keys, found, err := k.read(tenant)
+	if err != nil || !found {
+		return err
+	}
+	left := slices.DeleteFunc(keys, func(s storedKey) bool { return before == 0 || s.version < before })
+	return k.write(tenant, left)
 }

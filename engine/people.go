@@ -123,6 +123,11 @@ func (patch PersonPatch) retention() (personChange, error) {
 // DeletePerson deletes a person with all templates. It is let through on a nearly full disk. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, ErrVersion, and those of every write.
 func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string, o WriteOptions) error {
+	return e.deletePerson(ctx, tenant, name, id, o, func(*personTx) error { return nil })
+}
+
+// deletePerson calls look with who is about to be deleted.
+func (e *Engine) deletePerson(ctx context.Context, tenant, name, id string, o WriteOptions, look func(*personTx) error) error {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return err
 	}
@@ -137,6 +142,9 @@ func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string, o Wr
 				return err
 			}
 			p.auditPerson(AuditPersonDelete)
+			if err := look(p); err != nil {
+				return err
+			}
 			p.erase()
 			return nil
 		})

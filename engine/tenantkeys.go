@@ -48,6 +48,12 @@ func (e *Engine) keepSealer(tenant string, s *tenantKeys) {
 	e.mu.sealers[tenant] = s
 }
 
+func (e *Engine) dropSealer(tenant string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.mu.sealers, tenant)
+}
+
 // openTenantKeys opens a tenant's data key. Errors: ErrCorrupt.
 func openTenantKeys(ring *keyring, tenant string, sealed []byte) (*tenantKeys, error) {
 	key, err := ring.open(nil, dataKeyPlace(tenant), sealed)
