@@ -15,6 +15,7 @@ var conditions = map[string][]string{
 	"putPerson":    {"If-Match", "If-None-Match"},
 	"patchPerson":  {"If-Match"},
 	"deletePerson": {"If-Match"},
+	"erasePerson":  {"If-Match"},
 	"addTemplate":  {"If-Match"},
 }
 

@@ -29,6 +29,7 @@ const (
 	codeBadMultipart      code = "bad_multipart"
 	codeBadMetadata       code = "bad_metadata"
 	codeBadRetention      code = "bad_retention"
+	codeBadReceipt        code = "bad_receipt"
 	codeTemplateLength    code = "template_length"
 	codeTemplateNotFinite code = "template_not_finite"
 	codeTemplateZeroNorm  code = "template_zero_norm"
@@ -43,6 +44,7 @@ const (
 	codeGalleryNotFound  code = "gallery_not_found"
 	codePersonNotFound   code = "person_not_found"
 	codeKeyNotFound      code = "key_not_found"
+	codeTenantNotFound   code = "tenant_not_found"
 	codeMethodNotAllowed code = "method_not_allowed"
 
 	codeRequestTimeout code = "request_timeout"
@@ -58,6 +60,7 @@ const (
 	codeGalleryMoving    code = "gallery_moving"
 	codeGalleryNotMoving code = "gallery_not_moving"
 	codeMoveIncomplete   code = "move_incomplete"
+	codeNotRotating      code = "key_not_rotating"
 
 	codeDuplicate       code = "duplicate"
 	codeVersionMismatch code = "version_mismatch"
@@ -105,6 +108,7 @@ var codes = map[code]struct {
 	codeBadMultipart:      {400, "The multipart form is not as documented"},
 	codeBadMetadata:       {400, "The metadata is not allowed"},
 	codeBadRetention:      {400, "The retention is not allowed"},
+	codeBadReceipt:        {400, "This is no erasure receipt of this store"},
 	codeTemplateLength:    {400, "The template has the wrong length"},
 	codeTemplateNotFinite: {400, "The template holds NaN or infinity"},
 	codeTemplateZeroNorm:  {400, "The template has no direction"},
@@ -119,6 +123,7 @@ var codes = map[code]struct {
 	codeGalleryNotFound:  {404, "The gallery does not exist"},
 	codePersonNotFound:   {404, "The person does not exist"},
 	codeKeyNotFound:      {404, "The API key does not exist"},
+	codeTenantNotFound:   {404, "The tenant does not exist"},
 	codeMethodNotAllowed: {405, "The method is not allowed here"},
 
 	codeRequestTimeout: {408, "The request did not arrive in time"},
@@ -134,6 +139,7 @@ var codes = map[code]struct {
 	codeGalleryMoving:    {409, "The gallery is being moved elsewhere"},
 	codeGalleryNotMoving: {409, "The gallery is not being moved"},
 	codeMoveIncomplete:   {409, "People have no templates of the new space"},
+	codeNotRotating:      {409, "The tenant's key is not being rotated"},
 
 	codeDuplicate:       {409, "The face is enrolled under another id"},
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},

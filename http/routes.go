@@ -84,6 +84,13 @@ var routes = []route{
 	{"GET", "/v1/audit/head", "auditHead", auditing, (*Server).auditHead, nil},
 	{"GET", "/v1/audit/export", "exportAudit", auditing, (*Server).exportAudit, nil},
 
+	{"GET", "/v1/encryption", "keyStatus", auditing, (*Server).keyStatus, nil},
+	{"POST", "/v1/encryption/rotate", "rotateTenantKey", adminOnly, (*Server).rotateTenantKey, nil},
+	{"DELETE", "/v1/encryption/rotate", "cancelRotation", adminOnly, (*Server).cancelRotation, nil},
+	{"GET", "/v1/erasure/key", "receiptKey", everyRole, (*Server).receiptKey, nil},
+	{"POST", "/v1/erasure/verify", "verifyReceipt", auditing, (*Server).verifyReceipt, nil},
+	{"POST", "/v1/tenants/{tenant}/erase", "eraseTenant", adminOnly, (*Server).eraseTenant, nil},
+
 	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries, nil},
 	{"PUT", "/v1/galleries/{gallery}", "putGallery", adminOnly, (*Server).putGallery, nil},
 	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery, nil},
@@ -98,6 +105,7 @@ var routes = []route{
 	{"PATCH", "/v1/galleries/{gallery}/people/{person}", "patchPerson", enrolling, (*Server).patchPerson, nil},
 	{"DELETE", "/v1/galleries/{gallery}/people/{person}", "deletePerson", enrolling, (*Server).deletePerson, nil},
 	{"POST", "/v1/galleries/{gallery}/people/{person}/templates", "addTemplate", enrolling, (*Server).addTemplate, nil},
+	{"POST", "/v1/galleries/{gallery}/people/{person}/erase", "erasePerson", enrolling, (*Server).erasePerson, nil},
 
 	{"POST", "/v1/galleries/{gallery}/people/{person}/verify", "verify", matching, (*Server).verify, nil},
 	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify, nil},

@@ -8,17 +8,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"mien/engine"
 )
 
 // masterKeyFlags say where the key that seals the store is.
 type masterKeyFlags struct {
-	MasterKey     string `name:"master-key" help:"File with the master key, 64 hex digits (default: DIR/master.key)." env:"MIEN_MASTER_KEY_FILE" type:"path" placeholder:"FILE"`
-	MasterKeyText string `name:"master-key-text" hidden:"" env:"MIEN_MASTER_KEY"`
-	KeyDir        string `name:"key-dir" help:"Folder of the tenants' wrapped keys, the key store (default: DIR/keys)." env:"MIEN_KEY_DIR" type:"path" placeholder:"DIR"`
+	MasterKey        string `name:"master-key" help:"File with the master key, 64 hex digits (default: DIR/master.key)." env:"MIEN_MASTER_KEY_FILE" type:"path" placeholder:"FILE"`
+	MasterKeyText    string `name:"master-key-text" hidden:"" env:"MIEN_MASTER_KEY"`
+	MasterKeyCommand string `name:"master-key-command" help:"Command of a shell that prints the master key, 64 hex digits, as a client of a key service does." env:"MIEN_MASTER_KEY_COMMAND" placeholder:"COMMAND"`
+	KeyDir           string `name:"key-dir" help:"Folder of the tenants' wrapped keys, the key store (default: DIR/keys)." env:"MIEN_KEY_DIR" type:"path" placeholder:"DIR"`
 }
 
 // dataDir is an opened data folder's paths and key.
@@ -56,7 +59,7 @@ func (d dataDir) create() error {
 	if _, err := os.Stat(d.adminKey()); err == nil {
 		return fmt.Errorf("data folder %s has an admin.key and no store: put the store back (is its disk mounted?), or remove admin.key to begin anew", d.path)
 	}
-	if d.keys.MasterKey != "" || d.keys.MasterKeyText != "" {
+	if d.keys.MasterKey != "" || d.keys.MasterKeyText != "" || d.keys.MasterKeyCommand != "" {
 		return nil
 	}
 	key := make([]byte, engine.MasterKeyBytes)
@@ -77,7 +80,18 @@ func (d dataDir) masterKey() ([]byte, error) {
 		return nil, errors.New("the master key is given twice, as a file (--master-key) and in MIEN_MASTER_KEY: leave one out")
 	}
 	text, from := d.keys.MasterKeyText, "MIEN_MASTER_KEY"
-	if text == "" {
+	if d.keys.MasterKeyCommand != "" {
+		if d.keys.MasterKey != "" || text != "" {
+			return nil, errors.New("the master key is given twice, by --master-key-command and otherwise: leave one out")
+		}
+		from = "what --master-key-command prints"
+		out, err := commandOutput(d.keys.MasterKeyCommand)
+		if err != nil {
+			return nil, fmt.Errorf("--master-key-command: %w", err)
+		}
+		defer clear(out)
+		text = string(out)
+	} else if text == "" {
 		from = d.masterKeyFile()
 		data, err := os.ReadFile(from)
 		if err != nil {
@@ -90,6 +104,18 @@ func (d dataDir) masterKey() ([]byte, error) {
 		return nil, fmt.Errorf("the master key in %s is not %d hex digits", from, 2*engine.MasterKeyBytes)
 	}
 	return key, nil
+}
+
+// keyCommandTimeout bounds a command that prints the master key.
+const keyCommandTimeout = 30 * time.Second
+
+// commandOutput is what a command of the shell prints; what it complains of goes to stderr.
+func commandOutput(command string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyCommandTimeout)
+	defer cancel()
+	run := exec.CommandContext(ctx, "sh", "-c", command)
+	run.Stderr = os.Stderr
+	return run.Output()
 }
 
 // open opens the store. The caller adds what it wants to c.

@@ -1,10 +1,10 @@
 // Command mien is the face matching engine: a server, and a client for the shell.
 //
 //	mien serve --data DIR --listen ADDR [--tls-cert FILE --tls-key FILE]
-//	mien enroll | identify | verify | compare | extract | galleries | keys | packs | doctor | version
+//	mien enroll | identify | verify | compare | extract | galleries | keys | encryption | erase | packs | doctor | version
 //	mien evaluate | bench
 //
-// serve, doctor and `keys --data` work on a data folder, of which a running server is the only user; evaluate, bench
+// serve, doctor and `--data` of keys, encryption and erase work on a data folder, of which a running server is the only user; evaluate, bench
 // and packs work on their own, with neither (bench http with a server if told); everything else talks to a server by its public API, with the key of --key, --key-file
 // or MIEN_KEY.
 //
@@ -37,6 +37,9 @@
 // A store without its master key, or without its key store, can't be opened by anyone. Keep a copy of the master key elsewhere, or
 // keep the key elsewhere in the first place (--master-key); and copies of the key store apart from those of the store, for a
 // week or so only (--key-dir puts it elsewhere): a person who was erased is gone from old copies of the store once no key opens them.
+//
+// --master-key-command takes the master key from what a command prints. serve forbids core dumps of itself, and others of its
+// user to look into it, on Linux, unless --allow-core-dumps is given; keys and templates are in its memory.
 //
 // # Exit codes
 //

@@ -32,20 +32,22 @@ type cli struct {
 	Config kong.ConfigFlag `help:"JSON file of settings; its keys are flag names." type:"existingfile" placeholder:"FILE"`
 	JSON   bool            `help:"Print JSON: one object, or one a line." name:"json"`
 
-	Serve     serveCmd     `cmd:"" help:"Serve the API from a data folder."`
-	Enroll    enrollCmd    `cmd:"" help:"Enrol a folder of person/photo files."`
-	Identify  identifyCmd  `cmd:"" help:"Search a gallery for the person on a photo."`
-	Verify    verifyCmd    `cmd:"" help:"Check that a photo shows a person of a gallery."`
-	Compare   compareCmd   `cmd:"" help:"Check that two photos show one person."`
-	Extract   extractCmd   `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
-	Galleries galleriesCmd `cmd:"" help:"Create, list, show, change and delete galleries."`
-	Keys      keysCmd      `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
-	Audit     auditCmd     `cmd:"" help:"List, export and verify the audit log."`
-	Packs     packsCmd     `cmd:"" help:"List, check and add model packs."`
-	Doctor    doctorCmd    `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
-	Bench     benchCmd     `cmd:"" help:"Measure this machine."`
-	Evaluate  evaluateCmd  `cmd:"" help:"Measure error rates on your own photos, with charts; write a calibration file."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Serve the API from a data folder."`
+	Enroll     enrollCmd     `cmd:"" help:"Enrol a folder of person/photo files."`
+	Identify   identifyCmd   `cmd:"" help:"Search a gallery for the person on a photo."`
+	Verify     verifyCmd     `cmd:"" help:"Check that a photo shows a person of a gallery."`
+	Compare    compareCmd    `cmd:"" help:"Check that two photos show one person."`
+	Extract    extractCmd    `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
+	Galleries  galleriesCmd  `cmd:"" help:"Create, list, show, change and delete galleries."`
+	Keys       keysCmd       `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
+	Erase      eraseCmd      `cmd:"" help:"Erase a person, or a tenant, with a signed receipt."`
+	Encryption encryptionCmd `cmd:"" help:"Rotate the key that seals a tenant and its people."`
+	Audit      auditCmd      `cmd:"" help:"List, export and verify the audit log."`
+	Packs      packsCmd      `cmd:"" help:"List, check and add model packs."`
+	Doctor     doctorCmd     `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
+	Bench      benchCmd      `cmd:"" help:"Measure this machine."`
+	Evaluate   evaluateCmd   `cmd:"" help:"Measure error rates on your own photos, with charts; write a calibration file."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // output is where a command writes its results.

@@ -106,12 +106,17 @@ type serveCmd struct {
 	limitFlags
 	tlsFlags
 	simdFlags
-	Data      string `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
-	Listen    string `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
-	Insecure  bool   `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
-	LogFormat string `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
-	LogLevel  string `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	RotateDays float64 `help:"Days after which the key that seals a tenant's people is rotated: for so long, and the life of the key store's backups, backups of the store hold who was erased; 0: never." env:"MIEN_ROTATE_DAYS" default:"7"`
+	CoreDumps  bool    `name:"allow-core-dumps" help:"Let the system write this process's memory, with keys and templates in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
+	Data       string  `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
+	Listen     string  `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
+	Insecure   bool    `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
+	LogFormat  string  `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
+	LogLevel   string  `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
+
+// maxRotateDays is longer than anybody should keep a key.
+const maxRotateDays = 3650
 
 // stopTimeout is how long accepted requests may take to finish after a signal.
 const stopTimeout = 30 * time.Second
@@ -120,6 +125,14 @@ const stopTimeout = 30 * time.Second
 func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	log, flush := c.logger(os.Stderr)
 	defer flush()
+	if c.RotateDays < 0 || !(c.RotateDays <= maxRotateDays) {
+		return fmt.Errorf("--rotate-days must be from 0 to %d", maxRotateDays)
+	}
+	if !c.CoreDumps {
+		if err := forbidDumps(); err != nil {
+			return err
+		}
+	}
 	if err := c.use(); err != nil {
 		return err
 	}
@@ -164,7 +177,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log 
 		return nil, err
 	}
 	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit, AuditKeep: time.Duration(c.AuditDays) * 24 * time.Hour,
-		Extract: packs.extract, Logger: log})
+		RotateEvery: time.Duration(c.RotateDays * 24 * float64(time.Hour)), Extract: packs.extract, Logger: log})
 }
 
 func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mien/engine"
+)
+
+// TestEraseAndRotate erases people on a server and on its stopped folder, rotates keys, and checks receipts.
+func TestEraseAndRotate(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	s := start(t, data)
+	must := func(say string, out, stderr string, code int) string {
+		t.Helper()
+		if code != 0 || !strings.Contains(out, say) {
+			t.Fatalf("exit code %d, %q %q; want %q", code, out, stderr, say)
+		}
+		return out
+	}
+	run := func(say string, args ...string) string {
+		t.Helper()
+		out, stderr, code := s.run(args...)
+		return must(say, out, stderr, code)
+	}
+	run("g\t", "galleries", "create", "g")
+	var g engine.Gallery
+	s.want(200, "GET", "/v1/galleries/g", nil, &g)
+	for i, id := range []string{"ada", "bob"} {
+		s.want(201, "PUT", "/v1/galleries/g/people/"+id, map[string]any{"templates": []any{template(g.Space, uint64(i))}}, nil)
+	}
+	if runtime.GOOS == "linux" {
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.cmd.Process.Pid))
+		if err == nil && !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0") {
+			t.Errorf("core dumps are not forbidden:\n%s", limits)
+		}
+	}
+	receipt := run(`"kind":"mien-erasure-person-1"`, "--json", "erase", "-g", "g", "ada")
+	file := filepath.Join(t.TempDir(), "receipt.json")
+	if err := os.WriteFile(file, []byte(receipt), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("erased person ada of gallery g", "erase", "--check", file)
+	if _, stderr, code := s.run("erase", "-g", "g", "ada"); code != 1 || !strings.Contains(stderr, "person_not_found") {
+		t.Errorf("%d %q", code, stderr)
+	}
+	run("version 2 of ", "encryption", "rotate", "--wait")
+	run("old versions are destroyed", "encryption", "rotate", "--status")
+	run("mien_", "keys", "create", "--tenant", "acme", "--role", "matcher")
+	run("erased tenant acme with 0 people", "erase", "--tenant", "acme")
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Fatalf("%v\n%s", err, s.log)
+	}
+	local := func(say string, args ...string) {
+		t.Helper()
+		out, stderr, code := mien(t, nil, args...)
+		must(say, out, stderr, code)
+	}
+	local("version 3 of ", "encryption", "rotate", "--data", data)
+	local("erased person bob of gallery g", "erase", "--data", data, "-g", "g", "bob")
+	local("erased person ada", "erase", "--data", data, "--check", file)
+	local("erased tenant default", "erase", "--data", data, "--tenant", "default")
+	var r engine.Receipt
+	if json.Unmarshal([]byte(receipt), &r) != nil || len(r.Keys) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestMasterKeyCommand takes the master key from a command.
+func TestMasterKeyCommand(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key := strings.Repeat("5a", engine.MasterKeyBytes)
+	for _, c := range []struct {
+		command string
+		code    int
+		say     string
+	}{
+		{"printf %s " + key, 0, "mien_"},
+		{"echo " + strings.Repeat("ab", engine.MasterKeyBytes), 1, "master key does not open"},
+		{"exit 3", 1, "exit status 3"},
+		{"echo short", 1, "is not 64 hex digits"},
+		{"echo " + key, 0, "mien_"},
+	} {
+		out, stderr, code := mien(t, nil, "keys", "create", "--role", "admin", "--data", data, "--master-key-command", c.command)
+		if code != c.code || !strings.Contains(out+stderr, c.say) || strings.Contains(stderr, key) {
+			t.Errorf("%s: exit code %d, %q %q; want %d and %q", c.command, code, out, stderr, c.code, c.say)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(data, "master.key")); err == nil {
+		t.Error("a master key was written beside the store")
+	}
+}

@@ -1,0 +1,86 @@
+package http
+
+func (s *Server) erasePerson(r *request) (reply, error) {
+	if err := r.decodeOptional(nil); err != nil {
+		return reply{}, err
+	}
+	o, err := r.writeOptions()
+	if err != nil {
+		return reply{}, err
+	}
+	receipt, err := s.engine.ErasePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], o)
+	return reply{status: 200, value: receipt}, err
+}
+
+// eraseTenant is an operator's, for another tenant than the key's own: the last operator's key must not go by a slip.
+func (s *Server) eraseTenant(r *request) (reply, error) {
+	if err := r.decodeOptional(nil); err != nil {
+		return reply{}, err
+	}
+	if !r.key.Operator {
+		return reply{}, fail(codeForbidden, "only an operator's key may erase a tenant")
+	}
+	if r.params[0] == r.key.Tenant {
+		return reply{}, fail(codeForbidden, "this key is of the tenant itself, and would go with it: use an operator's key of another tenant, or erase on the stopped data folder")
+	}
+	receipt, err := s.engine.EraseTenant(r.ctx, r.params[0])
+	return reply{status: 200, value: receipt}, err
+}
+
+func (s *Server) receiptKey(r *request) (reply, error) {
+	if err := r.noQuery(); err != nil {
+		return reply{}, err
+	}
+	return reply{status: 200, value: s.engine.ReceiptKey()}, nil
+}
+
+// verifyReceipt says what a receipt of this server says, to whose tenant it is about, and to operators.
+func (s *Server) verifyReceipt(r *request) (reply, error) {
+	var jws string
+	err := r.decode([]field{{name: "jws", json: func(raw []byte, at string) error {
+		if raw[0] != '"' {
+			return wrongType(raw, at, "a string")
+		}
+		text, err := unquote(raw)
+		jws = string(text)
+		return err
+	}}})
+	if err != nil {
+		return reply{}, err
+	}
+	receipt, err := s.engine.VerifyReceipt(jws)
+	if err == nil {
+		_, err = r.tenant(receipt.Tenant)
+	}
+	return reply{status: 200, value: receipt}, err
+}
+
+func (s *Server) keyStatus(r *request) (reply, error) {
+	tenant, err := r.tenantQuery()
+	if err != nil {
+		return reply{}, err
+	}
+	k, err := s.engine.KeyStatus(r.ctx, tenant)
+	return reply{status: 200, value: k}, err
+}
+
+func (s *Server) rotateTenantKey(r *request) (reply, error) {
+	var tenant string
+	if err := r.decodeOptional([]field{{name: "tenant", json: takeString(&tenant)}}); err != nil {
+		return reply{}, err
+	}
+	tenant, err := r.tenant(tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	k, err := s.engine.RotateTenantKey(r.ctx, tenant)
+	return reply{status: 202, value: k}, err
+}
+
+func (s *Server) cancelRotation(r *request) (reply, error) {
+	tenant, err := r.tenantQuery()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: 204}, s.engine.CancelRotation(r.ctx, tenant)
+}
