@@ -35,6 +35,7 @@ const (
 	MaxKeyRate       = 1e6                 // requests a second, and at once, of a key
 	MaxKeyOverlap    = 30 * 24 * time.Hour // that a rotated key lives on beside its successor
 	DefaultOverlap   = 24 * time.Hour      // where that is not stated
+	MaxAttemptWindow = 30 * 24 * time.Hour // of Attempts
 	MasterKeyBytes   = 32
 )
 
@@ -81,6 +82,8 @@ type Config struct {
 	// once the keys of all people are sealed by the new (RotateTenantKey). Backups of the store hold who was erased for at most so long,
 	// and the life of the key store's own backups besides. Each rotation writes every person's record again. Default 0: never by itself.
 	RotateEvery time.Duration
+	// Attempts bounds the failed verifications of each person. Default: no bound.
+	Attempts Attempts
 	// FS is the file system of the store; nil is the disk. With another, search indexes are in memory only.
 	FS vfs.FS
 	// Logger receives the store's messages; nil discards them. Ids of people are never logged.
@@ -95,6 +98,7 @@ type Config struct {
 	eraseHold      time.Duration // default eraseHold
 	keyGrace       time.Duration
 	keyTick        time.Duration
+	attemptClock   func() time.Time                                   // default time.Now
 	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
 
@@ -106,6 +110,9 @@ func (c Config) withDefaults() Config {
 	c.keyGrace = cmp.Or(c.keyGrace, keyGrace)
 	c.keyTick = cmp.Or(c.keyTick, keyTick)
 	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
+	if c.attemptClock == nil {
+		c.attemptClock = time.Now
+	}
 	if c.makeIndex == nil {
 		c.makeIndex = makeIndex
 	}
@@ -147,6 +154,9 @@ func (c Config) validate() error {
 	}
 	if c.RotateEvery < 0 {
 		return fmt.Errorf("%w: RotateEvery is negative", ErrConfig)
+	}
+	if err := c.Attempts.validate(); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Spaces {

@@ -113,6 +113,20 @@
 // K4  A program that doesn't know what narrows a key must not open the store: formats are raised for that.
 // K5  A tenant has MaxKeys at most. For one more the one that ended first goes for good; its uses are in the audit.
 //
+// # Attempts
+//
+// Each exact score is a linear equation for a stored template, and each decision a bound on one. Config.Attempts bounds how many
+// verifications of a person may fail in a window (attempts.go).
+//
+// A1  A failure is a score below the gallery's threshold, whatever policy the call names: one that lets everybody through would
+// never fail.
+// A2  Counting and telling are one step after the score is known: however many ask at once, no more than Failures are told. When they
+// are used up a match is not told either.
+// A3  A match takes no failure back, else who has one photo that matches asks between matches for ever. It is not counted, so who
+// has one and is told exact scores is not stopped: what stops that is the key's scores (http).
+// A4  Nobody's count is forgotten before its window is over, but by a restart. Identify and Duplicates name who is found and
+// count nothing.
+//
 // # Writes
 //
 // W1  A write is one batch with its sequence number and its audit record, synced before it is acknowledged.

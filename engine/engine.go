@@ -37,6 +37,8 @@ type Engine struct {
 
 	sweepEvery, eraseHold, auditKeep time.Duration // see Config
 
+	attempts *attempts // of verifications that failed
+
 	recallSample float64
 	samples      chan sample // to checkSamples; nothing waits in it
 
@@ -97,6 +99,7 @@ func Open(c Config) (*Engine, error) {
 	if onDisk {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
+	e.attempts = newAttempts(c.Attempts, c.attemptClock)
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.mu.galleries = make(map[galleryName]*gallery)
 	e.mu.keys = make(map[string]*keyRecord)

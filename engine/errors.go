@@ -99,6 +99,9 @@ var (
 	// ErrAudit says that a record of the audit log could not be written within the call's time; so its decision was not told.
 	ErrAudit = errors.New("audit log unavailable")
 
+	// ErrAttempts says that too many verifications of a person have failed. See AttemptsError.
+	ErrAttempts = errors.New("attempts used up")
+
 	// ErrStorageFull says that the disk has too little room left for writes. Reads work.
 	ErrStorageFull = errors.New("storage full")
 	// ErrStorageFailed says that a disk write failed: nothing is written until the server is restarted. It is also
@@ -149,6 +152,9 @@ func Detail(err error) string {
 		return e.Detail
 	}
 	if e, ok := errors.AsType[*SpaceMismatchError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*AttemptsError](err); ok {
 		return e.Error()
 	}
 	if e, ok := errors.AsType[*TemplateLengthError](err); ok {

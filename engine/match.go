@@ -14,7 +14,7 @@ import (
 // the call's, else the gallery's, else FMR 1e-4; FPIR is taken at N = 1. Errors: ErrID, ErrGalleryNotFound,
 // ErrPersonNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
 // ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
-// ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
+// ErrAttempts (Config.Attempts), ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Verify(ctx context.Context, tenant, name, id string, probe Template, policy Policy) (Decision, error) {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return Decision{}, err
@@ -46,7 +46,12 @@ func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Templa
 	if err != nil {
 		return Decision{}, err
 	}
-	policy = policy.or(g.rules.Load().policy, Policy{FMR: new(defaultVerifyFMR)})
+	own := g.rules.Load().policy.or(Policy{FMR: new(defaultVerifyFMR)})
+	// What fails is decided by the gallery's policy: by a call's, which may let everybody through, no question would.
+	if err := e.attempts.settle(subject{g.tenant, g.name, id}, decide(g.space.Calibration, cosineOf(dot), own).Match); err != nil {
+		return Decision{}, err
+	}
+	policy = policy.or(own)
 	d := decide(g.space.Calibration, cosineOf(dot), policy)
 	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: g.tenant, op: AuditVerify, gallery: g.name, person: id}, policy)))
 }

@@ -70,6 +70,7 @@ var sentinels = []sentinel{
 	{engine.ErrKeyUnknown, codeKeyUnknown, nil},
 	{engine.ErrKeyRevoked, codeKeyRevoked, nil},
 	{engine.ErrKeyExpired, codeKeyExpired, nil},
+	{engine.ErrAttempts, codeAttemptsExceeded, nil},
 	{engine.ErrAudit, codeAuditUnavailable, nil}, // before what it wraps
 	{engine.ErrStorageFull, codeStorageFull, nil},
 	{engine.ErrStorageFailed, codeStorageFailed, nil},
@@ -134,6 +135,9 @@ func (s *Server) problemOf(err error) *problem {
 	for _, row := range sentinels {
 		if errors.Is(err, row.err) {
 			p := &problem{code: row.code, detail: row.sentence(err), cause: err}
+			if e, ok := errors.AsType[*engine.AttemptsError](err); ok {
+				p.retry = e.Retry
+			}
 			if e, ok := errors.AsType[*engine.QualityError](err); ok {
 				p.reasons = e.Reasons
 			}

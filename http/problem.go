@@ -68,6 +68,8 @@ const (
 	codeRateLimited code = "rate_limited"
 	codeAuthLimited code = "auth_limited"
 
+	codeAttemptsExceeded code = "attempts_exceeded"
+
 	codeBodyTooLarge   code = "body_too_large"
 	codeUnsupported    code = "unsupported_media_type"
 	codeHeaderTooLarge code = "header_too_large"
@@ -144,11 +146,12 @@ var codes = map[code]struct {
 	codeDuplicate:       {409, "The face is enrolled under another id"},
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 
-	codeBodyTooLarge:   {413, "The body is too large"},
-	codeUnsupported:    {415, "The content type is not understood"},
-	codeRateLimited:    {429, "The API key makes too many requests"},
-	codeAuthLimited:    {429, "Too many keys from this address are no good"},
-	codeHeaderTooLarge: {431, "The header is too large"},
+	codeBodyTooLarge:     {413, "The body is too large"},
+	codeUnsupported:      {415, "The content type is not understood"},
+	codeRateLimited:      {429, "The API key makes too many requests"},
+	codeAuthLimited:      {429, "Too many keys from this address are no good"},
+	codeAttemptsExceeded: {429, "Too many verifications of the person have failed"},
+	codeHeaderTooLarge:   {431, "The header is too large"},
 
 	codeNotAnImage:     {422, "The bytes are no readable image"},
 	codeImageTruncated: {422, "The image ends too early"},
@@ -236,7 +239,7 @@ func (p *problem) write(resp *fasthttp.Response, requestID string) {
 		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
 			resp.Header.Set("Retry-After", "1")
 		}
-	case codeRateLimited, codeAuthLimited:
+	case codeRateLimited, codeAuthLimited, codeAttemptsExceeded:
 		p.writeRetry(&resp.Header)
 	case codeMethodNotAllowed:
 		resp.Header.Set("Allow", p.allow)

@@ -3,8 +3,10 @@ package http
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"mien/engine"
 )
@@ -86,4 +88,26 @@ func TestGroupScores(t *testing.T) {
 	if err != nil || exactScore.Match(got) || !strings.Contains(string(got), `"candidates":[{"person":"ada","similarity":0.99}],"searched":2`) {
 		t.Errorf("%s %v", got, err)
 	}
+}
+
+// TestAttemptsOverHTTP: the code, how long to wait, and that another key is no way round.
+func TestAttemptsOverHTTP(t *testing.T) {
+	c := engineConfig(t.TempDir(), testSpace)
+	c.Attempts = engine.Attempts{Failures: 2, Window: time.Hour}
+	h := newHarnessOn(t, openEngine(t, c), nil)
+	h.staff()
+	verify := call{method: "POST", path: "/v1/galleries/staff/people/ada/verify", body: probeJSON(vector(2, 16), "")}
+	for range 2 {
+		h.want(200, verify)
+	}
+	_, verify.token = h.key("default", engine.KeySpec{Role: engine.RoleMatcher})
+	for _, probe := range [][]byte{verify.body, probeJSON(vector(1, 16), "")} {
+		verify.body = probe
+		h.refused(codeAttemptsExceeded, verify)
+		if wait, _ := strconv.Atoi(h.do(verify).header.Get("Retry-After")); wait < 3500 || wait > 3600 {
+			t.Errorf("Retry-After %d", wait)
+		}
+	}
+	verify.path = "/v1/galleries/staff/people/bob/verify"
+	h.want(200, verify)
 }

@@ -57,6 +57,8 @@ type limitFlags struct {
 	KeyRate        float64       `help:"Requests a second of a key that states no rate of its own; 0: no limit." env:"MIEN_KEY_RATE" default:"0"`
 	KeyBurst       int           `help:"Requests at once of such a key; 0: those of a second." env:"MIEN_KEY_BURST" default:"0"`
 	AuthFailures   int           `help:"Keys that are no good that an address may send a minute; -1: no limit." env:"MIEN_AUTH_FAILURES" default:"60"`
+	Attempts       int           `name:"attempt-failures" help:"Failed verifications of one person in --attempt-window; -1: no limit." env:"MIEN_ATTEMPT_FAILURES" default:"10"`
+	AttemptWindow  time.Duration `help:"Time from the first failed verification of a person until the count begins anew." env:"MIEN_ATTEMPT_WINDOW" default:"15m"`
 	RequestTimeout time.Duration `help:"Time for one request." env:"MIEN_REQUEST_TIMEOUT" default:"10s"`
 	DrainDelay     time.Duration `help:"How long /readyz says no before a stop." env:"MIEN_DRAIN_DELAY" default:"0s"`
 	RecallSample   float64       `help:"Share of searches answered again exactly in the background, in 1 % of the time at most, to count what indexes miss; -1: none." env:"MIEN_RECALL_SAMPLE" default:"0.001"`
@@ -92,6 +94,9 @@ func (l limitFlags) Validate() error {
 	}
 	if l.AuditDays < 0 || l.AuditDays > engine.MaxRetentionDays {
 		return fmt.Errorf("--audit-days must be from 0 to %d", engine.MaxRetentionDays)
+	}
+	if l.Attempts == 0 || l.Attempts < -1 || l.Attempts > 1e6 || l.AttemptWindow < time.Second || l.AttemptWindow > engine.MaxAttemptWindow {
+		return fmt.Errorf("--attempt-failures must be from 1 to 1000000, or -1, and --attempt-window from 1s to %v", engine.MaxAttemptWindow)
 	}
 	if r := l.RecallSample; !(r > 0 && r <= 1) && r != -1 {
 		return errors.New("--recall-sample must be more than 0 and at most 1, or -1")
@@ -177,6 +182,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log 
 		return nil, err
 	}
 	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit, AuditKeep: time.Duration(c.AuditDays) * 24 * time.Hour,
+		Attempts:    engine.Attempts{Failures: max(c.Attempts, 0), Window: c.AttemptWindow},
 		RotateEvery: time.Duration(c.RotateDays * 24 * float64(time.Hour)), Extract: packs.extract, Logger: log})
 }
 
