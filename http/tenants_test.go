@@ -82,7 +82,8 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	isNot := strings.NewReplacer("{gallery}", "stuff", "{person}", "eda", "{key}", "00112233445566aa")
 
 	// Before the tenant has a gallery of the name, and when it has one of its own.
-	skip := []string{"putGallery", "createKey", "listAudit", "auditHead", "exportAudit"} // the audit has what was asked here
+	skip := []string{"putGallery", "createKey", "listAudit", "auditHead", "exportAudit", // the audit has what was asked here
+		"keyStatus", "rotateTenantKey"} // name nobody, and change what they tell
 	for pass := range 2 {
 		if pass == 1 {
 			for _, name := range []string{"staff", "stuff"} {
