@@ -26,6 +26,8 @@ const (
 	AuditPersonUpdate  = "person.update"
 	AuditPersonDelete  = "person.delete"
 	AuditTemplateAdd   = "template.add"
+	AuditPeopleImport  = "people.import" // a block of people; how many is in the note
+	AuditPeopleExport  = "people.export" // of everybody, with templates
 	AuditKeyCreate     = "key.create"
 	AuditKeyRevoke     = "key.revoke"
 	AuditKeyRotate     = "key.rotate"

@@ -201,6 +201,37 @@
 // sequence and hash of the last of them: what the first that stays follows. So an export that begins there still verifies, and
 // shows that the server pruned and nobody else.
 //
+// # Many people at once
+//
+// Import writes people in blocks of some 8 MiB: a block is one write. Its batch would go through Pebble's log, a memtable and
+// several compactions; what goes to the store instead are sorted tables that it takes as they are (DB.Ingest): each template is
+// written once where people come in the order of their ids, as Export gives them, and compacted later where they don't.
+//
+//	collect: check, normalise ─▶ seal templates, write tables ─▶ turn: records, sequence ─▶ Ingest ─▶ memory ─▶ report
+//	                             (all cores, synced, in Config.Dir/tables)
+//
+// B1  A block is visible and durable whole or not at all: all its tables, that with the sequence number among them, are one
+// ingestion, before which the log is synced: so it is not durable before what it was validated against (W2). It is durable when it is
+// visible, and memory changes in commit order all the same (W3).
+// B2  What is prepared outside the turn is prepared for people as the store showed them. Under the turn everybody's record is
+// looked at again; if one is another by now, the block is prepared again there, when all writes are in memory.
+// B3  A block has a person once: one that comes again begins the next block.
+// B4  Each person appears in memory whole, at one moment, as by any other write (S1); people of one block may appear one after
+// another. Nobody is told of them before all have.
+// B5  Tables that no ingestion has taken are not the store's: Open removes them.
+//
+// The audit log says of each block how many people it has made and replaced, in the same write, and does not name them; and of
+// an export, before anything of it leaves, that it was made.
+//
+// An import waits while tables lie deeper than 12 over one another in the store's first level, so that reads stay short. Other writes wait
+// for the memory of the blocks before them: some 0.1 s each.
+//
+// The files of version 1 say nothing of consent and retention: who is imported is retained as the gallery says, as who is put without
+// a Retention, and who is due is in no export.
+//
+// Export reads a snapshot, made while no write was under way: everybody as of one moment (W4). While it lives, the disk keeps what
+// is erased meanwhile.
+//
 // # Searches
 //
 // S1  A search finds the gallery as it is at one moment between its begin and its end. The index promises that: it

@@ -115,6 +115,18 @@ func (r *recentWrites) remember(seq uint64) {
 	}
 }
 
+// rememberBlock notes that the next n writes, of one sequence number, are in memory, and drops them: their vectors are used again.
+func (r *recentWrites) rememberBlock(n int, seq uint64) {
+	r.Lock()
+	defer r.Unlock()
+	r.remembered += n
+	r.last = seq
+	r.dropLocked()
+	if r.checks > 0 {
+		r.forgotten = seq
+	}
+}
+
 // dropLocked drops what is in memory.
 func (r *recentWrites) dropLocked() {
 	for _, w := range r.writes[:r.remembered] {

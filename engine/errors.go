@@ -57,6 +57,12 @@ var (
 	ErrKeyNarrow = errors.New("key may do less than that")
 	// ErrMoving says that a gallery is being moved to another space than the one that is named.
 	ErrMoving = errors.New("gallery is being moved")
+	// ErrPersonExists says that a person of an import is there already, and was not to be replaced.
+	ErrPersonExists = errors.New("person exists")
+	// ErrImportOption says that an option of an import is unknown.
+	ErrImportOption = errors.New("bad import option")
+	// ErrImportRecord says that what an import says of a person, besides id, templates and metadata, is not acceptable.
+	ErrImportRecord = errors.New("bad person record")
 	// ErrNotMoving says that a gallery is not being moved.
 	ErrNotMoving = errors.New("gallery is not being moved")
 	// ErrMoveIncomplete says that people have no templates of the space that their gallery is being moved to.
@@ -240,6 +246,7 @@ var (
 	errPersonNotFound  = &Error{ErrPersonNotFound, "there is no person of this id in the gallery"}
 	errTenantNotFound  = &Error{ErrTenantNotFound, "there is no tenant of this name: it comes into being with its first key or gallery"}
 	errNotRotating     = &Error{ErrNotRotating, "the tenant's key is not being rotated"}
+	errPersonExists    = &Error{ErrPersonExists, "a person of this id is there already: leave it out, or import with on_conflict skip or replace"}
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}

@@ -584,6 +584,22 @@ func (g *gallery) replaceLocked(old []uint32, label uint32, vectors [][]float32)
 	return rows
 }
 
+// appendLocked adds rows to the index, as replaceLocked does: vectors is float32[len(labels) × dim].
+func (g *gallery) appendLocked(labels []uint32, vectors []float32) (rows []uint32) {
+	g.mu.unsaved = true
+	g.mu.changed += len(labels)
+	g.mu.changedAt = time.Now()
+	if g.mu.index == nil || g.mu.behind != nil || len(labels) == 0 {
+		return nil
+	}
+	rows = make([]uint32, len(labels))
+	if err := g.mu.index.Append(labels, vectors, rows); err != nil {
+		g.mu.behind = fmt.Errorf("%w: %w", errIndexBehind, err)
+		return nil
+	}
+	return rows
+}
+
 // gallery reads a gallery's record as the store will have it.
 func (t *tx) gallery(tenant, name string) (r galleryRecord, found bool, err error) {
 	value, found, err := t.get(galleryKey(tenant, name))

@@ -395,7 +395,8 @@ type personTx struct {
 	key      *subjectKey
 	inMemory func() // changes the person's templates in memory; nil if they stay
 	recent   recentWrite
-	next     *personTx // of the same person in the gallery's successor; nil if there is none
+	next     *personTx    // of the same person in the gallery's successor; nil if there is none
+	block    *importBlock // which changes memory for all its people; nil but for imports
 }
 
 // personTx begins with the records as the store will have them. Errors: ErrGalleryNotFound, if the gallery is
@@ -424,7 +425,7 @@ func (g enrolment) personTx(t *tx, id string) (*personTx, error) {
 
 // personTx begins with the record as the store will have it.
 func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
-	p := &personTx{tx: t, g: g, id: id, record: personRecord{created: t.now, next: 1}}
+	p := g.newPersonTx(t, id)
 	sealed, found, err := t.get(personKey(g.record.Number, id))
 	if err != nil || !found {
 		p.key = g.newSubjectKey(id)
@@ -436,6 +437,11 @@ func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
 	p.record, p.key = *p.old, p.old.key
 	p.record.templates = slices.Clone(p.old.templates)
 	return p, nil
+}
+
+// newPersonTx begins with nobody there.
+func (g *gallery) newPersonTx(t *tx, id string) *personTx {
+	return &personTx{tx: t, g: g, id: id, record: personRecord{created: t.now, next: 1}}
 }
 
 // setTemplate stores a template under the next number, with its photo if the gallery keeps photos. REQUIRES: its vector is of
@@ -534,6 +540,9 @@ func (p *personTx) stage() {
 	p.setRecord()
 	due := p.record.due()
 	p.stageDue(due)
+	if p.block != nil {
+		return
+	}
 	if p.inMemory == nil {
 		p.inMemory = func() { p.g.touch(p.id, p.seq) }
 	}

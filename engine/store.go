@@ -38,7 +38,8 @@ type store struct {
 	toSync  chan *commit
 	wg      sync.WaitGroup
 
-	disk diskGuard
+	disk   diskGuard
+	tables tableWriter
 
 	audit      *auditChain
 	stageAudit func(*tx) error // the records of tx.entries
@@ -47,6 +48,7 @@ type store struct {
 // commit is a write on its way.
 type commit struct {
 	batch    *pebble.Batch
+	tables   []string      // what else is written, if it goes to the store as tables (tables.go); else nil
 	remember func()        // changes memory; nil if there is nothing to change
 	done     chan struct{} // closed when it is durable and in memory
 }
@@ -103,11 +105,16 @@ func openStore(c Config) (*store, error) {
 	if err := checkPebbleFormat(dir, c.FS); err != nil {
 		return nil, err
 	}
-	db, err := s.openPebble(dir, pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs}))
+	o := pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs})
+	db, err := s.openPebble(dir, o)
 	if err != nil {
 		return nil, err
 	}
 	s.db = db
+	s.tables = tableWriter{fs: s.fs, disk: c.FS, folder: c.FS.PathJoin(c.Dir, tableFolder), options: o.MakeWriterOptions(0, db.TableFormat())}
+	if err := s.tables.clean(); err != nil { // they would cost disk, no more
+		c.Logger.Warn("store: tables of an import that did not end are left behind", "error", err)
+	}
 	s.wg.Go(s.applyLoop)
 	s.wg.Go(s.syncLoop)
 	return s, nil
@@ -189,9 +196,12 @@ func checkPebbleFormat(dir string, disk vfs.FS) error {
 // removal marks writes that free space. Errors: validate's, ErrStorageFull, ErrStorageFailed,
 // ErrOutcomeUnknown, ctx's.
 func (s *store) update(ctx context.Context, removal bool, validate func(*tx) error) error {
-	return s.write(ctx, removal, func() *tx {
-		return &tx{store: s, actor: actorOf(ctx), now: s.now().UnixMilli(), seq: s.seq + 1}
-	}, validate)
+	return s.write(ctx, removal, func() *tx { return s.newTx(ctx) }, validate)
+}
+
+// newTx begins a write. REQUIRES: the turn.
+func (s *store) newTx(ctx context.Context) *tx {
+	return &tx{store: s, actor: actorOf(ctx), now: s.now().UnixMilli(), seq: s.seq + 1}
 }
 
 // updateAudit is update for a write of audit records alone. It has the sequence number of the write before it: no record of a
@@ -235,6 +245,14 @@ func (s *store) stage(ctx context.Context, t *tx, validate func(*tx) error) (c *
 	}
 	c, handedOver = s.handOver(t), true
 	return c, true, nil
+}
+
+// begin is update without the wait. handedOver says that there is a write: c, for settle to wait for. Errors: as update.
+func (s *store) begin(ctx context.Context, validate func(*tx) error) (c *commit, handedOver bool, err error) {
+	if err := s.takeTurn(ctx, false); err != nil {
+		return nil, false, err
+	}
+	return s.stage(ctx, s.newTx(ctx), validate)
 }
 
 func (s *store) takeTurn(ctx context.Context, removal bool) error {
@@ -284,8 +302,8 @@ func (s *store) handOver(t *tx) *commit {
 		t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
 		s.seq = t.seq
 	}
-	c := &commit{batch: t.batch, remember: t.remember, done: make(chan struct{})}
-	s.disk.wrote(int64(t.batch.Len()))
+	c := &commit{batch: t.batch, tables: t.tables, remember: t.remember, done: make(chan struct{})}
+	s.disk.wrote(int64(t.batch.Len()) + t.tableBytes)
 	s.last.Store(c) // before the batch is visible: whoever reads it finds what to wait for
 	for _, f := range t.onHandOver {
 		f()
@@ -323,7 +341,7 @@ func (s *store) settle(ctx context.Context, c *commit) error {
 func (s *store) applyLoop() {
 	defer close(s.toSync)
 	for c := range s.toApply {
-		if err := s.db.ApplyNoSyncWait(c.batch, pebble.Sync); err != nil {
+		if err := s.apply(c); err != nil {
 			s.fs.halt(fmt.Errorf("apply: %w", err))
 			return
 		}
@@ -332,13 +350,22 @@ func (s *store) applyLoop() {
 	}
 }
 
+func (s *store) apply(c *commit) error {
+	if c.tables != nil {
+		return s.applyTables(c)
+	}
+	return s.db.ApplyNoSyncWait(c.batch, pebble.Sync)
+}
+
 // syncLoop waits for each write's fsync and changes memory, in commit order (W3). While it waits for one, Pebble
 // syncs all that follow with it.
 func (s *store) syncLoop() {
 	for c := range s.toSync {
-		if err := c.batch.SyncWait(); err != nil {
-			s.fs.halt(fmt.Errorf("sync: %w", err))
-			return
+		if c.tables == nil { // tables are durable when they are visible
+			if err := c.batch.SyncWait(); err != nil {
+				s.fs.halt(fmt.Errorf("sync: %w", err))
+				return
+			}
 		}
 		if c.remember != nil {
 			c.remember()
@@ -413,6 +440,8 @@ type tx struct {
 	entries    []auditEntry           // of the tenants' logs, see audit
 	newSealers map[string]*tenantKeys // of tenants that come into being
 	format     uint32                 // that the store is raised to, 0 if it is not
+	tables     []string               // for commit
+	tableBytes int64
 }
 
 func (t *tx) get(key []byte) ([]byte, bool, error) { return t.store.get(nil, key) }

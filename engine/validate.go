@@ -70,20 +70,28 @@ func compactMetadata(m json.RawMessage) (json.RawMessage, error) {
 // unitVector checks a template's numbers against its space and returns a copy of norm 1.
 func unitVector(space Space, v []float32) ([]float32, error) { return appendUnit(nil, space, v) }
 
-// appendUnit is unitVector, appended to dst.
+// unitTolerance is how far rounding to float32 takes the square of the norm of a unit vector from 1, and a bit more: each
+// number changes by at most 2^-24 of itself, the square by twice that. Within it a vector is kept bit for bit, so that an
+// exported template is imported as what it was.
+const unitTolerance = 1.0 / (1 << 22)
+
+// appendUnit is unitVector, appended to dst. Errors: *TemplateLengthError, ErrTemplateNotFinite, ErrTemplateZeroNorm.
 func appendUnit(dst []float32, space Space, v []float32) ([]float32, error) {
 	if len(v) != space.Dim {
-		return nil, &TemplateLengthError{Space: space.ID, Want: space.Dim, Got: len(v)}
+		return dst, &TemplateLengthError{Space: space.ID, Want: space.Dim, Got: len(v)}
 	}
 	sum := 0.0 // float64: the squares of float32 neither overflow nor vanish in it
 	for i, x := range v {
 		if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, refuse(ErrTemplateNotFinite, "number %d of the template is %v: every number must be finite", i, x)
+			return dst, refuse(ErrTemplateNotFinite, "number %d of the template is %v: every number must be finite", i, x)
 		}
 		sum += float64(x) * float64(x)
 	}
 	if sum == 0 {
-		return nil, refuse(ErrTemplateZeroNorm, "the template is all zeros: it has no direction to compare")
+		return dst, refuse(ErrTemplateZeroNorm, "the template is all zeros: it has no direction to compare")
+	}
+	if math.Abs(sum-1) <= unitTolerance {
+		return append(dst, v...), nil
 	}
 	dst = slices.Grow(dst, len(v))
 	scale := 1 / math.Sqrt(sum)

@@ -166,7 +166,15 @@ func (x *exportStream) Read(p []byte) (int, error) {
 // Close implements io.Closer; fasthttp calls it when the answer is written or its connection is gone.
 func (x *exportStream) Close() error {
 	x.release()
+	endStream(x.conn)
 	return nil
+}
+
+// endStream tells a connection that what was sent on it as it was read is over.
+func endStream(nc net.Conn) {
+	if c, ok := nc.(*conn); ok {
+		c.setBusy(false)
+	}
 }
 
 func textUint(dst *uint64) func(string, string) error {

@@ -68,6 +68,13 @@
 // good are counted by the client's address (failures.go). What a key is told of scores is decided when the operation is done, for
 // all answers in one place (scores.go).
 //
+// # Files of people
+//
+// An import's body is read, and an export's answer made, a block at a time (transfer.go), so MaxBodyBytes and RequestTimeout don't hold
+// for them. Instead maxBulk of them run at once, each charged bulkMemory; the client must keep a pace, 64 KiB a second on
+// average besides one RequestTimeout or WriteTimeout, of which the time that the engine takes is not counted; and 24 hours end
+// each. An import that breaks off has written the blocks before; its answer says how many people those were.
+//
 // # Limits
 //
 // The deadline of a request (Config.RequestTimeout) is that of its context. An extractor or engine that does not

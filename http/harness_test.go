@@ -30,6 +30,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"mien/engine"
+	"mien/engine/transfer"
 	"mien/extract"
 	"mien/http/certs/testca"
 )
@@ -312,7 +313,7 @@ var document = sync.OnceValue(func() *contract {
 	if err != nil {
 		panic(err)
 	}
-	for _, m := range []string{"image/jpeg", "image/png", ndjsonType, frameType} {
+	for _, m := range []string{"image/jpeg", "image/png", ndjsonType, transfer.BinaryType, frameType} {
 		openapi3filter.RegisterBodyDecoder(m, openapi3filter.FileBodyDecoder)
 	}
 	return &contract{doc, router}

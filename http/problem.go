@@ -30,6 +30,8 @@ const (
 	codeBadMetadata       code = "bad_metadata"
 	codeBadRetention      code = "bad_retention"
 	codeBadReceipt        code = "bad_receipt"
+	codeBadFile           code = "bad_file"
+	codeBadRecord         code = "bad_record"
 	codeTemplateLength    code = "template_length"
 	codeTemplateNotFinite code = "template_not_finite"
 	codeTemplateZeroNorm  code = "template_zero_norm"
@@ -55,6 +57,7 @@ const (
 	codeSpaceMismatch  code = "space_mismatch"
 	codeSpaceUnknown   code = "space_unknown"
 	codeGateChanged    code = "gate_changed"
+	codePersonExists   code = "person_exists"
 	codeTemplatesFull  code = "templates_full"
 
 	codeGalleryMoving    code = "gallery_moving"
@@ -111,6 +114,8 @@ var codes = map[code]struct {
 	codeBadMetadata:       {400, "The metadata is not allowed"},
 	codeBadRetention:      {400, "The retention is not allowed"},
 	codeBadReceipt:        {400, "This is no erasure receipt of this store"},
+	codeBadFile:           {400, "The file of people can't be read to its end"},
+	codeBadRecord:         {400, "What the file says of a person is not allowed"},
 	codeTemplateLength:    {400, "The template has the wrong length"},
 	codeTemplateNotFinite: {400, "The template holds NaN or infinity"},
 	codeTemplateZeroNorm:  {400, "The template has no direction"},
@@ -135,6 +140,7 @@ var codes = map[code]struct {
 	codeKeysFull:       {409, "The tenant has all API keys it may have"},
 	codeSpaceMismatch:  {409, "The embedding spaces differ"},
 	codeSpaceUnknown:   {409, "The embedding space is unknown here"},
+	codePersonExists:   {409, "The person is already there"},
 	codeGateChanged:    {409, "The gallery's gate changed meanwhile"},
 	codeTemplatesFull:  {409, "The person has all templates it may have"},
 

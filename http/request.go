@@ -129,7 +129,7 @@ func (s *Server) admit(r *request) error {
 	if !r.route.takesBody() {
 		return nil // what comes nevertheless is left unread
 	}
-	if r.length > s.cfg.MaxBodyBytes {
+	if r.length > s.cfg.MaxBodyBytes && !r.route.isBulk() {
 		return s.bodyTooLarge()
 	}
 	if r.length < 0 && bytes.Contains(bytes.ToLower(r.fc.Request.Header.RawHeaders()), []byte("\ncontent-length:")) {

@@ -98,6 +98,8 @@ var routes = []route{
 	{"DELETE", "/v1/galleries/{gallery}", "deleteGallery", adminOnly, (*Server).deleteGallery, nil},
 	{"POST", "/v1/galleries/{gallery}/move", "moveGallery", adminOnly, (*Server).moveGallery, nil},
 	{"DELETE", "/v1/galleries/{gallery}/move", "cancelMove", adminOnly, (*Server).cancelMove, nil},
+	{"POST", "/v1/galleries/{gallery}/import", "importPeople", adminOnly, (*Server).importPeople, nil},
+	{"GET", "/v1/galleries/{gallery}/export", "exportPeople", adminOnly, (*Server).exportPeople, nil},
 
 	{"GET", "/v1/galleries/{gallery}/people", "listPeople", reading, (*Server).listPeople, nil},
 	{"PUT", "/v1/galleries/{gallery}/people/{person}", "putPerson", enrolling, (*Server).putPerson, nil},

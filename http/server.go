@@ -29,6 +29,7 @@ type Server struct {
 	fast    *fasthttp.Server
 	budget  byteBudget
 	slots   *slots        // Config.MaxRequests of them
+	bulk    chan struct{} // one of maxBulk each
 	watch   watch         // of requests that hold one
 	exports chan struct{} // one of maxExports each
 
@@ -61,6 +62,7 @@ func New(cfg Config) (*Server, error) {
 		budget:  byteBudget{max: int64(cfg.MaxBodyBytesInFlight)},
 		slots:   newSlots(cfg.MaxRequests),
 		exports: make(chan struct{}, maxExports),
+		bulk:    make(chan struct{}, maxBulk),
 
 		rates:    newRates(cfg),
 		failures: newFailures(cfg.AuthFailures),
@@ -234,6 +236,9 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 		defer s.slots.give(r.key.Tenant)
 	}
 	defer func() { s.budget.release(r.reserved) }() // H2
+	if r.route.isBulk() {
+		r.deadline = r.start.Add(bulkTimeout)
+	}
 	ctx, cancel := context.WithDeadline(s.base, r.deadline)
 	defer cancel()
 	if r.route.roles != nil {
@@ -295,7 +300,7 @@ func (s *Server) answer(r *request, rep reply, err error) {
 			c.lingerOnClose()
 		}
 	}
-	r.setBusy(false)
+	r.setBusy(err == nil && rep.stream != nil && r.method != fasthttp.MethodHead) // till the stream is closed
 	s.logRequest(r, resp)
 }
 

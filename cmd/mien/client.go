@@ -146,9 +146,14 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 			return err
 		}
 	}
+	return c.send(ctx, method, path, "application/json", data, out)
+}
+
+// send is do for a body of any type.
+func (c *client) send(ctx context.Context, method, path, contentType string, data []byte, out any) error {
 	pause := 250 * time.Millisecond
 	for try := 1; ; try++ {
-		err := c.once(ctx, method, path, data, out)
+		err := c.once(ctx, method, path, contentType, data, out)
 		if p := (*problem)(nil); !errors.As(err, &p) || p.Code != "overloaded" || try == attempts {
 			return err
 		}
@@ -161,18 +166,10 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 	}
 }
 
-func (c *client) once(ctx context.Context, method, path string, data []byte, out any) error {
-	req, err := nethttp.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(data))
+func (c *client) once(ctx context.Context, method, path, contentType string, data []byte, out any) error {
+	resp, err := c.request(ctx, method, path, contentType, data)
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
-	if data != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -188,15 +185,10 @@ func (r *remote) stream(ctx context.Context, path string, take func(io.Reader) e
 	if err != nil {
 		return err
 	}
-	req, err := nethttp.NewRequestWithContext(ctx, "GET", c.base+path, nil)
+	c = c.patient()
+	resp, err := c.request(ctx, "GET", path, "", nil)
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
-	c.http.Timeout = 0
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 400 {
@@ -207,6 +199,28 @@ func (r *remote) stream(ctx context.Context, path string, take func(io.Reader) e
 		return c.decode(resp.StatusCode, answer, nil)
 	}
 	return take(resp.Body)
+}
+
+// request sends a request and returns the answer's head; the caller closes its body.
+func (c *client) request(ctx context.Context, method, path, contentType string, data []byte) (*nethttp.Response, error) {
+	req, err := nethttp.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if data != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	return resp, nil
+}
+
+// patient is the client for files: it waits for an answer as long as ctx lasts.
+func (c *client) patient() *client {
+	return &client{c.base, c.token, &nethttp.Client{Transport: c.http.Transport}}
 }
 
 // unreachable drops two things that err may wrap: the path, which may hold a person's id, and the cause of a

@@ -13,18 +13,19 @@ import (
 // mayImport is who may import whom of ours (style: nothing points up or sideways). What is not listed may
 // import nothing of ours.
 var mayImport = map[string][]string{
-	"mien/index/scan":     {"mien/index", "mien/simd"},
-	"mien/index/hnsw":     {"mien/index", "mien/index/scan", "mien/simd"},
-	"mien/extract/jpeg":   {"mien/simd"},
-	"mien/extract":        {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
-	"mien/engine":         {"mien/index", "mien/index/hnsw", "mien/index/scan"},
-	"mien/http":           {"mien/engine", "mien/extract"},
-	"mien/cmd/mien":       {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
-	"mien/cmd/setup":      {"mien/extract/pack"},
-	"mien/bench":          {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
-	"mien/bench/evaluate": {"mien/bench/chart", "mien/index", "mien/simd"},
-	"mien/bench/peers":    {"mien/bench", "mien/bench/chart", "mien/index", "mien/simd"},
-	"mien/bench/report":   {"mien/bench/chart", "mien/simd"},
+	"mien/index/scan":      {"mien/index", "mien/simd"},
+	"mien/index/hnsw":      {"mien/index", "mien/index/scan", "mien/simd"},
+	"mien/extract/jpeg":    {"mien/simd"},
+	"mien/extract":         {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
+	"mien/engine":          {"mien/index", "mien/index/hnsw", "mien/index/scan"},
+	"mien/engine/transfer": {"mien/engine"},
+	"mien/http":            {"mien/engine", "mien/engine/transfer", "mien/extract"},
+	"mien/cmd/mien":        {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/engine/transfer", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
+	"mien/cmd/setup":       {"mien/extract/pack"},
+	"mien/bench":           {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
+	"mien/bench/evaluate":  {"mien/bench/chart", "mien/index", "mien/simd"},
+	"mien/bench/peers":     {"mien/bench", "mien/bench/chart", "mien/index", "mien/simd"},
+	"mien/bench/report":    {"mien/bench/chart", "mien/simd"},
 }
 
 // onlyIn is where each concern belongs; tests are not asked.

@@ -1,10 +1,10 @@
 // Command mien is the face matching engine: a server, and a client for the shell.
 //
 //	mien serve --data DIR --listen ADDR [--tls-cert FILE --tls-key FILE]
-//	mien enroll | identify | verify | compare | extract | galleries | keys | encryption | erase | packs | doctor | version
+//	mien enroll | identify | verify | compare | extract | galleries | keys | encryption | erase | export | import | packs | doctor | version
 //	mien evaluate | bench
 //
-// serve, doctor and `--data` of keys, encryption and erase work on a data folder, of which a running server is the only user; evaluate, bench
+// serve, doctor and `--data` of keys, encryption, erase, export and import work on a data folder, of which a running server is the only user; evaluate, bench
 // and packs work on their own, with neither (bench http with a server if told); everything else talks to a server by its public API, with the key of --key, --key-file
 // or MIEN_KEY.
 //
@@ -41,11 +41,17 @@
 // --master-key-command takes the master key from what a command prints. serve forbids core dumps of itself, and others of its
 // user to look into it, on Linux, unless --allow-core-dumps is given; keys and templates are in its memory.
 //
+// # Files of people
+//
+// export and import read and write the files of engine/transfer. import notes how far it came beside the file
+// (FILE.progress) once what it notes is durable; with --resume it goes on from there, if file, gallery and place are the same.
+// Whoever was written after the last note is written again, which does no harm.
+//
 // # Exit codes
 //
 //	0  done (verify and compare: a match)
 //	1  failed, with one line on stderr
-//	2  verify and compare: no match; identify: nobody; extract: no face, or none that passes the gate; enroll: some
+//	2  verify and compare: no match; identify: nobody; extract: no face, or none that passes the gate; enroll and import: some
 //	   photos or people were refused
 //	80 the command line is wrong
 package main

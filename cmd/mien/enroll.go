@@ -28,6 +28,7 @@ type enrollCmd struct {
 	Duplicates string `help:"Whose face is another person's already is refused (reject) or named (warn); off asks for no check, which counts with an admin's key (default: as the gallery has it)." enum:",reject,warn,off" default:"" placeholder:"reject|warn|off"`
 	KeepPhotos bool   `help:"With --create: the gallery stores the photos, sealed, so that it can be moved to another space without enrolling again."`
 	Parallel   int    `help:"People sent at once." default:"4"`
+	Resume     string `help:"Note in this file who is done, and leave out who is noted in it: the same command again goes on where it stopped." type:"path" placeholder:"FILE"`
 	Folder     string `arg:"" type:"existingdir" help:"Folder with a folder a person, whose name is the person's id, with that person's photos."`
 }
 
@@ -61,13 +62,23 @@ func (c *enrollCmd) Run(ctx context.Context, out *output) error {
 			return err
 		}
 	}
+	notes, err := openNotes(c.Resume, enrolTarget{Folder: c.Folder, Server: c.Server, Gallery: c.Gallery})
+	if err != nil {
+		return err
+	}
+	people, photos = notes.left(people)
 	r := newEnrolReport(out, photos)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(c.Parallel, 1))
 	for _, p := range people {
-		group.Go(func() error { return c.enrol(ctx, client, p, r) })
+		group.Go(func() error {
+			if err := c.enrol(ctx, client, p, r); err != nil {
+				return err
+			}
+			return notes.note(p.id)
+		})
 	}
-	return r.finish(group.Wait())
+	return r.finish(errors.Join(group.Wait(), notes.close()))
 }
 
 // someone is a person of the folder.

@@ -37,7 +37,12 @@ func (k *keyStore) tenant() string {
 }
 
 // onData runs f on the stopped data folder.
-func (k *keyStore) onData(f func(*engine.Engine) error) (err error) {
+func (k *keyStore) onData(f func(*engine.Engine) error) error {
+	return k.onDataWith(engine.Config{}, f)
+}
+
+// onDataWith is onData with embedding spaces that f needs.
+func (k *keyStore) onDataWith(c engine.Config, f func(*engine.Engine) error) (err error) {
 	if _, err := os.Stat(k.Data); err != nil {
 		return fmt.Errorf("data folder %s: %w", k.Data, reason(err))
 	}
@@ -45,7 +50,7 @@ func (k *keyStore) onData(f func(*engine.Engine) error) (err error) {
 	if err := data.create(); err != nil {
 		return err
 	}
-	e, err := data.open(engine.Config{})
+	e, err := data.open(c)
 	if err != nil {
 		return err
 	}

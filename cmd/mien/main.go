@@ -48,6 +48,8 @@ type cli struct {
 	Bench      benchCmd      `cmd:"" help:"Measure this machine."`
 	Evaluate   evaluateCmd   `cmd:"" help:"Measure error rates on your own photos, with charts; write a calibration file."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Export     exportCmd     `cmd:"" help:"Write a gallery's people with their templates to a file, from a server or a stopped data folder."`
+	Import     importCmd     `cmd:"" help:"Write the people of a file into a gallery of a server or a stopped data folder."`
 }
 
 // output is where a command writes its results.
