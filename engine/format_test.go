@@ -23,7 +23,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
-	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos,
+	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos, keysFormat: writePhotos,
 		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
