@@ -7,7 +7,7 @@
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
 # photos, and all error rates with charts), quality and liveness (what those tell, on the same
-# folder), test-arm64, fuzz, soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
+# folder), crash (kill -9 under load, hundreds of times), test-arm64, fuzz, soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -34,7 +34,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
+.PHONY: run build setup test check crash faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -90,6 +90,12 @@ faces: setup
 	@if [ -d '$(FACES)' ]; then \
 	$(GO) test ./cmd/mien -run '^TestRealFaces$$' -count=1 -v -timeout 60m -args -faces "$$(realpath '$(FACES)')"; \
 	else echo "faces: skipped: there are no photos at $(FACES) (make faces FACES=DIR)"; fi
+
+# kill -9 on the running program under load, ROUNDS times; every acknowledged write must be there after each. Some three seconds a
+# round on two cores. Prints how many writes were acknowledged and how long restarts took. A dozen rounds are part of make test.
+ROUNDS ?= 300
+crash: setup
+	$(GO) test ./cmd/mien -run '^TestKill9$$' -count=1 -v -timeout 6h -args -rounds $(ROUNDS)
 
 # Error rates on the same photos, with charts, in build/evaluate. EVALUATE passes flags on, such as EVALUATE='--face central'.
 evaluate: setup build

@@ -122,6 +122,9 @@ type Gallery struct {
 	// Duplicates is there unless it is DuplicatesOff.
 	Duplicates      DuplicateCheck `json:"duplicates,omitempty"`
 	DuplicatePolicy Policy         `json:"duplicate_policy,omitzero"`
+	// Damaged says that the store could not read the gallery when it was opened: it answers nothing until it is restored. Its
+	// counts say nothing then.
+	Damaged bool `json:"damaged,omitempty"`
 	// Move is there while the gallery is being moved to another space.
 	Move *Move `json:"move,omitempty"`
 	// IndexStatus is what Engine.Gallery adds; nil elsewhere, and where the space is not configured.

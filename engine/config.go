@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"mien/engine/backup"
 	"mien/index"
 	"mien/index/scan"
 )
@@ -62,6 +63,13 @@ type Config struct {
 	// CacheBytes is the size of Pebble's block cache. Default 32 MiB: vectors are served from memory, so only
 	// gets and lists of people profit from more.
 	CacheBytes int64
+	// BackupDir is the folder that backups of the store go to, made if absent; "" is none. On another disk than Dir it is worth
+	// more. It may hold backups of before, by the same key.
+	BackupDir string
+	// BackupKey is the MasterKeyBytes long key of that folder; nil makes one of the master key (BackupKey). It is not retained.
+	BackupKey []byte
+	// Program is what backups name as who made them.
+	Program string
 	// RecallSample is the share of searches that are answered again, exactly, in the background, to count what the index
 	// misses: 0 < RecallSample ≤ 1, of which no more are taken than 1 % of the time allows. Default 1/1000; negative: none.
 	RecallSample float64
@@ -93,6 +101,7 @@ type Config struct {
 
 	diskCheckEvery time.Duration    // default 1 s; shorter in tests
 	decisionNow    func() time.Time // of decisions' records; default Now
+	inspect        bool             // the store is in memory, is read once and thrown away: it is not tidied
 	idleSave       time.Duration
 	sweepEvery     time.Duration // default sweepEvery; shorter in tests
 	eraseHold      time.Duration // default eraseHold
@@ -142,6 +151,12 @@ func (c Config) validate() error {
 	}
 	if c.RootKey == nil && len(c.MasterKey) != MasterKeyBytes {
 		return fmt.Errorf("%w: MasterKey has %d bytes, want %d", ErrConfig, len(c.MasterKey), MasterKeyBytes)
+	}
+	if c.BackupKey != nil && len(c.BackupKey) != backup.KeyBytes {
+		return fmt.Errorf("%w: BackupKey has %d bytes, want %d", ErrConfig, len(c.BackupKey), backup.KeyBytes)
+	}
+	if c.BackupDir != "" && c.BackupKey == nil && c.MasterKey == nil {
+		return fmt.Errorf("%w: without a MasterKey, backups need a BackupKey", ErrConfig)
 	}
 	if !(c.RecallSample <= 1) {
 		return fmt.Errorf("%w: RecallSample is %v, want at most 1", ErrConfig, c.RecallSample)

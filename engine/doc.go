@@ -419,6 +419,31 @@
 // index is made anew, both it and the old one are there. Pebble's block cache and memtables (Config.CacheBytes and
 // up to 64 MiB) are outside the Go heap if cgo is on, and inside it if not.
 //
+// # Backups
+//
+// A backup is the store's files as of one moment, sealed into a folder by package backup, which says how; the search indexes are not in it. It is made
+// while the engine serves:
+//
+//	flush ─▶ no write under way: link the tables, copy the log ─▶ writers go on ─▶ seal what the folder has not ─▶ manifest
+//
+// K1  A backup holds exactly the writes up to the sequence number that it states, each whole: the files are linked while there is no
+// write between validation and memory (whileQuiet), so every write that was acknowledged before is in, and none that began after. Writers
+// wait for that, some milliseconds; searches don't.
+// K2  A backup that fails, for want of room or a disk that does, is no backup, and harms neither those of before nor the store: what is
+// staged in Config.Dir/backup.tmp is not the store's, and a write that fails there halts nothing (haltFS.aside). Staged links keep
+// tables on the disk that the store has let go of; they go when the backup has ended, or with the next Open.
+// Wrapped keys that are in Config.Dir/keys are copied at that moment too.
+// K3  Restore writes to Dir/restore.tmp and moves the store to its place last, when all of it was found right and is durable. Open
+// refuses a folder where that did not end (ErrHalfRestored), rather than to begin an empty store there.
+// K4  What was restored has no index (C5), and its sequence numbers go on from the backup's: the two histories have nothing in common from there on.
+// K5  A backup folder's key is BackupKey, made of the master key, unless it is given one of its own. The store in it is sealed under the master key of the
+// time of the backup in either case: keep that as long as the backup. Without it a backup is noise, also to who has the folder's key,
+// but for ids of people and names of galleries.
+//
+// Who was deleted is in the backups of before until they are pruned, and a backup that is put back brings back the people who were
+// deleted, and the API keys that were revoked, since. Keep backups no longer than deletion may take, and repeat the deletions after
+// a restore.
+//
 // # A disk that fails
 //
 // Pebble ends the process when it cannot write its log, and may break its store's locks if merely told
@@ -431,4 +456,16 @@
 // free space, are let through to a quarter of that, and a store is not opened below it: replaying the log writes
 // tables. A write that fails while the store is being opened ends Open with ErrStorageFull or ErrStorageFailed;
 // Pebble alone would try again for ever.
+//
+// # A disk that damages
+//
+// Every block of Pebble's tables and every record of its logs has a checksum, and every value is sealed in its place, so what is read is what
+// was written, or an error. Nothing that does not open is passed over.
+//
+// D1  A file that is found damaged is named in the log, by number and never with a key of the store, which may hold an id. The call that met it
+// answers ErrCorrupt, and Ready does from then on; what does not need that block works. Pebble can't compact a damaged table: writes go on
+// until they stall. The remedy is a backup; Backup copies files as they are, and verifying with the master key opens what is in them.
+// D2  A gallery that can't be loaded does not keep the others from being served. It is listed as Damaged, every call about it answers ErrCorrupt and changes
+// nothing, and it can be deleted. Damage to what all galleries need (format, tenants, API keys, galleries' records) keeps the store from opening.
+// D3  Damage to an index, which is a cache, costs time only (I3, C5).
 package engine

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
@@ -27,13 +28,18 @@ type Engine struct {
 	receipts  ed25519.PrivateKey // signs them
 	rotator   *rotator
 	store     *store
+	dir       string // Config.Dir
 	indexDir  string // the folder of the galleries' indexes; "" keeps them in memory
 	makeIndex func(kind string, c scan.Config) (searcher, error)
 
 	extract   func(ctx context.Context, space string, image []byte, box [4]float32) ([]float32, error) // nil: none
 	photoWork chan struct{}                                                                            // to moveFromPhotos: look again
 
-	auditing *auditQueue
+	auditing  *auditQueue
+	backupDir string // "" is none
+	backupKey []byte
+	program   string
+	backups   backups
 
 	sweepEvery, eraseHold, auditKeep time.Duration // see Config
 
@@ -49,7 +55,7 @@ type Engine struct {
 
 	stopped  context.Context // ends when Close begins
 	stop     context.CancelFunc
-	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos, keepRetention
+	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos, keepRetention, runBackup
 	idleSave time.Duration
 
 	rotateEvery, keyGrace, keyTick time.Duration
@@ -74,7 +80,7 @@ type galleryName struct{ tenant, name string }
 
 // Open opens the store in c.Dir, making it if there is none, and the search indexes of its galleries, which takes the
 // time to open every person's record, and every template that no saved index has (doc.go says what memory). Errors:
-// ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, ErrStorageFull (no room to replay the log), ErrStorageFailed
+// ErrConfig, ErrMasterKey, ErrInUse, ErrFormat, ErrCorrupt, ErrHalfRestored, ErrStorageFull (no room to replay the log), ErrStorageFailed
 // (a write failed meanwhile; a few parked goroutines remain until the process ends), the disk's.
 func Open(c Config) (*Engine, error) {
 	onDisk := c.FS == nil
@@ -100,13 +106,21 @@ func Open(c Config) (*Engine, error) {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
 	e.attempts = newAttempts(c.Attempts, c.attemptClock)
+	e.dir, e.backupDir, e.program = c.Dir, c.BackupDir, c.Program
+	if e.backupKey = slices.Clone(c.BackupKey); e.backupKey == nil && master != nil {
+		e.backupKey = master.derive(backupKeyInfo)
+	}
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.mu.galleries = make(map[galleryName]*gallery)
 	e.mu.keys = make(map[string]*keyRecord)
 	e.mu.sealers = make(map[string]*tenantKeys)
+	if err := checkRestored(c.FS, c.Dir); err != nil {
+		return nil, err
+	}
 	if e.store, err = openStore(c); err != nil {
 		return nil, err
 	}
+	e.dropTraces(stagingName, restoringName) // of a process that ended in the middle of a backup or, its end, a restore
 	e.store.stageAudit = e.stageAudit
 	e.keys = &keyStore{fs: c.FS, dir: c.KeyDir, root: c.RootKey}
 	if e.keys.root == nil {
@@ -161,7 +175,8 @@ func (e *Engine) Close() error {
 	return e.shut()
 }
 
-// Ready reports whether reads and writes work. Errors: ErrClosed, ErrStorageFailed, ErrStorageFull.
+// Ready reports whether all reads and writes work. Errors: ErrClosed, ErrStorageFailed; ErrStorageFull and ErrCorrupt, with which most
+// reads work.
 func (e *Engine) Ready() error {
 	if err := e.enter(context.Background()); err != nil {
 		return err
@@ -170,7 +185,22 @@ func (e *Engine) Ready() error {
 	if e.store.fs.isHalted() {
 		return errStorageFailed
 	}
-	return e.store.disk.check(false)
+	return cmp.Or(e.store.disk.check(false), e.damage())
+}
+
+// damage is what the store is known to have lost: an error that is ErrCorrupt, or nil.
+func (e *Engine) damage() error {
+	if e.store.damaged.Load() {
+		return errStoreDamaged
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, g := range e.mu.galleries {
+		if g.damage != nil {
+			return errGalleryDamaged
+		}
+	}
+	return nil
 }
 
 // DefaultSpace is Config.Spaces[0], or the zero Space where there is none.

@@ -163,7 +163,7 @@ func TestUnknownSpace(t *testing.T) {
 	}
 }
 
-// TestMovedRows: a row copied to another person, or another tenant, is refused when the store is opened.
+// TestMovedRows: a row copied to another person, or another tenant, is found when the store is opened, which then is refused, or its gallery.
 func TestMovedRows(t *testing.T) {
 	for name, move := range map[string]func(e *Engine, g *gallery) error{
 		"template": func(e *Engine, g *gallery) error {
@@ -226,7 +226,11 @@ func TestMovedRows(t *testing.T) {
 			if name == "data key" {
 				want = ErrKeyStore // that of a tenant of whom there is no key
 			}
-			_, err = Open(c)
+			if e, err = Open(c); err == nil { // the gallery alone is damaged
+				defer e.Close()
+				_, err = e.Verify(t.Context(), "t", "g", "b", template(0, 1, 0, 0), Policy{})
+				wantErr(t, e.Ready(), ErrCorrupt)
+			}
 			wantErr(t, err, want)
 		})
 	}

@@ -116,6 +116,10 @@ var (
 	// ErrOutcomeUnknown says that a call's context ended after its write was handed to the disk; the write may
 	// or may not happen. The context's error is wrapped beside it.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrNoBackupDir says that no backup folder is configured.
+	ErrNoBackupDir = errors.New("no backup folder")
+	// ErrBackupRunning says that a backup is being made.
+	ErrBackupRunning = errors.New("backup running")
 	// ErrClosed says that the engine is closed.
 	ErrClosed = errors.New("engine closed")
 )
@@ -132,8 +136,13 @@ var (
 	ErrInUse = errors.New("engine: the store is in use by a running process: stop it, or talk to it instead")
 	// ErrFormat says that a newer version of this program wrote the store.
 	ErrFormat = errors.New("engine: the store was written by a newer version: use that version or later")
-	// ErrCorrupt says that the store holds what this program cannot have written.
+	// ErrCorrupt says that the store holds what this program cannot have written. It is also the answer of calls that meet such
+	// damage in an open store.
 	ErrCorrupt = errors.New("engine: the store is damaged")
+	// ErrHalfRestored says that a backup was being restored to the data folder when the process ended.
+	ErrHalfRestored = errors.New("engine: a backup was being restored here and is not complete: restore it again")
+	// ErrNotEmpty says that a folder that a backup is to be restored to holds something, which is left alone.
+	ErrNotEmpty = errors.New("engine: the folder to restore to is not empty: name another, or empty it")
 	// ErrCalibration says that a calibration's points are not a falling curve.
 	ErrCalibration = errors.New("engine: bad calibration")
 )
@@ -250,8 +259,12 @@ var (
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
+	errNoBackupDir     = &Error{ErrNoBackupDir, "this server has no folder for backups: its operator sets one with --backup-dir"}
+	errBackupRunning   = &Error{ErrBackupRunning, "a backup is being made: wait until it has ended"}
 	errNoRoomToOpen    = &Error{ErrStorageFull, "the disk has no room to open the store: free some and start again"}
 	errFailedToOpen    = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
+	errGalleryDamaged  = &Error{ErrCorrupt, "the gallery can't be read from the server's disk and answers nothing; the server's log names the file: its operator must restore the store from a backup; other galleries work"}
+	errStoreDamaged    = &Error{ErrCorrupt, "a file of the store is damaged; the server's log names it: its operator must restore the store from a backup; what does not need that file works"}
 	errIndexDamaged    = &Error{ErrStorageFailed, "the gallery's search index on the server's disk is damaged and could not be rebuilt: its operator must look after the disk and restart the server"}
 	errOutcomeUnknown  = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
 	errAudit           = &Error{ErrAudit, "the audit log did not take the record of this call in time, so it is not answered: try again in a second"}

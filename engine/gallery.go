@@ -34,6 +34,7 @@ type gallery struct {
 
 	recent recentWrites
 	now    func() time.Time
+	damage error // why it could not be loaded; then nobody is in memory, and it can only be listed and deleted. Set by Open
 
 	unsynced atomic.Int64 // writes that may be visible in Pebble and not durable
 	recall   recallCounts
@@ -217,7 +218,7 @@ func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change 
 		return Gallery{}, err
 	}
 	defer e.leave()
-	if err := cmp.Or(checkNames(tenant, name), change.validate()); err != nil {
+	if err := cmp.Or(checkNames(tenant, name), change.validate(), e.checkDamage(tenant, name)); err != nil {
 		return Gallery{}, err
 	}
 	if err := e.store.update(ctx, false, func(t *tx) error { return e.stageRules(t, tenant, name, change) }); err != nil {
@@ -343,7 +344,7 @@ func (e *Engine) Gallery(ctx context.Context, tenant, name string) (Gallery, err
 		return Gallery{}, err
 	}
 	defer e.leave()
-	g, err := e.gallery(tenant, name)
+	g, err := e.anyGallery(tenant, name)
 	if err != nil {
 		return Gallery{}, err
 	}
@@ -383,8 +384,25 @@ func (e *Engine) galleriesOf(tenant string) (all []*gallery) {
 	return all
 }
 
-// gallery finds a durable gallery. Errors: ErrID, ErrGalleryNotFound.
+// gallery finds a durable gallery that can be used. Errors: ErrID, ErrGalleryNotFound, ErrCorrupt.
 func (e *Engine) gallery(tenant, name string) (*gallery, error) {
+	g, err := e.anyGallery(tenant, name)
+	if err == nil && g.damage != nil {
+		return nil, errGalleryDamaged
+	}
+	return g, err
+}
+
+// checkDamage refuses what would change a gallery that could not be loaded: nobody is in memory to change. Errors: ErrCorrupt.
+func (e *Engine) checkDamage(tenant, name string) error {
+	if g, err := e.anyGallery(tenant, name); err == nil && g.damage != nil {
+		return errGalleryDamaged
+	}
+	return nil
+}
+
+// anyGallery finds a durable gallery, damaged ones too. Errors: ErrID, ErrGalleryNotFound.
+func (e *Engine) anyGallery(tenant, name string) (*gallery, error) {
 	if err := checkNames(tenant, name); err != nil {
 		return nil, err
 	}
@@ -459,7 +477,7 @@ func (g *gallery) info() Gallery {
 	info := Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
 		Policy: r.policy.clone(), Gate: r.gate.clone(), People: people, Templates: templates, Created: g.record.Created,
 		KeepPhotos: g.record.KeepPhotos, Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy.clone(),
-		RetentionDays: r.retentionDays}
+		RetentionDays: r.retentionDays, Damaged: g.damage != nil}
 	if next := g.successor.Load(); next != nil {
 		// As of several moments: who waits first, so that when nobody does, Done is what came of it.
 		waiting, failed := next.photos.counts(max(people-next.people(), 0))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +29,7 @@ type haltFS struct {
 	opened atomic.Bool   // Pebble's Open has returned
 	halted chan struct{} // closed by the first failure
 	notify func(error)   // called once, by the goroutine that failed, if opened
+	aside  string        // a folder that the store does not need: what fails below it is an error and halts nothing
 
 	mu struct {
 		sync.Mutex
@@ -36,8 +38,14 @@ type haltFS struct {
 	}
 }
 
-func newHaltFS(fs vfs.FS, admit func() error, notify func(error)) *haltFS {
-	return &haltFS{FS: fs, admit: admit, halted: make(chan struct{}), notify: notify}
+func newHaltFS(fs vfs.FS, aside string, admit func() error, notify func(error)) *haltFS {
+	return &haltFS{FS: fs, aside: aside, admit: admit, halted: make(chan struct{}), notify: notify}
+}
+
+// isAside says whether the store can do without a file, or a folder.
+func (f *haltFS) isAside(name string) bool {
+	rest, ok := strings.CutPrefix(name, f.aside)
+	return ok && f.aside != "" && (rest == "" || os.IsPathSeparator(rest[0]))
 }
 
 // Unwrap returns the file system beneath.
@@ -73,9 +81,12 @@ func (f *haltFS) isHalted() bool {
 	}
 }
 
-// change runs one operation that changes the disk. What is being written when another operation fails still
+// change runs one operation that changes what is at name. What is being written when another operation fails still
 // lands or not, as in a crash; nothing begins afterwards.
-func (f *haltFS) change(what string, op func() error) error {
+func (f *haltFS) change(what, name string, op func() error) error {
+	if f.isAside(name) {
+		return op()
+	}
 	if f.isHalted() {
 		park()
 	}
@@ -130,56 +141,56 @@ type onceCloser struct{ close func() error }
 func (c *onceCloser) Close() error { return c.close() }
 
 // open runs an operation that makes a file for writing and wraps the file.
-func (f *haltFS) open(what string, op func() (vfs.File, error)) (vfs.File, error) {
+func (f *haltFS) open(what, name string, op func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
-	err := f.change(what, func() (err error) {
+	err := f.change(what, name, func() (err error) {
 		file, err = op()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &haltFile{File: file, fs: f}, nil
+	return &haltFile{File: file, fs: f, name: name}, nil
 }
 
 // Create implements vfs.FS.
 func (f *haltFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open("create", func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.open("create", name, func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 // OpenReadWrite implements vfs.FS.
 func (f *haltFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return f.open("open", func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, opts...) })
+	return f.open("open", name, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, opts...) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (f *haltFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open("reuse", func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
+	return f.open("reuse", to, func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
 }
 
 // OpenDir implements vfs.FS; directories are opened to be synced.
 func (f *haltFS) OpenDir(name string) (vfs.File, error) {
-	return f.open("open folder", func() (vfs.File, error) { return f.FS.OpenDir(name) })
+	return f.open("open folder", name, func() (vfs.File, error) { return f.FS.OpenDir(name) })
 }
 
 // Link implements vfs.FS.
 func (f *haltFS) Link(from, to string) error {
-	return f.change("link", func() error { return f.FS.Link(from, to) })
+	return f.change("link", to, func() error { return f.FS.Link(from, to) })
 }
 
 // Rename implements vfs.FS.
 func (f *haltFS) Rename(from, to string) error {
-	return f.change("rename", func() error { return f.FS.Rename(from, to) })
+	return f.change("rename", to, func() error { return f.FS.Rename(from, to) })
 }
 
 // MkdirAll implements vfs.FS.
 func (f *haltFS) MkdirAll(dir string, perm os.FileMode) error {
-	return f.change("make folder", func() error { return f.FS.MkdirAll(dir, perm) })
+	return f.change("make folder", dir, func() error { return f.FS.MkdirAll(dir, perm) })
 }
 
 // Remove implements vfs.FS. Its failures do not halt: nothing is lost with a file that stays.
 func (f *haltFS) Remove(name string) error {
-	if f.isHalted() {
+	if f.isHalted() && !f.isAside(name) {
 		park()
 	}
 	return f.FS.Remove(name)
@@ -187,7 +198,7 @@ func (f *haltFS) Remove(name string) error {
 
 // RemoveAll implements vfs.FS, as Remove.
 func (f *haltFS) RemoveAll(name string) error {
-	if f.isHalted() {
+	if f.isHalted() && !f.isAside(name) {
 		park()
 	}
 	return f.FS.RemoveAll(name)
@@ -205,12 +216,13 @@ func (f *haltFS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 // haltFile is a file opened for writing, or a folder. Preallocate and Prefetch are advice: their errors pass.
 type haltFile struct {
 	vfs.File
-	fs *haltFS
+	fs   *haltFS
+	name string
 }
 
 // Write implements vfs.File.
 func (h *haltFile) Write(p []byte) (n int, err error) {
-	err = h.fs.change("write", func() (err error) {
+	err = h.fs.change("write", h.name, func() (err error) {
 		n, err = h.File.Write(p)
 		return err
 	})
@@ -219,7 +231,7 @@ func (h *haltFile) Write(p []byte) (n int, err error) {
 
 // WriteAt implements vfs.File.
 func (h *haltFile) WriteAt(p []byte, off int64) (n int, err error) {
-	err = h.fs.change("write", func() (err error) {
+	err = h.fs.change("write", h.name, func() (err error) {
 		n, err = h.File.WriteAt(p, off)
 		return err
 	})
@@ -227,14 +239,14 @@ func (h *haltFile) WriteAt(p []byte, off int64) (n int, err error) {
 }
 
 // Sync implements vfs.File.
-func (h *haltFile) Sync() error { return h.fs.change("sync", h.File.Sync) }
+func (h *haltFile) Sync() error { return h.fs.change("sync", h.name, h.File.Sync) }
 
 // SyncData implements vfs.File.
-func (h *haltFile) SyncData() error { return h.fs.change("sync", h.File.SyncData) }
+func (h *haltFile) SyncData() error { return h.fs.change("sync", h.name, h.File.SyncData) }
 
 // SyncTo implements vfs.File.
 func (h *haltFile) SyncTo(length int64) (full bool, err error) {
-	err = h.fs.change("sync", func() (err error) {
+	err = h.fs.change("sync", h.name, func() (err error) {
 		full, err = h.File.SyncTo(length)
 		return err
 	})
@@ -242,4 +254,4 @@ func (h *haltFile) SyncTo(length int64) (full bool, err error) {
 }
 
 // Close implements vfs.File.
-func (h *haltFile) Close() error { return h.fs.change("close", h.File.Close) }
+func (h *haltFile) Close() error { return h.fs.change("close", h.name, h.File.Close) }

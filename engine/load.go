@@ -105,10 +105,31 @@ func (e *Engine) loadPeople() error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("engine: load gallery %q of tenant %q: %w", name.name, name.tenant, err)
+			err = fmt.Errorf("engine: load gallery %q of tenant %q: %w", name.name, name.tenant, err)
+		}
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		if err != nil {
+			e.setDamaged(g, err)
 		}
 	}
 	return nil
+}
+
+// setDamaged keeps a gallery that can't be loaded out of everything but lists and its deletion (D2).
+func (e *Engine) setDamaged(g *gallery, err error) {
+	e.log.Error("a gallery is damaged and not served: restore the store from a backup", "gallery", g.record.Number, "error", err)
+	for _, half := range []*gallery{g, g.successor.Swap(nil)} {
+		if half == nil {
+			continue
+		}
+		if x := half.currentIndex(); x != nil {
+			_ = x.Close() // a cache, made anew
+		}
+		half.mu.index, half.mu.people, half.mu.ids, half.mu.templates = nil, make(map[string]*member), nil, 0
+	}
+	g.damage = err
 }
 
 // loadGallery reads the people of a gallery, then those templates that its saved index lacks, or all, which must be

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,7 +198,7 @@ func (e *Engine) changeMove(ctx context.Context, tenant, name string, removal bo
 		return Gallery{}, err
 	}
 	defer e.leave()
-	if err := checkNames(tenant, name); err != nil {
+	if err := cmp.Or(checkNames(tenant, name), e.checkDamage(tenant, name)); err != nil {
 		return Gallery{}, err
 	}
 	err := e.store.update(ctx, removal, func(t *tx) error {

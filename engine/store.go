@@ -41,6 +41,8 @@ type store struct {
 	disk   diskGuard
 	tables tableWriter
 
+	damaged atomic.Bool // a file was found damaged (D1)
+
 	audit      *auditChain
 	stageAudit func(*tx) error // the records of tx.entries
 }
@@ -75,13 +77,14 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 		WALBytesPerSync:             512 << 10,
 		FlushDelayDeleteRange:       10 * time.Second, // a deleted gallery leaves the disk soon
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		DisableAutomaticCompactions: c.inspect,
 	}
 	// Iterators would take Pebble's central lock to queue compactions by reads; then a halted store's
 	// background work could hold up a reader. Point reads and lists are rare here.
 	o.Experimental.ReadSamplingMultiplier = -1
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: l.backgroundError,
-		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log.Error("store: data corruption", "info", i.String()) },
+		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.damaged(i.Path, i.Details) },
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { l.log.Warn("store: writes stall", "reason", i.Reason) },
 		DiskSlow:        func(i pebble.DiskSlowInfo) { l.log.Warn("store: disk slow", "info", i.String()) },
 	}
@@ -99,13 +102,13 @@ func openStore(c Config) (*store, error) {
 	s := &store{now: c.Now, audit: newAuditChain(), turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
 	dir := c.FS.PathJoin(c.Dir, "store")
 	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
-	s.fs = newHaltFS(c.FS, s.roomToOpen, func(err error) {
+	s.fs = newHaltFS(c.FS, c.FS.PathJoin(c.Dir, stagingName), s.roomToOpen, func(err error) {
 		c.Logger.Error("store: a disk write failed; writes stop until restart", "error", err)
 	})
 	if err := checkPebbleFormat(dir, c.FS); err != nil {
 		return nil, err
 	}
-	o := pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs})
+	o := pebbleOptions(c, s.fs, &storeLogger{c.Logger, s.fs, &s.damaged})
 	db, err := s.openPebble(dir, o)
 	if err != nil {
 		return nil, err
@@ -402,7 +405,7 @@ func (s *store) get(dst, key []byte) (value []byte, found bool, err error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("engine: read: %w", err)
+		return nil, false, s.readFailed(err)
 	}
 	dst = append(dst, v...)
 	return dst, true, closer.Close()
@@ -415,17 +418,33 @@ func (s *store) each(lower, upper []byte, visit func(key, value []byte) (bool, e
 	if err != nil {
 		return fmt.Errorf("engine: read: %w", err)
 	}
-	defer func() { err = errors.Join(err, iter.Close()) }()
+	defer func() {
+		if closed := iter.Close(); err == nil { // Close repeats the iterator's error
+			err = s.readFailed(closed)
+		}
+	}()
 	for ok := iter.First(); ok; ok = iter.Next() {
 		value, err := iter.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("engine: read: %w", err)
+			return s.readFailed(err)
 		}
 		if more, err := visit(iter.Key(), value); err != nil || !more {
 			return err
 		}
 	}
-	return iter.Error()
+	return s.readFailed(iter.Error())
+}
+
+// readFailed says which errors of Pebble are damage: ErrCorrupt; nil stays nil.
+func (s *store) readFailed(err error) error {
+	if err == nil {
+		return nil
+	}
+	if pebble.IsCorruptionError(err) {
+		s.damaged.Store(true)
+		return fmt.Errorf("%w: %w", errStoreDamaged, err)
+	}
+	return fmt.Errorf("engine: read: %w", err)
 }
 
 // tx is one write being validated and staged.
@@ -472,8 +491,15 @@ func must(err error) {
 // storeLogger adapts slog to Pebble's logger. What Pebble would end the process for halts the store instead,
 // and the goroutine never returns into code that counts on that.
 type storeLogger struct {
-	log *slog.Logger
-	fs  *haltFS
+	log  *slog.Logger
+	fs   *haltFS
+	harm *atomic.Bool // set when a file is found damaged
+}
+
+// damaged notes and names a file that is not what was written. Its keys are not logged: they hold ids of people.
+func (l *storeLogger) damaged(file string, err error) {
+	l.harm.Store(true)
+	l.log.Error("store: a file is damaged: restore the store from a backup", "file", file, "error", err)
 }
 
 // Infof implements pebble.Logger.

@@ -75,8 +75,11 @@ var sentinels = []sentinel{
 	{engine.ErrKeyExpired, codeKeyExpired, nil},
 	{engine.ErrAttempts, codeAttemptsExceeded, nil},
 	{engine.ErrAudit, codeAuditUnavailable, nil}, // before what it wraps
+	{engine.ErrNoBackupDir, codeBackupUnconfigured, nil},
+	{engine.ErrBackupRunning, codeBackupRunning, nil},
 	{engine.ErrStorageFull, codeStorageFull, nil},
 	{engine.ErrStorageFailed, codeStorageFailed, nil},
+	{engine.ErrCorrupt, codeStorageDamaged, damageDetail},
 	{engine.ErrClosed, codeShuttingDown, nil},
 	{engine.ErrOutcomeUnknown, codeTimeout, always("the time for this request ended while it was being written: " +
 		"it may or may not have happened; a PUT or a DELETE may simply be repeated, after a POST look first")},
@@ -93,6 +96,11 @@ var sentinels = []sentinel{
 	{context.DeadlineExceeded, codeTimeout, always("the time for this request ended before it was done; " +
 		"send fewer or smaller photos at once, or try when the server is less busy")},
 	{context.Canceled, codeShuttingDown, always("the server is shutting down")},
+}
+
+// damageDetail says of damage what the engine does, where it has a sentence; the cause may name ids.
+func damageDetail(err error) string {
+	return cmp.Or(engine.Detail(err), "what was asked for is damaged on the server's disk; the server's log says what: its operator must restore the store from a backup")
 }
 
 func always(detail string) func(error) string { return func(error) string { return detail } }

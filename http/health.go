@@ -26,7 +26,7 @@ func (s *Server) health(*request) (reply, error) {
 	return reply{status: 200, value: statusBody{Status: "ok"}}, nil
 }
 
-// ready says whether this server should be sent requests. A full disk is no reason to take it away: searches and
+// ready says whether this server should be sent requests. A full disk, or a damaged gallery, is no reason to take it away: searches and
 // verifications work, and to lose them for the sake of writes would turn a warning into an outage. Its reasons are for
 // an operator; the cause of an unusable store is in the log.
 func (s *Server) ready(r *request) (reply, error) {
@@ -42,7 +42,7 @@ func (s *Server) ready(r *request) (reply, error) {
 		reasons = append(reasons, s.problemOf(err).detail)
 		s.logFailure(r, err)
 	}
-	if len(reasons) == 1 && errors.Is(err, engine.ErrStorageFull) {
+	if len(reasons) == 1 && (errors.Is(err, engine.ErrStorageFull) || errors.Is(err, engine.ErrCorrupt)) {
 		return reply{status: 200, value: statusBody{"degraded", reasons}}, nil
 	}
 	if len(reasons) > 0 {

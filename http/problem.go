@@ -65,7 +65,10 @@ const (
 	codeMoveIncomplete   code = "move_incomplete"
 	codeNotRotating      code = "key_not_rotating"
 
-	codeDuplicate       code = "duplicate"
+	codeDuplicate          code = "duplicate"
+	codeBackupRunning      code = "backup_running"
+	codeBackupUnconfigured code = "backup_unconfigured"
+
 	codeVersionMismatch code = "version_mismatch"
 
 	codeRateLimited code = "rate_limited"
@@ -86,6 +89,7 @@ const (
 	codeQualityFailed  code = "quality_failed"
 
 	codeInternal         code = "internal"
+	codeStorageDamaged   code = "storage_damaged"
 	codeOverloaded       code = "overloaded"
 	codeTimeout          code = "timeout"
 	codeAuditUnavailable code = "audit_unavailable"
@@ -149,7 +153,10 @@ var codes = map[code]struct {
 	codeMoveIncomplete:   {409, "People have no templates of the new space"},
 	codeNotRotating:      {409, "The tenant's key is not being rotated"},
 
-	codeDuplicate:       {409, "The face is enrolled under another id"},
+	codeDuplicate:          {409, "The face is enrolled under another id"},
+	codeBackupRunning:      {409, "A backup is being made"},
+	codeBackupUnconfigured: {409, "There is no folder for backups"},
+
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 
 	codeBodyTooLarge:     {413, "The body is too large"},
@@ -168,6 +175,7 @@ var codes = map[code]struct {
 	codeQualityFailed:  {422, "The photo is not good enough"},
 
 	codeInternal:         {500, "Something went wrong on our side"},
+	codeStorageDamaged:   {500, "The store is damaged"},
 	codeOverloaded:       {503, "The server is busy"},
 	codeTimeout:          {503, "The work took too long"},
 	codeAuditUnavailable: {503, "The audit log takes no records"},

@@ -75,6 +75,9 @@ var routes = []route{
 
 	{"GET", "/metrics", "metrics", auditing, (*Server).metrics, nil},
 
+	{"POST", "/v1/backup", "startBackup", adminOnly, (*Server).startBackup, nil},
+	{"GET", "/v1/backup", "backupStatus", adminOnly, (*Server).backupStatus, nil},
+
 	{"POST", "/v1/keys", "createKey", adminOnly, (*Server).createKey, nil},
 	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys, nil},
 	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey, nil},

@@ -8,15 +8,6 @@ import (
 	"testing"
 )
 
-func mustMarshal(t testing.TB, v any) []byte {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // folder makes person/photo files out of the test pictures.
 func folder(t *testing.T, people map[string][]string) string {
 	t.Helper()

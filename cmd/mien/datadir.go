@@ -50,6 +50,9 @@ func (d dataDir) hasStore() bool {
 // that some key has sealed already. An administrator's key without its store means that the store was lost or is
 // not mounted: to begin anew there would hide it.
 func (d dataDir) create() error {
+	if engine.HalfRestored(d.path) {
+		return fmt.Errorf("data folder %s: %w", d.path, engine.ErrHalfRestored)
+	}
 	if err := os.MkdirAll(d.store(), 0o700); err != nil {
 		return fmt.Errorf("data folder %s can't be made: %w", d.path, reason(err))
 	}

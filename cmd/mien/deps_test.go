@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"mien/index/hnsw":      {"mien/index", "mien/index/scan", "mien/simd"},
 	"mien/extract/jpeg":    {"mien/simd"},
 	"mien/extract":         {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
-	"mien/engine":          {"mien/index", "mien/index/hnsw", "mien/index/scan"},
+	"mien/engine":          {"mien/engine/backup", "mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/engine/transfer": {"mien/engine"},
 	"mien/http":            {"mien/engine", "mien/engine/transfer", "mien/extract"},
 	"mien/cmd/mien":        {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/engine/transfer", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 
 // onlyIn is where each concern belongs; tests are not asked.
 var onlyIn = map[string][]string{
-	"github.com/cockroachdb/pebble":   {"mien/engine"},
+	"github.com/cockroachdb/pebble":   {"mien/engine", "mien/engine/backup"},
 	"github.com/yalue/onnxruntime_go": {"mien/extract"},
 	"github.com/valyala/fasthttp":     {"mien/http", "mien/bench/load"},
 	"github.com/alecthomas/kong":      {"mien/cmd/mien"},

@@ -1,11 +1,12 @@
 // Command mien is the face matching engine: a server, and a client for the shell.
 //
 //	mien serve --data DIR --listen ADDR [--tls-cert FILE --tls-key FILE]
+//	mien backup [create] | list | verify | prune; mien restore --from FOLDER --data DIR
 //	mien enroll | identify | verify | compare | extract | galleries | keys | encryption | erase | export | import | packs | doctor | version
 //	mien evaluate | bench
 //
-// serve, doctor and `--data` of keys, encryption, erase, export and import work on a data folder, of which a running server is the only user; evaluate, bench
-// and packs work on their own, with neither (bench http with a server if told); everything else talks to a server by its public API, with the key of --key, --key-file
+// serve, doctor and `--data` of keys, encryption, erase, export, import and backup work on a data folder, of which a running server is the only user; evaluate, bench,
+// restore, what `backup` does with a folder, and packs work on their own, with neither (bench http with a server if told); everything else talks to a server by its public API, with the key of --key, --key-file
 // or MIEN_KEY.
 //
 // # Settings

@@ -43,6 +43,8 @@ type cli struct {
 	Erase      eraseCmd      `cmd:"" help:"Erase a person, or a tenant, with a signed receipt."`
 	Encryption encryptionCmd `cmd:"" help:"Rotate the key that seals a tenant and its people."`
 	Audit      auditCmd      `cmd:"" help:"List, export and verify the audit log."`
+	Backup     backupCmd     `cmd:"" help:"Make, list, verify and prune backups."`
+	Restore    restoreCmd    `cmd:"" help:"Make a data folder of a backup."`
 	Packs      packsCmd      `cmd:"" help:"List, check and add model packs."`
 	Doctor     doctorCmd     `cmd:"" help:"Check library, models, processor and data folder, and say what to mend."`
 	Bench      benchCmd      `cmd:"" help:"Measure this machine."`

@@ -111,6 +111,8 @@ type serveCmd struct {
 	limitFlags
 	tlsFlags
 	simdFlags
+	backupKeyFlags
+	BackupDir  string  `help:"Folder that POST /v1/backup and mien backup write to; another disk's, or a mounted one, is worth more." env:"MIEN_BACKUP_DIR" type:"path" placeholder:"FOLDER"`
 	RotateDays float64 `help:"Days after which the key that seals a tenant's people is rotated: for so long, and the life of the key store's backups, backups of the store hold who was erased; 0: never." env:"MIEN_ROTATE_DAYS" default:"7"`
 	CoreDumps  bool    `name:"allow-core-dumps" help:"Let the system write this process's memory, with keys and templates in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
 	Data       string  `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
@@ -178,12 +180,17 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 }
 
 func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log *slog.Logger) (*engine.Engine, error) {
+	key, err := c.own()
+	if err != nil {
+		return nil, err
+	}
 	if err := data.create(); err != nil {
 		return nil, err
 	}
 	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit, AuditKeep: time.Duration(c.AuditDays) * 24 * time.Hour,
 		Attempts:    engine.Attempts{Failures: max(c.Attempts, 0), Window: c.AttemptWindow},
-		RotateEvery: time.Duration(c.RotateDays * 24 * float64(time.Hour)), Extract: packs.extract, Logger: log})
+		RotateEvery: time.Duration(c.RotateDays * 24 * float64(time.Hour)), Extract: packs.extract, Logger: log,
+		BackupDir: c.BackupDir, BackupKey: key, Program: "mien " + version})
 }
 
 func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {
@@ -269,7 +276,7 @@ func (c *serveCmd) logger(to *os.File) (log *slog.Logger, flush func()) {
 // announce logs the effective configuration and says on stdout where the server is and what to try.
 func (c *serveCmd) announce(out *output, log *slog.Logger, url string, data dataDir, spaces []engine.Space) {
 	library, models := c.paths()
-	log.Info("mien", "version", version, "url", url, "data", data.path, "library", library, "models", models,
+	log.Info("mien", "version", version, "url", url, "data", data.path, "backups", c.BackupDir, "library", library, "models", models,
 		"spaces", idsOf(spaces), "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level())
 	if c.Insecure && c.TLSCert == "" {
 		log.Warn("--insecure-listen: keys and biometrics travel in clear: let nobody reach this address but a proxy that does TLS", "url", url)

@@ -205,80 +205,6 @@ func template(space string, seed uint64) map[string]any {
 	return map[string]any{"space": space, "f32": base64.StdEncoding.EncodeToString(raw)}
 }
 
-// kill -9 under load, again and again: what was acknowledged must be there, whole, and found by search.
-func TestKill9(t *testing.T) {
-	const rounds, clients = 4, 8
-	data := filepath.Join(t.TempDir(), "data")
-	var acked sync.Map // person → seed of the template that was acknowledged last
-	var next atomic.Uint64
-	space := ""
-	for round := range rounds {
-		s := start(t, data)
-		var g struct{ Space string }
-		if round == 0 {
-			s.want(201, "PUT", "/v1/galleries/g", map[string]any{}, &g)
-			space = g.Space
-		}
-		checkAcked(t, s, space, &acked)
-		var wg sync.WaitGroup
-		for range clients {
-			wg.Go(func() {
-				for {
-					seed := next.Add(1)
-					id := fmt.Sprintf("p%d", seed%200)
-					// One writer a person: the outcome of a write that was cut off is unknown and may replace what was there.
-					acked.Delete(id)
-					body := fmt.Appendf(nil, `{"templates":[%s]}`, mustJSON(t, template(space, seed)))
-					a, err := s.try("PUT", "/v1/galleries/g/people/"+id, "application/json", body)
-					if err != nil {
-						return // killed
-					}
-					if a.status != 200 && a.status != 201 {
-						t.Errorf("put %s: %v", id, a)
-						return
-					}
-					acked.Store(id, seed)
-				}
-			})
-		}
-		time.Sleep(400 * time.Millisecond)
-		if err := s.stop(syscall.SIGKILL); err == nil {
-			t.Fatal("killed with exit code 0")
-		}
-		wg.Wait()
-	}
-	s := start(t, data)
-	n := checkAcked(t, s, space, &acked)
-	t.Logf("%d writes in %d rounds, %d acknowledged people checked after the last", next.Load(), rounds, n)
-	if n < 50 {
-		t.Errorf("only %d people to check: the test tested nothing", n)
-	}
-	if err := s.stop(syscall.SIGTERM); err != nil {
-		t.Errorf("stop: %v\n%s", err, s.log)
-	}
-}
-
-func checkAcked(t *testing.T, s *testServer, space string, acked *sync.Map) (n int) {
-	t.Helper()
-	acked.Range(func(id, seed any) bool {
-		n++
-		var d struct{ Cosine float64 }
-		s.want(200, "POST", "/v1/galleries/g/people/"+id.(string)+"/verify", map[string]any{"template": template(space, seed.(uint64))}, &d)
-		if !(d.Cosine > .9999) {
-			t.Errorf("%s: cosine %v to what was acknowledged", id, d.Cosine)
-		}
-		if n%10 == 0 {
-			var found struct{ Candidates []struct{ Person string } }
-			s.want(200, "POST", "/v1/galleries/g/identify", map[string]any{"template": template(space, seed.(uint64)), "top_k": 1}, &found)
-			if len(found.Candidates) != 1 || found.Candidates[0].Person != id {
-				t.Errorf("search for %s finds %v", id, found.Candidates)
-			}
-		}
-		return true
-	})
-	return n
-}
-
 // SIGTERM must finish what was accepted: no request that was sent may be cut off.
 func TestGracefulStop(t *testing.T) {
 	s := start(t, filepath.Join(t.TempDir(), "data"))
@@ -371,9 +297,4 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("on a bad folder: %d, nothing of %q in\n%s", code, say, out)
 		}
 	}
-}
-
-func mustJSON(t testing.TB, v any) string {
-	t.Helper()
-	return string(mustMarshal(t, v))
 }

@@ -23,6 +23,7 @@ var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	nethttp.DefaultTransport.(*nethttp.Transport).MaxIdleConnsPerHost = 16 // else most requests of many clients open a connection
 	dir, err := os.MkdirTemp("", "mien-test-*")
 	if err != nil {
 		log.Fatal(err)

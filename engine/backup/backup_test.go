@@ -269,12 +269,9 @@ func TestFlippedBytes(t *testing.T) {
 	}
 	for _, path := range needed {
 		whole := readFile(t, fs, path)
-		step := max(1, len(whole)/40)
-		for at := 0; at < len(whole); at += step {
-			if at < headerBytes+chunkOverhead {
-				step = 7
-			} else {
-				step = max(1, len(whole)/6)
+		for at, step := 0, 7; at < len(whole); at += step {
+			if at >= headerBytes+chunkOverhead {
+				step = max(7, len(whole)/6)
 			}
 			harmed := bytes.Clone(whole)
 			harmed[at] ^= 1 << (at % 8)
