@@ -52,7 +52,7 @@ func (c *enrollCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	people, photos, err := findPeople(c.Folder)
+	people, _, err := findPeople(c.Folder)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *enrollCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	people, photos = notes.left(people)
+	people, photos := notes.left(people)
 	r := newEnrolReport(out, photos)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(c.Parallel, 1))

@@ -27,7 +27,7 @@ func TestLogWriter(t *testing.T) {
 		log.Info("second")
 		time.Sleep(logDelay - 1)
 		lines(0)
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		lines(2)
 		log.Info("third")
 		log.Warn("fourth")
