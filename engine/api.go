@@ -92,6 +92,12 @@ type GallerySpec struct {
 	DuplicatePolicy Policy
 	// RetentionDays is when a person who is put without Retention.Expires is due, counted from then; 0: never.
 	RetentionDays int
+	// History is of how many replaced templates of each person it is kept what is known of them, the latest, at most MaxHistory;
+	// the templates themselves go. 0 keeps nothing.
+	History int
+	// Filterable names the top-level fields of people's metadata that searches can be filtered by, for good: at most
+	// MaxFilterable. Their values are in memory as hashes, 8 bytes a field and template.
+	Filterable []string
 }
 
 // GalleryChange is what UpdateGallery changes: nil leaves what is there, anything else replaces it whole.
@@ -102,6 +108,7 @@ type GalleryChange struct {
 	DuplicatePolicy *Policy // the zero Policy makes it FPIR 1e-3
 	// RetentionDays holds for people who are put from then on; 0: they are due when they say, or never.
 	RetentionDays *int
+	History       *int // what is kept beyond it goes when the person is replaced next
 }
 
 // Gallery describes people who are searched together.
@@ -124,7 +131,9 @@ type Gallery struct {
 	DuplicatePolicy Policy         `json:"duplicate_policy,omitzero"`
 	// Damaged says that the store could not read the gallery when it was opened: it answers nothing until it is restored. Its
 	// counts say nothing then.
-	Damaged bool `json:"damaged,omitempty"`
+	Damaged    bool     `json:"damaged,omitempty"`
+	History    int      `json:"history,omitempty"`
+	Filterable []string `json:"filterable,omitempty"`
 	// Move is there while the gallery is being moved to another space.
 	Move *Move `json:"move,omitempty"`
 	// IndexStatus is what Engine.Gallery adds; nil elsewhere, and where the space is not configured.
@@ -186,6 +195,7 @@ type PersonPatch struct {
 	Metadata *json.RawMessage // replaces the metadata, whole; nil JSON, or null, removes it
 	Expires  *time.Time       // replaces Retention.Expires; zero: by the gallery's RetentionDays, from now
 	Consent  **Consent        // replaces the consent; nil removes it
+	Status   Status           // "" leaves it
 	WriteOptions
 }
 
@@ -205,7 +215,9 @@ type Condition struct {
 type Person struct {
 	ID        string          `json:"id"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
-	Templates []TemplateInfo  `json:"templates"` // oldest first
+	Status    Status          `json:"status,omitempty"`  // "" is StatusActive
+	Templates []TemplateInfo  `json:"templates"`         // oldest first
+	History   []TemplateInfo  `json:"history,omitempty"` // templates that were replaced, oldest first; GallerySpec.History
 	Created   time.Time       `json:"created"`
 	Updated   time.Time       `json:"updated"`
 	Version   uint64          `json:"version"` // the store's sequence number of the last change
@@ -222,7 +234,20 @@ type TemplateInfo struct {
 	Source  string    `json:"source"`
 	Created time.Time `json:"created"`
 	Photo   bool      `json:"photo,omitempty"` // the photo that it was made of is stored
+	// Quality is the unified score of the photo that it was made of, 0 to 100, in hundredths; nil if that was not judged.
+	Quality  *float64  `json:"quality,omitempty"`
+	By       string    `json:"by,omitempty"`      // id of the API key that enrolled it, where there was one
+	Replaced time.Time `json:"replaced,omitzero"` // of history: when
 }
+
+// Status says whether a person is matched.
+type Status string
+
+// The statuses. Who is suspended keeps everything: Verify refuses, Identify does not list, duplicate checks do, and say so.
+const (
+	StatusActive    Status = "active"
+	StatusSuspended Status = "suspended"
+)
 
 // Decision is the answer to a 1:1 question.
 type Decision struct {
@@ -247,6 +272,8 @@ type IdentifyOptions struct {
 	// EF is how many templates a graph keeps in sight, 1..MaxEF: more find more and take longer. 0 is the index's own. The
 	// scan has none, and ignores it.
 	EF int
+	// Filter says who may be listed. Threshold and FPIR are then by the templates of who passes.
+	Filter Filter
 }
 
 // Candidate is one person at or above the threshold.
@@ -255,7 +282,8 @@ type Candidate struct {
 	Similarity float64 `json:"similarity"`
 	Cosine     float64 `json:"cosine"`
 	FMR        float64 `json:"fmr"`
-	FPIR       float64 `json:"fpir"` // 1 − (1 − fmr)^searched
+	FPIR       float64 `json:"fpir"`             // 1 − (1 − fmr)^searched
+	Status     Status  `json:"status,omitempty"` // "" is StatusActive
 	// Extrapolated says that similarity, fmr and fpir are beyond what the calibration's set could show.
 	Extrapolated bool `json:"extrapolated,omitempty"`
 }
@@ -264,5 +292,5 @@ type Candidate struct {
 type Candidates struct {
 	Candidates []Candidate `json:"candidates"`
 	Threshold  float64     `json:"threshold"` // the cosine that decided
-	Searched   int         `json:"searched"`  // templates of the gallery when the search began
+	Searched   int         `json:"searched"`  // templates of the gallery, or of who passes the filter, when the search began
 }

@@ -17,6 +17,10 @@ import (
 // Bounds on what a client may store or ask for.
 const (
 	MaxTemplates     = 8        // of one person
+	MaxHistory       = 8        // replaced templates of one person
+	MaxFilterable    = 8        // fields of metadata that a gallery can be filtered by
+	MaxFieldBytes    = 64       // of such a field's name
+	MaxFilterValues  = 64       // of one field in a filter
 	MaxMetadataBytes = 16 << 10 // of one person, as JSON
 	MaxTopK          = 100      // candidates of one search
 	DefaultTopK      = 10       // where IdentifyOptions.TopK is 0

@@ -242,6 +242,27 @@
 // probability of at most 1e-6 (index.DefaultMiss) where the scan answers. A graph loses more: how many is counted on a
 // share of the searches that clients make (recall.go). Cosines are of float32 vectors either way.
 //
+// S3  A search that may list some people only (Filter; and, where somebody is suspended, every one that lists active people) gives the
+// index the rows of those who pass, as of a moment before it looks. What was written meanwhile is put right afterwards: whom a write
+// of the gallery since that moment was about (recentWrites) is left out of what the index found, and compared as they are now, at
+// one moment. So the answer is of that moment, and a row that is another's by now lists nobody wrongly.
+//
+// What filters go by is in memory beside the rows (columns): the status, and of each field that the gallery names as filterable a
+// 64-bit hash of its value, under a key of this process, in commit order with the templates. Metadata itself is in no memory. At
+// 200,000 templates of dim 64 a mask takes a tenth of the time of a search without one, for a status; a quarter for one value of a field;
+// as long for eight values of two. Measured on a busy machine: ratios only (BenchmarkFilter).
+//
+// # People
+//
+// Who is suspended keeps everything. Verify refuses them, whatever the score; Identify does not list them unless it is asked to; duplicate
+// checks do, and say so, for somebody who is shut out and enrols again under another id is whom they are for. PutPerson leaves the
+// status: enrolling again lets nobody in.
+//
+// A gallery may keep a history: what is known of up to MaxHistory templates of a person that PutPerson replaced. The templates themselves
+// and their photos go when they are replaced: what nothing may search or return is better not there. A move drops the history of the old space.
+// Of each template the record says when and of what it was made, the photo's unified score where that was judged, and the key that
+// enrolled it; its space is the gallery's.
+//
 // # Gates
 //
 // Who made a template of a photo may say what was judged of it (Template.Photo), and then the gallery's gate decides

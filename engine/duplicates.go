@@ -68,7 +68,7 @@ type recentWrites struct {
 	checks     int    // that run
 }
 
-// recentWrite is what a write did to a person's templates.
+// recentWrite is what a write did to a person's templates, if anything: it may have changed what filters go by.
 type recentWrite struct {
 	seq     uint64
 	person  string
@@ -214,7 +214,7 @@ func (c *enrolChecks) end() {
 func (c *galleryCheck) search(ctx context.Context) error {
 	c.found, c.more = map[string]float64{}, false
 	for i, q := range c.probes {
-		r, err := c.g.search(ctx, q, maxNamed+1, index.Options{EF: duplicatesEF}, c.g.duplicatePolicy())
+		r, err := c.g.search(ctx, q, maxNamed+1, index.Options{EF: duplicatesEF}, c.g.duplicatePolicy(), everybody)
 		if err != nil {
 			return err
 		}
@@ -306,9 +306,12 @@ func (c *enrolChecks) complete(person string) ([]Candidate, error) {
 
 func (c *galleryCheck) candidates(found map[string]float64) []Candidate {
 	r := make(ranked, 0, len(found))
+	c.g.mu.RLock()
 	for id, cosine := range found {
-		r = append(r, Candidate{Person: id, Cosine: cosine})
+		m := c.g.mu.people[id] // nil of who is not in memory yet, and so new and active
+		r = append(r, Candidate{Person: id, Cosine: cosine, Status: statusOf(m != nil && m.suspended)})
 	}
+	c.g.mu.RUnlock()
 	return r.calibrated(c.g.space.Calibration, c.n)
 }
 

@@ -113,13 +113,18 @@ func TestDuplicates(t *testing.T) {
 // meanwhile runs a function between a check's search and the turn.
 type meanwhile struct {
 	searcher
-	do func() // once
+	do    func() // once
+	first bool   // before the search
 }
 
 func (m *meanwhile) SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error) {
+	do := m.do
+	m.do = nil
+	if do != nil && m.first {
+		do()
+	}
 	hits, err := m.searcher.SearchInto(ctx, dst, q, o)
-	if do := m.do; do != nil {
-		m.do = nil
+	if do != nil && !m.first {
 		do()
 	}
 	return hits, err

@@ -37,6 +37,12 @@ var (
 	ErrPersonNotFound = errors.New("person not found")
 	// ErrVersion says that a person is not in the version that a write was made for. See Condition.
 	ErrVersion = errors.New("version mismatch")
+	// ErrStatus says that a person's status is unknown.
+	ErrStatus = errors.New("bad status")
+	// ErrSuspended says that a person is suspended, and so not verified.
+	ErrSuspended = errors.New("person suspended")
+	// ErrFilter says that a filter names an unknown status, a field that the gallery can't be filtered by, or no value.
+	ErrFilter = errors.New("bad filter")
 	// ErrDuplicateCheck says that a duplicate check is unknown.
 	ErrDuplicateCheck = errors.New("bad duplicate check")
 	// ErrDuplicate says that a face is another person's already. See DuplicateError.
@@ -256,6 +262,7 @@ var (
 	errTenantNotFound  = &Error{ErrTenantNotFound, "there is no tenant of this name: it comes into being with its first key or gallery"}
 	errNotRotating     = &Error{ErrNotRotating, "the tenant's key is not being rotated"}
 	errPersonExists    = &Error{ErrPersonExists, "a person of this id is there already: leave it out, or import with on_conflict skip or replace"}
+	errSuspended       = &Error{ErrSuspended, "the person is suspended and is not matched until somebody makes the status active again"}
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}

@@ -235,6 +235,18 @@ func writeIdentity(t *testing.T, e *Engine, tenant string) (tokens []string) {
 		return err
 	}
 	mustMove(t, put("jo"))
+	actor := WithActor(t.Context(), Actor{Tenant: tenant, Key: "0123456789abcdef", Role: RoleEnroller, Request: "r-2"})
+	_, _, err = e.CreateGallery(t.Context(), tenant, "past", GallerySpec{History: 2, Filterable: []string{"site", "n"}})
+	mustMove(t, err)
+	for i := range 4 {
+		judged := Template{Space: spaceA.ID, Vector: []float32{1, float32(i), 0, 0}, Source: "image", Photo: &Photo{Judged: map[string]float64{"unified_score": 50.25}}}
+		_, _, err := e.PutPerson(actor, tenant, "past", "lee", PersonSpec{Templates: []Template{judged, template(0, 0, 1, float32(i))}, Metadata: json.RawMessage(`{"site":"a","n":1}`)})
+		mustMove(t, err)
+	}
+	_, _, err = e.PutPerson(actor, tenant, "past", "max", PersonSpec{Templates: []Template{template(0, 1, 0, 0)}})
+	mustMove(t, err)
+	_, err = e.PatchPerson(actor, tenant, "past", "max", PersonPatch{Status: StatusSuspended})
+	mustMove(t, err)
 	if err := put("kim"); !errors.Is(err, ErrDuplicate) {
 		t.Fatal(err)
 	}
@@ -360,6 +372,8 @@ func TestRecordNames(t *testing.T) {
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, KeepPhotos: true},
 		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","duplicates":"warn","duplicate_policy":{"fpir":0.5}}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Duplicates: "warn", DuplicatePolicy: policyRecord{FPIR: x}},
+		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","history":2,"filterable":["a","b"]}`: galleryRecord{
+			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, History: 2, Filterable: []string{"a", "b"}},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},

@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Kinds of index a gallery may ask for.
@@ -46,6 +48,8 @@ type gallery struct {
 		spare      []uint32 // labels that nobody had when the index was saved that Open used, nor since
 		templates  int
 		nextDue    int64 // ms; before that nobody is due, 0: nobody is at all, see eraseDue
+		suspended  int   // people
+		columns    *columns
 		index      searcher
 		behind     error     // why the index lacks a change; then nothing is read from it until it is made anew
 		repair     *repair   // that is under way, or nil
@@ -63,17 +67,19 @@ type rules struct {
 	duplicates      DuplicateCheck // "" is off
 	duplicatePolicy Policy
 	retentionDays   int
+	history         int
 }
 
 func (r galleryRecord) rules() *rules {
-	return &rules{r.Policy.policy(), r.Gate.gates(), DuplicateCheck(r.Duplicates), r.DuplicatePolicy.policy(), r.RetentionDays}
+	return &rules{r.Policy.policy(), r.Gate.gates(), DuplicateCheck(r.Duplicates), r.DuplicatePolicy.policy(), r.RetentionDays, r.History}
 }
 
 // member is a person in memory.
 type member struct {
-	label     uint32
-	version   uint64
-	due       int64 // ms; 0: never
+	label   uint32
+	version uint64
+	due     int64 // ms; 0: never
+	traits
 	templates int
 	rows      []uint32 // of index, in any order; empty where the space is not configured
 }
@@ -123,8 +129,12 @@ func (e *Engine) galleryRecord(tenant, name string, spec GallerySpec) (galleryRe
 		checkRetentionDays(spec.RetentionDays)); err != nil {
 		return galleryRecord{}, err
 	}
+	if err := cmp.Or(checkHistory(spec.History), checkFilterable(spec.Filterable)); err != nil {
+		return galleryRecord{}, err
+	}
 	r := galleryRecord{Space: space.ID, Dim: space.Dim, Index: kind, Policy: recordOfPolicy(spec.Policy), Gate: recordOfGates(spec.Gate),
-		KeepPhotos: spec.KeepPhotos, DuplicatePolicy: recordOfPolicy(spec.DuplicatePolicy), RetentionDays: spec.RetentionDays}
+		KeepPhotos: spec.KeepPhotos, DuplicatePolicy: recordOfPolicy(spec.DuplicatePolicy), RetentionDays: spec.RetentionDays,
+		History: spec.History, Filterable: slices.Clone(spec.Filterable)}
 	r.setDuplicates(spec.Duplicates)
 	return r, nil
 }
@@ -138,7 +148,7 @@ func (r *galleryRecord) setDuplicates(d DuplicateCheck) {
 // format is that of a store which the record is in.
 func (r galleryRecord) format() uint32 {
 	switch {
-	case r.Duplicates != "" || r.DuplicatePolicy != policyRecord{}:
+	case len(r.Filterable) > 0 || r.Duplicates != "" || r.DuplicatePolicy != policyRecord{} || r.History > 0:
 		return identityFormat
 	case r.RetentionDays != 0:
 		return auditFormat
@@ -146,6 +156,25 @@ func (r galleryRecord) format() uint32 {
 		return photoFormat
 	}
 	return firstFormat
+}
+
+func checkHistory(n int) error {
+	if n < 0 || n > MaxHistory {
+		return refuse(ErrGallerySpec, "history is %d: it must be from 0 to %d", n, MaxHistory)
+	}
+	return nil
+}
+
+func checkFilterable(names []string) error {
+	if len(names) > MaxFilterable {
+		return refuse(ErrGallerySpec, "filterable names %d fields: the most is %d", len(names), MaxFilterable)
+	}
+	for i, n := range names {
+		if n == "" || len(n) > MaxFieldBytes || !utf8.ValidString(n) || strings.ContainsFunc(n, isUnseen) || slices.Contains(names[:i], n) {
+			return refuse(ErrGallerySpec, "field %d of filterable is not acceptable: use each name once, of 1 to %d bytes without control characters", i, MaxFieldBytes)
+		}
+	}
+	return nil
 }
 
 func checkDuplicatePolicy(p Policy) error {
@@ -191,16 +220,16 @@ func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (c
 }
 
 func sameSpec(name string, have, want galleryRecord) error {
-	if have.Space == want.Space && have.Index == want.Index && have.KeepPhotos == want.KeepPhotos && have.rules().equal(want.rules()) {
+	if have.Space == want.Space && have.Index == want.Index && have.KeepPhotos == want.KeepPhotos && slices.Equal(have.Filterable, want.Filterable) && have.rules().equal(want.rules()) {
 		return nil
 	}
-	return refuse(ErrGalleryExists, "gallery %q is there with another space, index, policy, gate, duplicates, retention_days or keep_photos (space %q, index %q, keep_photos %v): "+
-		"use it as it is, change its policy, gate or duplicates, or use another name", name, have.Space, have.Index, have.KeepPhotos)
+	return refuse(ErrGalleryExists, "gallery %q is there with another specification (space %q, index %q, keep_photos %v): "+
+		"use it as it is, change what can be changed of it, or use another name", name, have.Space, have.Index, have.KeepPhotos)
 }
 
 func (r *rules) equal(o *rules) bool {
 	return r.policy.equal(o.policy) && r.gate.equal(o.gate) && r.duplicates == o.duplicates && r.duplicatePolicy.equal(o.duplicatePolicy) &&
-		r.retentionDays == o.retentionDays
+		r.retentionDays == o.retentionDays && r.history == o.history
 }
 
 func checkRetentionDays(days int) error {
@@ -210,7 +239,7 @@ func checkRetentionDays(days int) error {
 	return nil
 }
 
-// UpdateGallery changes a gallery's policies, gate, duplicate check and default of retention. Calls that begin after it has returned go by what it made; the
+// UpdateGallery changes a gallery's policies, gate, duplicate check, history and default of retention. Calls that begin after it has returned go by what it made; the
 // people who are enrolled stay. Errors: ErrID, ErrGalleryNotFound, ErrPolicy, ErrGate, ErrDuplicateCheck, and those of every write (see
 // CreateGallery).
 func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change GalleryChange) (Gallery, error) {
@@ -253,7 +282,12 @@ func (c GalleryChange) validate() error {
 		}
 	}
 	if c.DuplicatePolicy != nil {
-		return checkDuplicatePolicy(*c.DuplicatePolicy)
+		if err := checkDuplicatePolicy(*c.DuplicatePolicy); err != nil {
+			return err
+		}
+	}
+	if c.History != nil {
+		return checkHistory(*c.History)
 	}
 	return nil
 }
@@ -282,6 +316,9 @@ func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) er
 	}
 	if change.RetentionDays != nil {
 		record.RetentionDays = *change.RetentionDays
+	}
+	if change.History != nil {
+		record.History = *change.History
 	}
 	if record.rules().equal(before) {
 		return nil
@@ -477,7 +514,7 @@ func (g *gallery) info() Gallery {
 	info := Gallery{Name: g.name, Space: g.record.Space, Dim: g.record.Dim, Index: g.record.Index,
 		Policy: r.policy.clone(), Gate: r.gate.clone(), People: people, Templates: templates, Created: g.record.Created,
 		KeepPhotos: g.record.KeepPhotos, Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy.clone(),
-		RetentionDays: r.retentionDays, Damaged: g.damage != nil}
+		RetentionDays: r.retentionDays, Damaged: g.damage != nil, History: r.history, Filterable: slices.Clone(g.record.Filterable)}
 	if next := g.successor.Load(); next != nil {
 		// As of several moments: who waits first, so that when nobody does, Done is what came of it.
 		waiting, failed := next.photos.counts(max(people-next.people(), 0))
@@ -512,10 +549,12 @@ func (g *gallery) version(id string) uint64 {
 }
 
 // touch makes a person's version durable without a change of templates.
-func (g *gallery) touch(id string, version uint64) {
+func (g *gallery) touch(id string, version uint64, t traits) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mu.people[id].version = version
+	m := g.mu.people[id]
+	m.version = version
+	g.describeLocked(m, t)
 	g.mu.unsaved = true // else the next start reads the person's templates
 }
 
@@ -533,11 +572,14 @@ func (g *gallery) useIndex(x searcher, rows [][]uint32) (old searcher) {
 	for _, m := range g.mu.people {
 		m.rows = rows[m.label]
 	}
+	if g.mu.columns != nil {
+		g.makeColumnsLocked()
+	}
 	return old
 }
 
 // put makes a person's templates exactly these, at one moment.
-func (g *gallery) put(id string, version uint64, templates int, vectors [][]float32) {
+func (g *gallery) put(id string, version uint64, t traits, templates int, vectors [][]float32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.memberLocked(id)
@@ -545,10 +587,11 @@ func (g *gallery) put(id string, version uint64, templates int, vectors [][]floa
 	g.mu.templates += templates - m.templates
 	m.templates = templates
 	m.rows = g.replaceLocked(m.rows, m.label, vectors)
+	g.describeLocked(m, t)
 }
 
 // addTemplate adds one template to a person who is there.
-func (g *gallery) addTemplate(id string, version uint64, vector []float32) {
+func (g *gallery) addTemplate(id string, version uint64, t traits, vector []float32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.mu.people[id]
@@ -556,6 +599,7 @@ func (g *gallery) addTemplate(id string, version uint64, vector []float32) {
 	m.templates++
 	g.mu.templates++
 	m.rows = append(m.rows, g.replaceLocked(nil, m.label, [][]float32{vector})...)
+	g.describeLocked(m, t)
 }
 
 func (g *gallery) remove(id string) {
@@ -566,6 +610,7 @@ func (g *gallery) remove(id string) {
 	delete(g.mu.people, id)
 	g.mu.ids[m.label] = ""
 	g.mu.templates -= m.templates
+	g.mu.suspended -= int(bit(m.suspended))
 }
 
 // memberLocked finds a person or adds one with a label that nobody has had since Open: a search that saw one person must
@@ -589,6 +634,7 @@ func (g *gallery) memberLocked(id string) *member {
 // replaceLocked puts vectors under label in the place of the rows old. The change is durable already: if the index
 // can't take it, having no memory for one, who reads the index next has it made anew (repair.go).
 func (g *gallery) replaceLocked(old []uint32, label uint32, vectors [][]float32) (rows []uint32) {
+	g.freeLocked(old)
 	g.mu.unsaved = true
 	g.mu.changed += len(old) + len(vectors)
 	g.mu.changedAt = time.Now()

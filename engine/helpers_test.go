@@ -130,6 +130,9 @@ func check(e *Engine) error {
 		if err := checkMove(e, g); err != nil {
 			return fmt.Errorf("move of gallery %q: %w", g.name, err)
 		}
+		if err := checkTraits(e, g); err != nil {
+			return fmt.Errorf("traits of gallery %q: %w", g.name, err)
+		}
 		n, err := checkPhotos(e, g)
 		if err != nil {
 			return fmt.Errorf("photos of gallery %q: %w", g.name, err)
@@ -230,6 +233,46 @@ func auditLog(t testing.TB, e *Engine, tenant string) (all []AuditLine) {
 	}
 }
 
+// checkTraits verifies that no template of the history is there, and that memory has everybody's traits, by row too.
+func checkTraits(e *Engine, g *gallery) (err error) {
+	suspended := 0
+	_, err = e.readPeople(g, func(id string, r *personRecord) {
+		for _, t := range r.history {
+			if _, found, bad := e.store.get(nil, templateKey(g.record.Number, id, t.number)); bad != nil || found || r.has(t.number) || t.photo {
+				err = cmp.Or(err, fmt.Errorf("template %d of %q is there still: %v, %v", t.number, id, found, bad))
+			}
+		}
+		m := g.mu.people[id]
+		suspended += int(bit(r.suspended))
+		if want := g.traitsOf(r); !reflect.DeepEqual(m.traits, want) {
+			err = cmp.Or(err, fmt.Errorf("traits of %q are %+v, want %+v", id, m.traits, want))
+		}
+		if c := g.mu.columns; c != nil {
+			for _, row := range m.rows {
+				for state, rows := range c.states {
+					if is := rows[row/64]>>(row%64)&1 == 1; is != (state == int(bit(r.suspended))) {
+						err = cmp.Or(err, fmt.Errorf("row %d of %q has state %d: %v", row, id, state, is))
+					}
+				}
+				for i, v := range m.values {
+					if c.values[i][row] != v {
+						err = cmp.Or(err, fmt.Errorf("row %d of %q has another value of field %d", row, id, i))
+					}
+				}
+			}
+		}
+	})
+	if c := g.mu.columns; err == nil && (g.mu.suspended != suspended || c == nil && (suspended > 0 || len(g.mu.people) > 0 && len(g.record.Filterable) > 0)) {
+		err = fmt.Errorf("%d are suspended, in memory %d; columns %v", suspended, g.mu.suspended, c != nil)
+	}
+	if c := g.mu.columns; err == nil && c != nil && g.mu.index != nil {
+		if _, rows := c.mask(everybody); rows != g.mu.templates {
+			err = fmt.Errorf("%d rows have a state, want %d", rows, g.mu.templates)
+		}
+	}
+	return err
+}
+
 // checkMove verifies that the person's records in a gallery and its successor differ in their templates only (M2).
 func checkMove(e *Engine, g *gallery) error {
 	next := g.successor.Load()
@@ -247,7 +290,7 @@ func checkMove(e *Engine, g *gallery) error {
 			if err != nil {
 				return err
 			}
-			r.templates, r.next, r.key = nil, 0, nil
+			r.templates, r.history, r.next, r.key = nil, nil, 0, nil
 			records = append(records, r)
 		}
 		if a, b := records[0], records[1]; !reflect.DeepEqual(a, b) {

@@ -404,7 +404,7 @@ func (im *importer) stagePerson(t *tx, b *importBlock, p *importPerson) (*person
 		first = max(first, x.old.next)
 	}
 	x.block = b
-	x.dropTemplates()
+	x.dropTemplates(im.g.rules.Load().history)
 	x.key = im.g.newSubjectKey(p.id) // as of who is new, and as replaceTemplates (K1)
 	shift, dim := first-p.record.templates[0].number, im.g.record.Dim
 	for i, r := range p.record.templates {
@@ -545,10 +545,10 @@ func (g *gallery) putBlock(version uint64, b *importBlock) {
 		}
 		v := b.people[i].vectors
 		if p.old != nil {
-			g.put(p.id, version, len(p.record.templates), vectorsOf(v, g.record.Dim))
+			g.put(p.id, version, p.traits, len(p.record.templates), vectorsOf(v, g.record.Dim))
 			continue
 		}
-		a.add(p.id, len(p.record.templates), v)
+		a.add(p.id, p.traits, len(p.record.templates), v)
 	}
 	a.flush()
 	for _, p := range b.staged {
@@ -569,16 +569,17 @@ type appender struct {
 	g       *gallery
 	version uint64
 	ids     []string
+	traits  []traits
 	counts  []int // of templates, by person
 	vectors []float32
 	labels  []uint32
 }
 
-func (a *appender) add(id string, templates int, vectors []float32) {
+func (a *appender) add(id string, t traits, templates int, vectors []float32) {
 	if dim := a.g.record.Dim; len(a.vectors)/dim+templates > appendRows {
 		a.flush()
 	}
-	a.ids, a.counts, a.vectors = append(a.ids, id), append(a.counts, templates), append(a.vectors, vectors...)
+	a.ids, a.traits, a.counts, a.vectors = append(a.ids, id), append(a.traits, t), append(a.counts, templates), append(a.vectors, vectors...)
 }
 
 func (a *appender) flush() {
@@ -596,12 +597,14 @@ func (a *appender) flush() {
 	g.mu.templates += len(a.labels)
 	rows := g.appendLocked(a.labels, a.vectors)
 	for i, id := range a.ids {
+		m := g.mu.people[id]
 		if n := a.counts[i]; rows != nil {
-			g.mu.people[id].rows, rows = rows[:n:n], rows[n:]
+			m.rows, rows = rows[:n:n], rows[n:]
 		}
+		g.describeLocked(m, a.traits[i])
 	}
 	clear(a.vectors)
-	a.ids, a.counts, a.vectors = a.ids[:0], a.counts[:0], a.vectors[:0]
+	a.ids, a.traits, a.counts, a.vectors = a.ids[:0], a.traits[:0], a.counts[:0], a.vectors[:0]
 }
 
 func vectorsOf(v []float32, dim int) (rows [][]float32) {

@@ -29,8 +29,9 @@ const (
 //	   no log. Also retention, which they would not keep
 //	5  keys of people and of tenants' versions, and a key store. A store becomes one of format 5 when it is made, or opened by a
 //	   program that knows it
-//	6  galleries that check for duplicates. A store becomes one of format 6 with its first such gallery: programs that know the
-//	   formats before would let them in
+//	6  galleries that check for duplicates, keep a history or can be filtered by metadata, and people who are suspended, or whose
+//	   templates have a score, an enroller or a history. A store becomes one of format 6 with the first of these: programs that
+//	   know the formats before would let duplicates and the suspended in, and could not read the records
 //	8  keys that may do less than their role says (galleries, expiry, rate, scores). A store becomes one of format 8 with its first
 //	   such key: programs that know the formats before would let it do more
 const (

@@ -138,7 +138,7 @@ func (e *Engine) setDamaged(g *gallery, err error) {
 func (e *Engine) loadGallery(g *gallery) error {
 	saved := e.openSaved(g)
 	records, err := e.readPeople(g, func(id string, r *personRecord) {
-		g.put(id, r.version, len(r.templates), nil)
+		g.put(id, r.version, g.traitsOf(r), len(r.templates), nil)
 		g.setDue(id, r.due())
 	})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 // Verify decides whether the probe is of this person, by the best of the person's templates. The policy is
 // the call's, else the gallery's, else FMR 1e-4; FPIR is taken at N = 1. Errors: ErrID, ErrGalleryNotFound,
-// ErrPersonNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
+// ErrPersonNotFound, ErrSuspended, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
 // ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
 // ErrAttempts (Config.Attempts), ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Verify(ctx context.Context, tenant, name, id string, probe Template, policy Policy) (Decision, error) {
@@ -85,6 +85,13 @@ func (g *gallery) bestDot(id string, q []float32) (float32, error) {
 	if g.mu.behind != nil {
 		return 0, g.mu.behind
 	}
+	if m.suspended {
+		return 0, errSuspended
+	}
+	return g.bestRowLocked(m, q)
+}
+
+func (g *gallery) bestRowLocked(m *member, q []float32) (float32, error) {
 	best := float32(math.Inf(-1))
 	for _, row := range m.rows {
 		dot, err := g.mu.index.Dot(row, q)
@@ -151,6 +158,7 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 // ErrTemplateZeroNorm, ErrPolicy, ErrLimit, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
 // ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
 func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
+	o.Filter.Status = cmp.Or(o.Filter.Status, StatusActive)
 	return e.identify(ctx, AuditIdentify, tenant, name, probe, o, func(g *gallery) Policy {
 		return o.Policy.or(g.rules.Load().policy, Policy{FPIR: new(defaultIdentifyFPIR)})
 	})
@@ -159,6 +167,7 @@ func (e *Engine) Identify(ctx context.Context, tenant, name string, probe Templa
 // Duplicates is Identify for a probe whose person should not be there: the policy is the call's, else the gallery's for
 // duplicates, else FPIR 1e-3. The gallery's other policy, which is meant for mates, is not used.
 func (e *Engine) Duplicates(ctx context.Context, tenant, name string, probe Template, o IdentifyOptions) (Candidates, error) {
+	o.Filter.Status = cmp.Or(o.Filter.Status, StatusAny)
 	return e.identify(ctx, AuditDuplicates, tenant, name, probe, o, func(g *gallery) Policy { return o.Policy.or(g.duplicatePolicy()) })
 }
 
@@ -187,16 +196,26 @@ func (e *Engine) identifyIn(ctx context.Context, op string, g *gallery, probe Te
 	if err != nil {
 		return Candidates{}, err
 	}
-	topK, decides := cmp.Or(o.TopK, DefaultTopK), policy(g)
+	w, err := g.who(o.Filter)
+	if err != nil {
+		return Candidates{}, err
+	}
+	topK, decides, masked := cmp.Or(o.TopK, DefaultTopK), policy(g), false
 	var r searched
 	err = e.reading(ctx, g, func() (err error) {
-		r, err = g.search(ctx, q, topK, index.Options{Exact: o.Exact, EF: o.EF}, decides)
+		search := g.search
+		if masked = g.needsMask(w); masked {
+			search = g.searchMasked
+		}
+		r, err = search(ctx, q, topK, index.Options{Exact: o.Exact, EF: o.EF}, decides, w)
 		return err
 	})
 	if err != nil {
 		return Candidates{}, err
 	}
-	e.offer(sample{g, q, topK, index.Options{K: topK + 1, Threshold: floorFloat32(r.threshold), Exact: o.Exact, EF: o.EF}, r.threshold})
+	if !masked { // or its rows may be others' by now
+		e.offer(sample{g, q, topK, index.Options{K: topK + 1, Threshold: floorFloat32(r.threshold), Exact: o.Exact, EF: o.EF}, r.threshold})
+	}
 	c := Candidates{Candidates: r.found.calibrated(g.space.Calibration, r.n), Threshold: r.threshold, Searched: r.n}
 	return told(c, e.decided(ctx, c.entry(&auditEntry{tenant: g.tenant, op: op, gallery: g.name}, decides)))
 }
@@ -233,7 +252,7 @@ const (
 	maxSpoilt = 3
 )
 
-// search finds the topK best people at or above the policy's threshold, with o's Exact and EF. The index breaks ties by label; people
+// search finds the topK best people of w at or above the policy's threshold, with o's Exact and EF. REQUIRES: w needs no mask. The index breaks ties by label; people
 // are ordered by id, so while the last place is tied it asks for more.
 //
 // The index answers with labels as of one moment. Who was deleted between that moment and the naming has no name
@@ -245,11 +264,11 @@ const (
 // lacks is one moment at which exactly these were there: somebody enrolled just before such a deletion may be
 // missing from a list that the deleted is missing from too. To keep the names of the deleted until nobody searches
 // would mend that, at the price of holding personal data that was deleted.
-func (g *gallery) search(ctx context.Context, q []float32, topK int, o index.Options, p Policy) (searched, error) {
+func (g *gallery) search(ctx context.Context, q []float32, topK int, o index.Options, p Policy, w who) (searched, error) {
 	o.K = topK + 1
 	spoilings := 0
 	for {
-		r, s, err := g.searchOnce(ctx, q, topK, o, p, spoilings >= maxSpoilt)
+		r, s, err := g.searchOnce(ctx, q, topK, o, p, w, spoilings >= maxSpoilt)
 		switch {
 		case err != nil || s == settled:
 			return r, err
@@ -271,7 +290,7 @@ const (
 )
 
 // searchOnce searches for o.K labels at or above the policy's threshold and names them.
-func (g *gallery) searchOnce(ctx context.Context, q []float32, topK int, o index.Options, p Policy, drop bool) (searched, state, error) {
+func (g *gallery) searchOnce(ctx context.Context, q []float32, topK int, o index.Options, p Policy, w who, drop bool) (searched, state, error) {
 	x, n, err := g.beginSearch()
 	if err != nil {
 		return searched{}, settled, err
@@ -283,7 +302,7 @@ func (g *gallery) searchOnce(ctx context.Context, q []float32, topK int, o index
 		return r, settled, err
 	}
 	var whole bool
-	r.found, whole = g.named(hits, r.threshold)
+	r.found, whole = g.named(hits, r.threshold, w)
 	if !whole && !drop {
 		return r, spoilt, nil
 	}
@@ -298,23 +317,28 @@ func (g *gallery) beginSearch() (x searcher, templates int, err error) {
 	return g.mu.index, g.mu.templates, g.mu.behind
 }
 
-// named turns hits into people, but for who is due; whole is false if some are deleted, who are left out too.
-func (g *gallery) named(hits []index.Hit, threshold float64) (found ranked, whole bool) {
+// named turns hits into people, but for who is due; whole is false if some are deleted, or not w's by now, who are left out
+// too.
+func (g *gallery) named(hits []index.Hit, threshold float64, w who) (found ranked, whole bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	found, whole = make(ranked, 0, len(hits)), true
 	for _, h := range hits {
 		id, cosine := g.mu.ids[h.Label], cosineOf(h.Score)
-		if id == "" {
+		if id == "" || !w.has(g.mu.people[id].traits) {
 			whole = false
 		} else if cosine >= threshold && !g.isDue(g.mu.people[id].due) {
-			found = append(found, Candidate{Person: id, Cosine: cosine})
+			found = append(found, Candidate{Person: id, Cosine: cosine, Status: statusOf(g.mu.people[id].suspended)})
 		}
 	}
-	slices.SortFunc(found, func(a, b Candidate) int {
+	found.sort()
+	return found, whole
+}
+
+func (r ranked) sort() {
+	slices.SortFunc(r, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.Cosine, a.Cosine), cmp.Compare(a.Person, b.Person))
 	})
-	return found, whole
 }
 
 // stateOf tells whether the first topK may lack somebody who is not among the k hits that were asked for: such

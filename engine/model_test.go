@@ -31,17 +31,20 @@ type modelGallery struct {
 	move   *Space // where it is being moved to, nil if it is not
 	kind   string
 	keep   bool // photos
+	fields []string
 	rules  rules
 	people map[string]*modelPerson
 }
 
 type modelPerson struct {
-	metadata string
-	vectors  [][]float64
-	sources  []*float32 // of each vector
-	next     int
-	ids      []string
-	moved    *modelPerson // with the templates of the space that the gallery is being moved to, and those only
+	metadata  string
+	suspended bool
+	history   []string // ids
+	vectors   [][]float64
+	sources   []*float32 // of each vector
+	next      int
+	ids       []string
+	moved     *modelPerson // with the templates of the space that the gallery is being moved to, and those only
 }
 
 var (
@@ -54,7 +57,10 @@ var (
 	// Mostly none, or few people would be alike.
 	modelDuplicates = rapid.SampledFrom([]DuplicateCheck{"", "", "", DuplicatesWarn, DuplicatesReject})
 	modelAlike      = rapid.SampledFrom([]Policy{{}, {FMR: new(1e-5)}, {Similarity: new(0.9)}})
-	modelMetadata   = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"deep":{"x":[1,2,3]}}`})
+	modelMetadata   = rapid.SampledFrom([]string{"", `{}`, `{"a":"b"}`, `{"a":"c","n":1}`, `{"a":true,"n":1.0}`, `{"deep":{"x":[1,2,3]},"a":["b"]}`})
+	modelFields     = rapid.SampledFrom([][]string{nil, {"a"}, {"n", "a"}, {"deep", "é"}})
+	modelValues     = rapid.SliceOfN(rapid.SampledFrom([]any{"b", "c", "1", 1.0, true, false}), 1, 3)
+	modelStatuses   = rapid.SampledFrom([]Status{"", StatusActive, StatusSuspended})
 )
 
 func newModel(t *rapid.T) *model {
@@ -150,27 +156,28 @@ func want(t *rapid.T, what string, err error, ok bool, target error) bool {
 func (m *model) createGallery(t *rapid.T) {
 	name, space := modelGalleries.Draw(t, "gallery"), rapid.SampledFrom([]Space{spaceA, spaceB}).Draw(t, "space")
 	have, kind, keep, r := m.galleries[name], modelKinds.Draw(t, "index"), rapid.Bool().Draw(t, "keep photos"), modelRules(t)
+	fields := modelFields.Draw(t, "filterable")
 	_, created, err := m.e.CreateGallery(context.Background(), "t", name, GallerySpec{Space: space.ID, Index: kind, Policy: r.policy, Gate: r.gate, KeepPhotos: keep,
-		Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy})
+		Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy, History: r.history, Filterable: fields})
 	kind = cmp.Or(kind, indexAuto)
-	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind && have.keep == keep && have.rules.equal(&r), ErrGalleryExists) {
+	if !want(t, "create", err, have == nil || have.space.ID == space.ID && have.kind == kind && have.keep == keep && slices.Equal(have.fields, fields) && have.rules.equal(&r), ErrGalleryExists) {
 		return
 	}
 	if created != (have == nil) {
 		t.Fatalf("created %v", created)
 	}
 	if created {
-		m.galleries[name] = &modelGallery{space: space, kind: kind, keep: keep, rules: r, people: map[string]*modelPerson{}}
+		m.galleries[name] = &modelGallery{space: space, kind: kind, keep: keep, fields: fields, rules: r, people: map[string]*modelPerson{}}
 	}
 }
 
 func modelRules(t *rapid.T) rules {
 	return rules{policy: modelPolicies.Draw(t, "policy"), gate: Gates{modelGates.Draw(t, "enrol"), modelGates.Draw(t, "probe")},
-		duplicates: modelDuplicates.Draw(t, "duplicates"), duplicatePolicy: modelAlike.Draw(t, "duplicate policy")}
+		duplicates: modelDuplicates.Draw(t, "duplicates"), duplicatePolicy: modelAlike.Draw(t, "duplicate policy"), history: rapid.IntRange(0, 3).Draw(t, "history")}
 }
 
 func rulesOf(g Gallery) *rules {
-	return &rules{g.Policy, g.Gate, g.Duplicates, g.DuplicatePolicy, g.RetentionDays}
+	return &rules{g.Policy, g.Gate, g.Duplicates, g.DuplicatePolicy, g.RetentionDays, g.History}
 }
 
 func (m *model) updateGallery(t *rapid.T) {
@@ -189,6 +196,9 @@ func (m *model) updateGallery(t *rapid.T) {
 	if rapid.Bool().Draw(t, "change duplicates") {
 		change.Duplicates, after.duplicates = &r.duplicates, r.duplicates
 		change.DuplicatePolicy, after.duplicatePolicy = &r.duplicatePolicy, r.duplicatePolicy
+	}
+	if rapid.Bool().Draw(t, "change history") {
+		change.History, after.history = &r.history, r.history
 	}
 	got, err := m.e.UpdateGallery(context.Background(), "t", name, change)
 	if !want(t, "update gallery", err, g != nil, ErrGalleryNotFound) {
@@ -275,10 +285,20 @@ func (m *model) checkPerson(t *rapid.T, gallery string, got Person, id string, p
 		ids = append(ids, info.ID)
 	}
 	key := gallery + "/" + id
+	if history := infoIDs(got.History); !slices.Equal(history, p.history) || got.Status != statusOf(p.suspended) {
+		t.Fatalf("history %q, want %q; status %q, suspended %v", history, p.history, got.Status, p.suspended)
+	}
 	if got.ID != id || got.Moved != (p.moved != nil) || string(got.Metadata) != p.metadata || !slices.Equal(ids, p.ids) || got.Version < m.versions[key] || got.Updated.Before(got.Created) {
 		t.Fatalf("%+v, want %+v", got, p)
 	}
 	m.versions[key] = got.Version
+}
+
+func infoIDs(all []TemplateInfo) (ids []string) {
+	for _, info := range all {
+		ids = append(ids, info.ID)
+	}
+	return ids
 }
 
 // sides draws how many templates of the gallery's space a write has, and of the space that it is being moved to: one at least.
@@ -297,7 +317,7 @@ func (m *model) sides(t *rapid.T, g *modelGallery, most int) (own, next int) {
 func (m *model) draw(t *rapid.T, g *modelGallery, p *modelPerson, own, next int) (templates []Template, refused error) {
 	moved := &modelPerson{next: p.next}
 	if p.moved != nil {
-		moved.vectors, moved.ids, moved.sources = p.moved.vectors, p.moved.ids, p.moved.sources
+		moved.vectors, moved.ids, moved.sources, moved.history = p.moved.vectors, p.moved.ids, p.moved.sources, p.moved.history
 	}
 	for range own {
 		v := m.template(t, g)
@@ -328,12 +348,19 @@ func (m *model) put(t *rapid.T) {
 	after := &modelPerson{metadata: string(spec.Metadata), next: 1}
 	own, next := m.sides(t, g, 4)
 	if p != nil {
+		after.suspended, after.history = p.suspended, p.history
+		if own > 0 {
+			after.history = g.past(p)
+		}
 		if after.next = p.next; own == 0 {
 			after.vectors, after.ids, after.sources = p.vectors, p.ids, p.sources
 		}
 	}
 	templates, refused := m.draw(t, g, after, own, next)
 	spec.Templates = templates
+	if p != nil && p.moved != nil && after.moved != nil {
+		after.moved.history = g.past(p.moved)
+	}
 	if spec.If = m.condition(t, name, id); g != nil && refused == nil {
 		refused = m.fails(spec.If, name, id, p)
 	}
@@ -363,6 +390,12 @@ func (m *model) put(t *rapid.T) {
 	g.people[id] = after
 	m.checkPerson(t, name, got, id, after)
 	checkAlike(t, got, alike)
+}
+
+// past is the history of a person whose templates are replaced.
+func (g *modelGallery) past(p *modelPerson) []string {
+	all := append(slices.Clone(p.history), p.ids...)
+	return all[max(len(all)-g.rules.history, 0):]
 }
 
 // duplicates draws what an enrolment asks for, and says who is alike: nobody, if nobody looks. Where rounding would decide,
@@ -612,7 +645,7 @@ func (m *model) finishMove(t *rapid.T) {
 			delete(g.people, id)
 			continue
 		}
-		p.vectors, p.ids, p.sources, p.moved = p.moved.vectors, p.moved.ids, p.moved.sources, nil
+		p.vectors, p.ids, p.sources, p.history, p.moved = p.moved.vectors, p.moved.ids, p.moved.sources, p.moved.history, nil
 	}
 }
 
@@ -632,12 +665,14 @@ func (m *model) cancelMove(t *rapid.T) {
 
 func (m *model) patch(t *rapid.T) {
 	name, id, g, p := m.pick(t)
-	metadata := modelMetadata.Draw(t, "metadata")
+	metadata, status := modelMetadata.Draw(t, "metadata"), modelStatuses.Draw(t, "status")
 	o := WriteOptions{If: m.condition(t, name, id)}
 	refused := m.fails(o.If, name, id, p)
-	got, err := m.e.PatchPerson(context.Background(), "t", name, id, PersonPatch{Metadata: new(json.RawMessage(metadata)), WriteOptions: o})
+	got, err := m.e.PatchPerson(context.Background(), "t", name, id, PersonPatch{Metadata: new(json.RawMessage(metadata)), Status: status, WriteOptions: o})
 	if want(t, "patch", err, p != nil && refused == nil, orAbsent(refused, g, p)) {
-		p.metadata = metadata
+		if p.metadata = metadata; status != "" {
+			p.suspended = status == StatusSuspended
+		}
 		m.checkPerson(t, name, got, id, p)
 	}
 }
@@ -736,7 +771,11 @@ func (m *model) verify(t *rapid.T) {
 	probe, threshold := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold")
 	refused := m.photo(t, &probe, g.probe(), false)
 	d, err := m.e.Verify(context.Background(), "t", name, id, probe, Policy{Cosine: &threshold})
-	if !want(t, "verify", err, p != nil && refused == nil, cmp.Or(noGallery(g), refused, absent(g))) {
+	target := cmp.Or(noGallery(g), refused, absent(g))
+	if p != nil && refused == nil {
+		target = ErrSuspended
+	}
+	if !want(t, "verify", err, p != nil && refused == nil && !p.suspended, target) {
 		return
 	}
 	exact := p.best(unit64(probe.Vector))
@@ -750,21 +789,65 @@ func (m *model) identify(t *rapid.T) {
 	g := m.galleries[name]
 	probe, threshold, k := m.template(t, g), rapid.Float64Range(-1, 1).Draw(t, "threshold"), rapid.IntRange(1, 6).Draw(t, "k")
 	refused := m.photo(t, &probe, g.probe(), false)
-	r, err := m.e.Identify(context.Background(), "t", name, probe, IdentifyOptions{TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact"), EF: rapid.IntRange(0, 20).Draw(t, "ef")})
+	filter := modelFilter(t, g)
+	search, fallback := m.e.Identify, StatusActive
+	if rapid.IntRange(0, 3).Draw(t, "duplicates") == 0 {
+		search, fallback = m.e.Duplicates, StatusAny
+	}
+	r, err := search(context.Background(), "t", name, probe, IdentifyOptions{Filter: filter, TopK: k, Policy: Policy{Cosine: &threshold}, Exact: rapid.Bool().Draw(t, "exact"), EF: rapid.IntRange(0, 20).Draw(t, "ef")})
 	if !want(t, "identify", err, g != nil && refused == nil, cmp.Or(noGallery(g), refused)) {
 		return
 	}
-	if r.Searched != g.templates() || len(r.Candidates) > k {
-		t.Fatalf("searched %d, want %d; %d candidates of %d", r.Searched, g.templates(), len(r.Candidates), k)
+	filter.Status = cmp.Or(filter.Status, fallback)
+	some := &modelGallery{people: map[string]*modelPerson{}}
+	for id, p := range g.people {
+		if p.passes(filter) {
+			some.people[id] = p
+		}
 	}
-	m.checkCandidates(t, g, r.Candidates, unit64(probe.Vector), threshold, k)
+	if r.Searched != some.templates() || len(r.Candidates) > k {
+		t.Fatalf("searched %d, want %d; %d candidates of %d", r.Searched, some.templates(), len(r.Candidates), k)
+	}
+	m.checkCandidates(t, some, r.Candidates, unit64(probe.Vector), threshold, k)
+}
+
+// modelFilter draws a filter by fields that the gallery can be filtered by; mostly none.
+func modelFilter(t *rapid.T, g *modelGallery) (f Filter) {
+	f.Status = rapid.SampledFrom([]Status{"", "", StatusActive, StatusSuspended, StatusAny}).Draw(t, "status")
+	if g == nil {
+		return f
+	}
+	for _, name := range g.fields {
+		if rapid.IntRange(0, 2).Draw(t, "by field") == 0 {
+			if f.Metadata == nil {
+				f.Metadata = map[string][]any{}
+			}
+			f.Metadata[name] = modelValues.Draw(t, "values")
+		}
+	}
+	return f
+}
+
+func (p *modelPerson) passes(f Filter) bool {
+	if f.Status != StatusAny && p.suspended != (f.Status == StatusSuspended) {
+		return false
+	}
+	var fields map[string]any
+	_ = json.Unmarshal([]byte(p.metadata), &fields) // "" is none
+	for name, values := range f.Metadata {
+		v := fields[name]
+		if _, list := v.([]any); list || v == nil || !slices.Contains(values, v) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *model) checkCandidates(t *rapid.T, g *modelGallery, found []Candidate, q []float64, threshold float64, k int) {
 	seen := map[string]bool{}
 	for i, c := range found {
 		p := g.people[c.Person]
-		if p == nil || seen[c.Person] || c.Cosine < threshold || math.Abs(c.Cosine-p.best(q)) > modelError {
+		if p == nil || c.Status != statusOf(p.suspended) || seen[c.Person] || c.Cosine < threshold || math.Abs(c.Cosine-p.best(q)) > modelError {
 			t.Fatalf("candidate %+v of %+v", c, p)
 		}
 		if i > 0 && cmp.Or(cmp.Compare(c.Cosine, found[i-1].Cosine), cmp.Compare(found[i-1].Person, c.Person)) >= 0 {

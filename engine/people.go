@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,16 +81,24 @@ func (e *Engine) AddTemplate(ctx context.Context, tenant, name, id string, spec 
 }
 
 // PatchPerson changes what patch names of a person, and counts up the version if that is nothing. Errors: ErrID,
-// ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrRetention, ErrVersion, and those of every write.
+// ErrGalleryNotFound, ErrPersonNotFound, ErrMetadata, ErrRetention, ErrStatus, ErrVersion, and those of every write.
 func (e *Engine) PatchPerson(ctx context.Context, tenant, name, id string, patch PersonPatch) (Person, error) {
 	return e.changePerson(ctx, AuditPersonUpdate, tenant, name, id, patch.WriteOptions, true, func(enrolment, *enrolChecks) (personChange, error) {
 		retain, err := patch.retention()
-		if err != nil || patch.Metadata == nil {
-			return retain, err
+		if err := cmp.Or(err, patch.Status.validate()); err != nil {
+			return nil, err
 		}
-		compact, err := compactMetadata(*patch.Metadata)
+		var metadata json.RawMessage
+		if patch.Metadata != nil {
+			metadata, err = compactMetadata(*patch.Metadata)
+		}
 		return func(p *personTx) error {
-			p.record.metadata = compact
+			if patch.Metadata != nil {
+				p.record.metadata = metadata
+			}
+			if patch.Status != "" {
+				p.record.suspended = patch.Status == StatusSuspended
+			}
 			return retain(p)
 		}, err
 	})
@@ -319,6 +328,10 @@ func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, 
 			if err != nil {
 				return err
 			}
+			p.by = actorOf(ctx).Key
+			if p.next != nil {
+				p.next.by = p.by
+			}
 			if err := p.check(o, there); err != nil {
 				return err
 			}
@@ -335,7 +348,7 @@ func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, 
 			after = p.write()
 			p.auditPerson(op)
 			after.Duplicates = duplicates
-			return nil
+			return p.raiseFormat()
 		})
 	})
 	if err != nil {
@@ -390,11 +403,13 @@ type personTx struct {
 	*tx
 	g        *gallery
 	id       string
+	by       string        // id of the key that writes
 	old      *personRecord // nil: new
 	record   personRecord
 	key      *subjectKey
 	inMemory func() // changes the person's templates in memory; nil if they stay
 	recent   recentWrite
+	traits   traits       // of the record that is staged
 	next     *personTx    // of the same person in the gallery's successor; nil if there is none
 	block    *importBlock // which changes memory for all its people; nil but for imports
 }
@@ -436,6 +451,7 @@ func (g *gallery) personTx(t *tx, id string) (*personTx, error) {
 	}
 	p.record, p.key = *p.old, p.old.key
 	p.record.templates = slices.Clone(p.old.templates)
+	p.record.history = slices.Clone(p.old.history)
 	return p, nil
 }
 
@@ -447,7 +463,7 @@ func (g *gallery) newPersonTx(t *tx, id string) *personTx {
 // setTemplate stores a template under the next number, with its photo if the gallery keeps photos. REQUIRES: its vector is of
 // norm 1.
 func (p *personTx) setTemplate(t Template) {
-	p.storeTemplate(templateRecord{number: p.record.next, created: p.now, source: cmp.Or(t.Source, "template")}, t)
+	p.storeTemplate(templateRecord{number: p.record.next, created: p.now, source: cmp.Or(t.Source, "template"), quality: t.quality(), by: p.by}, t)
 	p.record.next++
 }
 
@@ -462,18 +478,25 @@ func (p *personTx) storeTemplate(r templateRecord, t Template) {
 	p.record.templates = append(p.record.templates, r)
 }
 
-func (p *personTx) dropTemplates() {
+// dropTemplates deletes the person's templates, and keeps what is known of the latest of them and of the history, as many as
+// keep says.
+func (p *personTx) dropTemplates(keep int) {
 	for _, t := range p.record.templates {
 		p.delete(templateKey(p.g.record.Number, p.id, t.number))
 		if t.photo {
 			p.delete(photoKey(p.g.record.Number, p.id, t.number))
 		}
+		t.photo, t.replaced = false, p.now
+		p.record.history = append(p.record.history, t)
 	}
 	p.record.templates = nil
+	if p.record.history = p.record.history[max(len(p.record.history)-keep, 0):]; len(p.record.history) == 0 {
+		p.record.history = nil
+	}
 }
 
 func (p *personTx) replaceTemplates(templates []Template) {
-	p.dropTemplates()
+	p.dropTemplates(p.g.rules.Load().history)
 	if p.old != nil { // what was sealed before opens in no row of after (K1)
 		p.key = p.g.newSubjectKey(p.id)
 	}
@@ -483,7 +506,7 @@ func (p *personTx) replaceTemplates(templates []Template) {
 		vectors[i] = t.Vector
 	}
 	p.recent.clears, p.recent.vectors = true, vectors
-	p.inMemory = func() { p.g.put(p.id, p.seq, len(vectors), vectors) }
+	p.inMemory = func() { p.g.put(p.id, p.seq, p.traits, len(vectors), vectors) }
 }
 
 // addTemplate adds what there is, one template or none. Errors: ErrTemplatesFull.
@@ -497,7 +520,7 @@ func (p *personTx) addTemplate(templates []Template) error {
 	default:
 		p.setTemplate(templates[0])
 		p.recent.vectors = [][]float32{templates[0].Vector}
-		p.inMemory = func() { p.g.addTemplate(p.id, p.seq, templates[0].Vector) }
+		p.inMemory = func() { p.g.addTemplate(p.id, p.seq, p.traits, templates[0].Vector) }
 	}
 	return nil
 }
@@ -526,7 +549,7 @@ func (p *personTx) follow(r personRecord) {
 		}
 		return
 	}
-	r.templates = p.record.templates
+	r.templates, r.history = p.record.templates, p.record.history
 	p.record = r
 	p.stage()
 }
@@ -540,16 +563,25 @@ func (p *personTx) stage() {
 	p.setRecord()
 	due := p.record.due()
 	p.stageDue(due)
+	p.traits = p.g.traitsOf(&p.record)
 	if p.block != nil {
 		return
 	}
 	if p.inMemory == nil {
-		p.inMemory = func() { p.g.touch(p.id, p.seq) }
+		p.inMemory = func() { p.g.touch(p.id, p.seq, p.traits) }
 	}
 	p.finish(func() {
 		p.inMemory()
 		p.g.setDue(p.id, due)
 	})
+}
+
+// raiseFormat makes the store one that can hold the records, when they are staged.
+func (p *personTx) raiseFormat() error {
+	if p.record.extended() || p.next != nil && p.next.record.extended() {
+		return p.tx.raiseFormat(identityFormat)
+	}
+	return nil
 }
 
 // setRecord seals the record as it is.
@@ -599,7 +631,7 @@ func (p *personTx) reseal(row []byte, at place) error {
 
 // erase stages the deletion of the person, in the successor too. REQUIRES: p.old is not nil.
 func (p *personTx) erase() {
-	p.dropTemplates()
+	p.dropTemplates(0)
 	p.delete(personKey(p.g.record.Number, p.id))
 	p.recent.clears = true
 	p.stageDue(0)
@@ -616,20 +648,15 @@ func (p *personTx) erase() {
 // finish marks the gallery as having an unsynced write until remember, and what is to be remembered already, has run.
 func (p *personTx) finish(remember func()) {
 	g, w := p.g, p.recent
-	changes := w.clears || len(w.vectors) > 0
 	w.person, w.seq = p.id, p.seq
 	p.onHandOver = append(p.onHandOver, func() {
 		g.unsynced.Add(1)
-		if changes {
-			g.recent.add(w)
-		}
+		g.recent.add(w)
 	})
 	p.also(func() {
 		remember()
 		g.unsynced.Add(-1)
-		if changes {
-			g.recent.remember(w.seq)
-		}
+		g.recent.remember(w.seq)
 	})
 }
 

@@ -231,7 +231,7 @@ func openGraph(t *testing.T, people int) (*Engine, *gallery, *rand.Rand) {
 	}
 	g, rng := mustFind(t, e), newRand(t)
 	for i := range people {
-		g.put(fmt.Sprint(i), 1, 1, [][]float32{noise(rng)})
+		g.put(fmt.Sprint(i), 1, traits{}, 1, [][]float32{noise(rng)})
 	}
 	if err := g.currentIndex().(*hnsw.Index).Wait(t.Context()); err != nil {
 		t.Fatal(err)

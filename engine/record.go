@@ -18,24 +18,39 @@ import (
 //
 // If a photo is stored of any of the templates, it ends in 0 · count · count × (number · created ms · source · 1 or 0). Then come
 // extensions, those that are not empty, by tag: tag · payload with its length before it.
+//
+//	tag  payload
+//	1    consent and end (retention.go); format 4
+//	2    status · of each template: quality · by · count · count × (number · created ms · source · quality · by · replaced ms), the
+//	     history, oldest first; quality is 0 where it is not known, else 1 + 100 × the score; format 6
 type personRecord struct {
 	version   uint64 // the sequence number of the write that made this record
 	created   int64  // ms since 1970
 	updated   int64
 	next      uint32 // the number of the next template: never used again within the person
 	metadata  []byte
+	suspended bool
 	templates []templateRecord
-	expires   int64          // ms; 0: never
-	consent   *consentRecord // nil: none
+	expires   int64            // ms; 0: never
+	consent   *consentRecord   // nil: none
+	history   []templateRecord // what is known of templates that were replaced, oldest first; they themselves are gone
 
 	key *subjectKey // what the row was opened with, and its templates and photos are sealed with; nil: the tenant's data key
 }
 
 type templateRecord struct {
-	number  uint32
-	created int64
-	source  string
-	photo   bool // what it was made of is stored
+	number   uint32
+	created  int64
+	source   string
+	photo    bool   // what it was made of is stored; never of history
+	quality  uint32 // 1 + 100 × the unified score of the photo, 0 if that was not judged
+	by       string // id of the API key that enrolled it, "" if there was none
+	replaced int64  // of history
+}
+
+// extended reports whether the record has what needs format 6.
+func (r *personRecord) extended() bool {
+	return r.suspended || len(r.history) > 0 || slices.ContainsFunc(r.templates, func(t templateRecord) bool { return t.quality > 0 || t.by != "" })
 }
 
 // hasPhotos reports whether a photo is stored of any of the templates.
@@ -56,34 +71,76 @@ func (r *personRecord) append(dst []byte) []byte {
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(r.templates)))
 	for _, t := range r.templates {
-		dst = binary.AppendUvarint(dst, uint64(t.number))
-		dst = binary.AppendUvarint(dst, uint64(t.created))
-		dst = binary.AppendUvarint(dst, uint64(len(t.source)))
-		dst = append(dst, t.source...)
+		dst = t.append(dst)
 		if photos {
 			dst = binary.AppendUvarint(dst, bit(t.photo))
 		}
 	}
 	if r.expires != 0 || r.consent != nil {
-		payload := r.appendRetention(nil)
-		dst = binary.AppendUvarint(append(dst, extRetention), uint64(len(payload)))
-		dst = append(dst, payload...)
+		dst = appendText(append(dst, extRetention), string(r.appendRetention(nil)))
+	}
+	if r.extended() {
+		dst = appendText(append(dst, extIdentity), string(r.appendIdentity(nil)))
 	}
 	return dst
 }
 
+// appendIdentity appends the payload of extIdentity.
+func (r *personRecord) appendIdentity(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, bit(r.suspended))
+	for _, t := range r.templates {
+		dst = appendText(binary.AppendUvarint(dst, uint64(t.quality)), t.by)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(r.history)))
+	for _, t := range r.history {
+		dst = appendText(binary.AppendUvarint(t.append(dst), uint64(t.quality)), t.by)
+		dst = binary.AppendUvarint(dst, uint64(t.replaced))
+	}
+	return dst
+}
+
+// parseIdentity is its inverse, and says whether the payload was one.
+func (r *personRecord) parseIdentity(payload []byte) bool {
+	d := decoder{rest: payload}
+	r.suspended = d.uint(1) == 1
+	for i := range r.templates {
+		r.templates[i].quality, r.templates[i].by = uint32(d.uint(maxQuality)), d.text(maxByBytes)
+	}
+	for range d.uint(MaxHistory) {
+		t := d.template()
+		t.quality, t.by, t.replaced = uint32(d.uint(maxQuality)), d.text(maxByBytes), int64(d.uint(math.MaxInt64))
+		d.bad = d.bad || t.replaced == 0
+		r.history = append(r.history, t)
+	}
+	return !d.bad && len(d.rest) == 0 && r.extended()
+}
+
+func (t templateRecord) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(t.number))
+	dst = binary.AppendUvarint(dst, uint64(t.created))
+	return appendText(dst, t.source)
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
 // Tags of extensions. Numbers are never reused.
-const extRetention = 1 // format 4
+const (
+	extRetention = 1 // format 4
+	extIdentity  = 2 // format 6
+)
 
 // maxExtension bounds an extension's payload.
 const maxExtension = 64 << 10
 
 // parseExtensions reads what follows the templates.
 func (r *personRecord) parseExtensions(d *decoder) {
+	parse := map[uint64]func([]byte) bool{extRetention: r.parseRetention, extIdentity: r.parseIdentity}
 	for last := uint64(0); len(d.rest) > 0; {
 		tag := d.uint(math.MaxUint8)
 		payload := d.bytes(maxExtension)
-		if d.bad || tag <= last || tag != extRetention || !r.parseRetention(payload) {
+		if d.bad || tag <= last || parse[tag] == nil || !parse[tag](payload) {
 			d.bad = true
 			return
 		}
@@ -114,11 +171,7 @@ func parsePersonRecord(b []byte) (*personRecord, error) {
 		n = d.uint(MaxTemplates)
 	}
 	for range n {
-		t := templateRecord{
-			number:  uint32(d.uint(math.MaxUint32)),
-			created: int64(d.uint(math.MaxInt64)),
-			source:  d.text(MaxSourceBytes),
-		}
+		t := d.template()
 		t.photo = photos && d.uint(1) == 1
 		r.templates = append(r.templates, t)
 	}
@@ -128,6 +181,11 @@ func parsePersonRecord(b []byte) (*personRecord, error) {
 	}
 	return r, nil
 }
+
+const (
+	maxQuality = 1 + 100*100
+	maxByBytes = 64 // of a key's id, which has 16
+)
 
 // decoder reads fields and remembers that one was bad.
 type decoder struct {
@@ -170,14 +228,39 @@ func (d *decoder) text(limit int) string {
 	return s
 }
 
+func (d *decoder) template() templateRecord {
+	return templateRecord{
+		number:  uint32(d.uint(math.MaxUint32)),
+		created: int64(d.uint(math.MaxInt64)),
+		source:  d.text(MaxSourceBytes),
+	}
+}
+
 // person is the record as clients see it.
 func (r *personRecord) person(id string) Person {
 	p := Person{ID: id, Metadata: json.RawMessage(r.metadata), Version: r.version,
 		Created: fromMillis(r.created), Updated: fromMillis(r.updated), Templates: make([]TemplateInfo, len(r.templates)), Retention: r.retention()}
+	if r.suspended {
+		p.Status = StatusSuspended
+	}
 	for i, t := range r.templates {
-		p.Templates[i] = TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created), Photo: t.photo}
+		p.Templates[i] = t.info()
+	}
+	for _, t := range r.history {
+		p.History = append(p.History, t.info())
 	}
 	return p
+}
+
+func (t templateRecord) info() TemplateInfo {
+	info := TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created), Photo: t.photo, By: t.by}
+	if t.quality > 0 {
+		info.Quality = new(float64(t.quality-1) / 100)
+	}
+	if t.replaced > 0 {
+		info.Replaced = fromMillis(t.replaced)
+	}
+	return info
 }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
@@ -201,6 +284,10 @@ type galleryRecord struct {
 	// Duplicates and DuplicatePolicy are of format 6; "" is off.
 	Duplicates      string       `json:"duplicates,omitempty"`
 	DuplicatePolicy policyRecord `json:"duplicate_policy,omitzero"`
+	// History is of format 6: how many replaced templates of each person are kept.
+	History int `json:"history,omitempty"`
+	// Filterable is of format 6.
+	Filterable []string `json:"filterable,omitempty"`
 }
 
 // moveRecord is a move under way: people and templates of the new space are under a number of their own. Format 2.

@@ -56,8 +56,11 @@ func TestPersonRecordRoundTrip(t *testing.T) {
 			r.metadata = m
 		}
 		for range rapid.IntRange(1, MaxTemplates).Draw(t, "templates") {
-			r.templates = append(r.templates, templateRecord{rapid.Uint32().Draw(t, "number"), rapid.Int64Min(0).Draw(t, "at"), rapid.StringN(0, 9, MaxSourceBytes).Draw(t, "source"),
-				rapid.Bool().Draw(t, "photo")})
+			r.templates = append(r.templates, templateRecord{number: rapid.Uint32().Draw(t, "number"), created: rapid.Int64Min(0).Draw(t, "at"),
+				source: rapid.StringN(0, 9, MaxSourceBytes).Draw(t, "source"), photo: rapid.Bool().Draw(t, "photo")})
+		}
+		if rapid.Bool().Draw(t, "extended") {
+			drawExtended(t, r)
 		}
 		b := r.append(nil)
 		got, err := parsePersonRecord(b)
@@ -73,10 +76,26 @@ func TestPersonRecordRoundTrip(t *testing.T) {
 	})
 }
 
+// drawExtended gives a record some of what format 6 brought.
+func drawExtended(t *rapid.T, r *personRecord) {
+	r.suspended = rapid.Bool().Draw(t, "suspended")
+	for i := range r.templates {
+		r.templates[i].quality, r.templates[i].by = rapid.Uint32Range(0, maxQuality).Draw(t, "quality"), rapid.StringN(0, 9, maxByBytes).Draw(t, "by")
+	}
+	for range rapid.IntRange(0, MaxHistory).Draw(t, "history") {
+		past := r.templates[0]
+		past.number, past.photo, past.replaced = rapid.Uint32().Draw(t, "number"), false, rapid.Int64Min(1).Draw(t, "replaced")
+		r.history = append(r.history, past)
+	}
+}
+
 func FuzzPersonRecord(f *testing.F) {
-	r := personRecord{version: 9, created: 1, updated: 2, next: 3, metadata: []byte("{}"), templates: []templateRecord{{1, 2, "image", false}}}
+	r := personRecord{version: 9, created: 1, updated: 2, next: 3, metadata: []byte("{}"), templates: []templateRecord{{number: 1, created: 2, source: "image"}}}
 	f.Add(r.append(nil))
-	r.templates = append(r.templates, templateRecord{2, 2, "image", true})
+	r.templates = append(r.templates, templateRecord{number: 2, created: 2, source: "image", photo: true})
+	f.Add(r.append(nil))
+	r.suspended, r.templates[0].quality, r.templates[1].by = true, 5001, "0123456789abcdef"
+	r.history = []templateRecord{{number: 9, created: 1, source: "image", replaced: 5}}
 	f.Add(r.append(nil))
 	f.Add([]byte{})
 	f.Add(bytes.Repeat([]byte{0xff}, 40))

@@ -346,13 +346,13 @@ func reasonOf(err error) string { return cmp.Or(Detail(err), reasonInternal) }
 // of the templates whose photos they were made of, and the record's version is the old one's (P3).
 func (p *personTx) remake(old personRecord, made []remade) {
 	p.record = old
-	p.record.templates = nil
+	p.record.templates, p.record.history = nil, nil
 	vectors := make([][]float32, len(made))
 	for i, m := range made {
 		p.storeTemplate(m.templateRecord, m.Template)
 		vectors[i] = m.Vector
 	}
 	p.recent.clears, p.recent.vectors = true, vectors
-	p.inMemory = func() { p.g.put(p.id, old.version, len(vectors), vectors) }
+	p.inMemory = func() { p.g.put(p.id, old.version, p.traits, len(vectors), vectors) }
 	p.stage()
 }

@@ -58,7 +58,7 @@ func crowd(t *testing.T, people, templates int) (*Engine, *gallery, *rand.Rand) 
 		for j := range rows {
 			rows[j] = noise(rng)
 		}
-		g.put(fmt.Sprint("crowd", i), 1, templates, rows)
+		g.put(fmt.Sprint("crowd", i), 1, traits{}, templates, rows)
 	}
 	return e, g, rng
 }
@@ -70,11 +70,11 @@ func TestIdentifyDuringSwaps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e, g, _ := crowd(t, 1000, MaxTemplates)
 			a, b := in64(1), in64(0, 1)
-			g.put("swaps", 1, 2, [][]float32{a, b})
+			g.put("swaps", 1, traits{}, 2, [][]float32{a, b})
 			stop := background(func(i int) {
-				g.put("swaps", uint64(i), 2, [][]float32{b, a})
+				g.put("swaps", uint64(i), traits{}, 2, [][]float32{b, a})
 				time.Sleep(pause)
-				g.put("swaps", uint64(i), 2, [][]float32{a, b})
+				g.put("swaps", uint64(i), traits{}, 2, [][]float32{a, b})
 				time.Sleep(pause)
 			})
 			defer stop()
@@ -118,7 +118,7 @@ func TestOneMoment(t *testing.T) {
 			e, g, _ := crowd(t, c.people, 1)
 			var added, removing atomic.Int64 // people below are there already; people below may be gone
 			enrol := func(n int) {
-				g.put(fmt.Sprint(n), 1, 1, [][]float32{in64(1, 0, float32(n%50)/100)})
+				g.put(fmt.Sprint(n), 1, traits{}, 1, [][]float32{in64(1, 0, float32(n%50)/100)})
 				added.Store(int64(n + 1))
 			}
 			for n := range width {
@@ -177,10 +177,10 @@ func TestReplacedWhole(t *testing.T) {
 	e, g, rng := crowd(t, 4000, 1)
 	good, fair, bad := in64(1), in64(1, 1), noise(rng)
 	versions := [][][]float32{{good, bad}, {bad, good}, {fair, bad, good}, {good}, {bad, bad, bad, fair, good}}
-	g.put("p", 1, 2, versions[0])
+	g.put("p", 1, traits{}, 2, versions[0])
 	stop := background(func(i int) {
 		v := versions[i%len(versions)]
-		g.put("p", uint64(i), len(v), v)
+		g.put("p", uint64(i), traits{}, len(v), v)
 	})
 	defer stop()
 	for i := range scaled(300) {
@@ -226,10 +226,10 @@ func TestOneChange(t *testing.T) {
 	c := &changes{searcher: g.mu.index}
 	g.mu.index = c
 	for i, change := range []func(){
-		func() { g.put("p", 1, 2, [][]float32{near(1), near(2)}) },
-		func() { g.put("p", 2, 3, [][]float32{near(3), near(4), near(5)}) },
-		func() { g.addTemplate("p", 3, near(6)) },
-		func() { g.put("p", 4, 1, [][]float32{near(7)}) },
+		func() { g.put("p", 1, traits{}, 2, [][]float32{near(1), near(2)}) },
+		func() { g.put("p", 2, traits{}, 3, [][]float32{near(3), near(4), near(5)}) },
+		func() { g.addTemplate("p", 3, traits{}, near(6)) },
+		func() { g.put("p", 4, traits{}, 1, [][]float32{near(7)}) },
 		func() { g.remove("p") },
 	} {
 		if change(); c.n != i+1 {
@@ -268,17 +268,17 @@ func TestChangesAfterMoment(t *testing.T) {
 		"all who were found are":          {[]func(*gallery){deleteFrom(0, 5)}, []string{"5", "6", "7"}, 2},
 		"nobody who was found is deleted": {[]func(*gallery){deleteFrom(50, 1)}, []string{"0", "1", "2"}, 1},
 		"the best moves away": {[]func(*gallery){func(g *gallery) {
-			g.put("0", 2, 1, [][]float32{near(500)})
+			g.put("0", 2, traits{}, 1, [][]float32{near(500)})
 		}}, []string{"0", "1", "2"}, 1},
 		"somebody comes": {[]func(*gallery){func(g *gallery) {
-			g.put("new", 2, 1, [][]float32{near(0)})
+			g.put("new", 2, traits{}, 1, [][]float32{near(0)})
 		}}, []string{"0", "1", "2"}, 1},
 		"a template is added": {[]func(*gallery){func(g *gallery) {
-			g.addTemplate("50", 2, near(0))
+			g.addTemplate("50", 2, traits{}, near(0))
 		}}, []string{"0", "1", "2"}, 1},
 		"one leaves and comes back": {[]func(*gallery){func(g *gallery) {
 			g.remove("0")
-			g.put("0", 2, 1, [][]float32{near(2)})
+			g.put("0", 2, traits{}, 1, [][]float32{near(2)})
 		}}, []string{"1", "0", "2"}, 2},
 		// The fourth is not made again for that: who was found and is deleted is left out. It is for the last place, as
 		// ever when the last hit has it.
@@ -292,7 +292,7 @@ func TestChangesAfterMoment(t *testing.T) {
 			e := openMem(t)
 			g := mustMemory(t, e)
 			for i := range 100 {
-				g.put(fmt.Sprint(i), 1, 1, [][]float32{near(i)})
+				g.put(fmt.Sprint(i), 1, traits{}, 1, [][]float32{near(i)})
 			}
 			m := &meddler{searcher: g.mu.index}
 			m.meddle = func(search int) {
@@ -319,11 +319,11 @@ func TestDeletionsDoNotHide(t *testing.T) {
 	const topK, comers = 3, 12
 	e, g, rng := crowd(t, 8000, 1)
 	at := func(rank int) []float32 { return in64(100, float32(rank)) }
-	g.put("stays", 1, 1, [][]float32{at(20)})
+	g.put("stays", 1, traits{}, 1, [][]float32{at(20)})
 	own := rand.New(rand.NewPCG(rng.Uint64(), 1))
 	stop := background(func(int) {
 		for i := range comers {
-			g.put(fmt.Sprint(i), 1, 1, [][]float32{at(i)})
+			g.put(fmt.Sprint(i), 1, traits{}, 1, [][]float32{at(i)})
 		}
 		time.Sleep(time.Duration(own.IntN(200)) * time.Microsecond)
 		for i := range comers {
@@ -409,7 +409,7 @@ func TestThresholdOfRounding(t *testing.T) {
 func TestExtrapolatedIsSaid(t *testing.T) {
 	e, ctx := openMem(t), t.Context()
 	g := mustMemory(t, e)
-	g.put("p", 1, 1, [][]float32{{1, 0, 0, 0}})
+	g.put("p", 1, traits{}, 1, [][]float32{{1, 0, 0, 0}})
 	for y, want := range map[float32]bool{0: true, 2: false} { // cosine 1 and 0.447; the last measured is 0.45
 		probe, policy := template(1, y, 0, 0), Policy{Cosine: new(0.4)}
 		d, err := e.Verify(ctx, "t", "g", "p", probe, policy)

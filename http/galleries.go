@@ -15,6 +15,8 @@ func (s *Server) putGallery(r *request) (reply, error) {
 		field{name: "gate", json: takeGates(&spec.Gate)},
 		field{name: "duplicates", json: takeString((*string)(&spec.Duplicates))},
 		field{name: "duplicate_policy", json: takePolicy(&spec.DuplicatePolicy)},
+		field{name: "history", json: takeInt(&spec.History, 0, engine.MaxHistory)},
+		field{name: "filterable", json: takeFields(&spec.Filterable)},
 		field{name: "space", json: takeString(&spec.Space)},
 		field{name: "index", json: takeString(&spec.Index)},
 		field{name: "retention_days", json: takeInt(&spec.RetentionDays, 0, engine.MaxRetentionDays)},
@@ -62,6 +64,7 @@ func (s *Server) patchGallery(r *request) (reply, error) {
 	var gate engine.Gates
 	var duplicates engine.DuplicateCheck
 	var duplicatePolicy engine.Policy
+	var history int
 	err := r.decode([]field{
 		{name: "policy", json: func(raw []byte, at string) error {
 			change.Policy = &policy
@@ -83,12 +86,16 @@ func (s *Server) patchGallery(r *request) (reply, error) {
 			change.RetentionDays = new(int)
 			return unlessNull(raw, at, takeInt(change.RetentionDays, 0, engine.MaxRetentionDays))
 		}},
+		{name: "history", json: func(raw []byte, at string) error {
+			change.History = &history
+			return unlessNull(raw, at, takeInt(&history, 0, engine.MaxHistory))
+		}},
 	})
 	if err != nil {
 		return reply{}, err
 	}
 	if change == (engine.GalleryChange{}) {
-		return reply{}, fail(codeBadRequest, `give some of "policy", "gate", "duplicates", "duplicate_policy" and "retention_days": each replaces what is there, null removes it; nothing else of a gallery can be changed`)
+		return reply{}, fail(codeBadRequest, `give some of "policy", "gate", "duplicates", "duplicate_policy", "history" and "retention_days": each replaces what is there, null removes it; nothing else of a gallery can be changed`)
 	}
 	g, err := s.engine.Gallery(r.ctx, r.key.Tenant, r.params[0])
 	if err != nil {

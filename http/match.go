@@ -70,6 +70,7 @@ func (r *request) search(find search) (reply, error) {
 	var o engine.IdentifyOptions
 	err := r.decodeProbe(sub, &o.Policy,
 		field{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
+		field{name: "filter", json: takeFilter(&o.Filter), text: textFilter(&o.Filter), noQuery: true},
 		field{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)},
 		field{name: "ef", json: takeInt(&o.EF, 1, engine.MaxEF), text: textInt(&o.EF, 1, engine.MaxEF)})
 	if err != nil {

@@ -87,15 +87,16 @@ func (s *Server) addTemplate(r *request) (reply, error) {
 
 func (s *Server) patchPerson(r *request) (reply, error) {
 	var patch engine.PersonPatch
-	err := r.decode(append(retentionPatch(&patch), field{name: "metadata", json: func(raw []byte, at string) error {
-		patch.Metadata = new(json.RawMessage)
-		return unlessNull(raw, at, takeObject(patch.Metadata)) // null removes it
-	}}))
+	err := r.decode(append(retentionPatch(&patch), field{name: "status", json: takeString((*string)(&patch.Status))},
+		field{name: "metadata", json: func(raw []byte, at string) error {
+			patch.Metadata = new(json.RawMessage)
+			return unlessNull(raw, at, takeObject(patch.Metadata)) // null removes it
+		}}))
 	if err != nil {
 		return reply{}, err
 	}
-	if patch.Metadata == nil && patch.Expires == nil && patch.Consent == nil {
-		return reply{}, fail(codeBadRequest, `give "metadata", "expires" or "consent": a value replaces what is there, null removes it`)
+	if patch.Metadata == nil && patch.Expires == nil && patch.Consent == nil && patch.Status == "" {
+		return reply{}, fail(codeBadRequest, `give "metadata", "status", "expires" or "consent": a value replaces what is there, null removes all but a status`)
 	}
 	if patch.WriteOptions, err = r.writeOptions(); err != nil {
 		return reply{}, err

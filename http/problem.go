@@ -65,6 +65,8 @@ const (
 	codeMoveIncomplete   code = "move_incomplete"
 	codeNotRotating      code = "key_not_rotating"
 
+	codeBadFilter          code = "bad_filter"
+	codePersonSuspended    code = "person_suspended"
 	codeDuplicate          code = "duplicate"
 	codeBackupRunning      code = "backup_running"
 	codeBackupUnconfigured code = "backup_unconfigured"
@@ -153,6 +155,8 @@ var codes = map[code]struct {
 	codeMoveIncomplete:   {409, "People have no templates of the new space"},
 	codeNotRotating:      {409, "The tenant's key is not being rotated"},
 
+	codeBadFilter:          {400, "The filter is not allowed"},
+	codePersonSuspended:    {409, "The person is suspended"},
 	codeDuplicate:          {409, "The face is enrolled under another id"},
 	codeBackupRunning:      {409, "A backup is being made"},
 	codeBackupUnconfigured: {409, "There is no folder for backups"},

@@ -58,14 +58,15 @@ type coarseCandidates struct {
 }
 
 type coarseCandidate struct {
-	Person     string   `json:"person"`
-	Similarity *float64 `json:"similarity,omitempty"`
+	Person     string        `json:"person"`
+	Similarity *float64      `json:"similarity,omitempty"`
+	Status     engine.Status `json:"status,omitempty"`
 }
 
 func coarseList(list []engine.Candidate, s engine.Scores) []coarseCandidate {
 	var told []coarseCandidate
 	for _, x := range list {
-		told = append(told, coarseCandidate{x.Person, rounded(s, x.Similarity)})
+		told = append(told, coarseCandidate{x.Person, rounded(s, x.Similarity), x.Status})
 	}
 	return told
 }

@@ -64,6 +64,14 @@ func (b *Bitmap) Set(row uint32) {
 	b.words[row/64] |= 1 << (row % 64)
 }
 
+// SetWord makes the 64 rows from 64×i those of the bits.
+func (b *Bitmap) SetWord(i int, word uint64) {
+	if i >= len(b.words) {
+		b.words = append(b.words, make([]uint64, i+1-len(b.words))...)
+	}
+	b.words[i] = word
+}
+
 // Has reports whether a row is in the set.
 func (b *Bitmap) Has(row uint32) bool { return b.Word(int(row/64))>>(row%64)&1 != 0 }
 

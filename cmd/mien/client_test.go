@@ -260,3 +260,34 @@ func TestDuplicateCommands(t *testing.T) {
 		}
 	}
 }
+
+// TestPeopleCommands: people by status and metadata.
+func TestPeopleCommands(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	people := folder(t, map[string][]string{"Ada": {"a_1.jpg"}})
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{[]string{"galleries", "create", "--filterable", "site,floor", "--history", "1", "demo"}, 0, "\nhistory: 1 replaced templates of each person\nfilterable: site,floor"},
+		{[]string{"enroll", "-g", "demo", people}, 0, `{"people":1,"templates":1`},
+		{[]string{"people", "update", "-g", "demo", "--metadata", `{"site":"a","floor":4}`, "Ada"}, 0, "metadata: {\"site\":\"a\""},
+		{[]string{"identify", "-g", "demo", "--where", "site=a,floor=4", photo("a_2.jpg")}, 0, "Ada\t"},
+		{[]string{"identify", "-g", "demo", "--where", "site=b", photo("a_2.jpg")}, exitNegative, "0 people listed"},
+		{[]string{"identify", "-g", "demo", "--where", "desk=b", photo("a_2.jpg")}, 1, "bad_filter"},
+		{[]string{"people", "update", "-g", "demo", "--status", "suspended", "Ada"}, 0, "Ada\tsuspended"},
+		{[]string{"identify", "-g", "demo", photo("a_2.jpg")}, exitNegative, "0 people listed"},
+		{[]string{"identify", "-g", "demo", "--status", "any", photo("a_2.jpg")}, 0, "Ada\t"},
+		{[]string{"verify", "-g", "demo", "Ada", photo("a_2.jpg")}, 1, "person_suspended"},
+		{[]string{"enroll", "-g", "demo", people}, 0, `{"people":1,"templates":1`},
+		{[]string{"people", "show", "-g", "demo", "Ada"}, 0, "\treplaced 2"},
+		{[]string{"people", "update", "-g", "demo", "Ada"}, 1, "nothing to change"},
+		{[]string{"people", "show", "-g", "demo", "Eve"}, 1, "person_not_found"},
+	} {
+		out, stderr, code := s.run(c.args...)
+		if code != c.code || !strings.Contains(out+stderr, c.say) {
+			t.Errorf("mien %s: exit code %d, %q; want %d and %q", strings.Join(c.args, " "), code, out+stderr, c.code, c.say)
+		}
+	}
+}

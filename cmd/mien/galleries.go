@@ -25,16 +25,19 @@ type galleryCreateCmd struct {
 	policyFlags
 	galleryGateFlags
 	duplicateFlags
-	Space      string `help:"Embedding space (default: the server's)."`
-	KeepPhotos bool   `help:"Store the photos that people are enrolled with, sealed: the gallery can then be moved to another space without them; fixed from then on."`
-	Days       int    `name:"retention-days" help:"Erase people so many days after they were enrolled, unless they say otherwise; 0: never."`
-	Index      string `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
-	Name       string `arg:""`
+	Space      string   `help:"Embedding space (default: the server's)."`
+	History    int      `help:"Keep so many replaced templates of each person, 0 to 8."`
+	Filterable []string `help:"Top-level fields of metadata that searches can be filtered by, fixed from then on." placeholder:"FIELD"`
+	KeepPhotos bool     `help:"Store the photos that people are enrolled with, sealed: the gallery can then be moved to another space without them; fixed from then on."`
+	Days       int      `name:"retention-days" help:"Erase people so many days after they were enrolled, unless they say otherwise; 0: never."`
+	Index      string   `help:"How searches are made: scan compares every template, hnsw follows a graph, auto takes the one or the other; fixed from then on." enum:"auto,scan,hnsw" default:"auto"`
+	Name       string   `arg:""`
 }
 
 // Run creates the gallery; one that is there with the same settings is no error.
 func (c *galleryCreateCmd) Run(ctx context.Context, out *output) error {
-	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates(), KeepPhotos: c.KeepPhotos, RetentionDays: c.Days}
+	spec := gallerySpec{Index: c.Index, Space: c.Space, Policy: c.policy(), Gate: c.gates(), KeepPhotos: c.KeepPhotos, RetentionDays: c.Days,
+		History: c.History, Filterable: c.Filterable}
 	if c.Duplicates != nil {
 		spec.Duplicates = *c.Duplicates
 	}
@@ -59,6 +62,8 @@ type gallerySpec struct {
 	Duplicates      engine.DuplicateCheck `json:"duplicates,omitempty"`
 	DuplicatePolicy *engine.Policy        `json:"duplicate_policy,omitempty"`
 	RetentionDays   int                   `json:"retention_days,omitempty"`
+	History         int                   `json:"history,omitempty"`
+	Filterable      []string              `json:"filterable,omitempty"`
 }
 
 type galleryUpdateCmd struct {
@@ -66,6 +71,7 @@ type galleryUpdateCmd struct {
 	policyFlags
 	galleryGateFlags
 	duplicateFlags
+	History  *int   `help:"Keep so many replaced templates of each person, 0 to 8."`
 	NoPolicy bool   `name:"no-policy" help:"Remove the policy: each operation has its own default." xor:"policy"`
 	NoGates  bool   `name:"no-gates" help:"Remove the gates that are not given."`
 	Days     *int   `name:"retention-days" help:"Erase people who are enrolled from now on so many days after that; 0: never."`
@@ -91,11 +97,14 @@ func (c *galleryUpdateCmd) Run(ctx context.Context, out *output) error {
 	if c.DuplicateFPIR != nil {
 		body["duplicate_policy"] = engine.Policy{FPIR: c.DuplicateFPIR}
 	}
+	if c.History != nil {
+		body["history"] = *c.History
+	}
 	if c.Days != nil {
 		body["retention_days"] = *c.Days
 	}
 	if len(body) == 0 {
-		return errors.New("nothing to change: give a policy, --retention-days, --enrol-gate, --probe-gate, --no-policy, --no-gates, --duplicates or --duplicate-fpir")
+		return errors.New("nothing to change: give a policy, --retention-days, --history, --enrol-gate, --probe-gate, --no-policy, --no-gates, --duplicates or --duplicate-fpir")
 	}
 	var g engine.Gallery
 	if err := c.call(ctx, "PATCH", galleryPath(c.Name), body, &g); err != nil {

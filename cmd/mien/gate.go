@@ -37,6 +37,12 @@ func rulesLines(g engine.Gallery) string {
 	if len(g.Gate.Probe) > 0 {
 		fmt.Fprintf(&b, "\ngate for probes: %s", gateText(g.Gate.Probe))
 	}
+	if g.History > 0 {
+		fmt.Fprintf(&b, "\nhistory: %d replaced templates of each person", g.History)
+	}
+	if len(g.Filterable) > 0 {
+		fmt.Fprintf(&b, "\nfilterable: %s", strings.Join(g.Filterable, ","))
+	}
 	if g.Duplicates != "" {
 		fmt.Fprintf(&b, "\nduplicates: %s", g.Duplicates)
 	}

@@ -39,6 +39,7 @@ type cli struct {
 	Compare    compareCmd    `cmd:"" help:"Check that two photos show one person."`
 	Extract    extractCmd    `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
 	Galleries  galleriesCmd  `cmd:"" help:"Create, list, show, change and delete galleries."`
+	People     peopleCmd     `cmd:"" help:"Show people, suspend them, change their metadata."`
 	Keys       keysCmd       `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`
 	Erase      eraseCmd      `cmd:"" help:"Erase a person, or a tenant, with a signed receipt."`
 	Encryption encryptionCmd `cmd:"" help:"Rotate the key that seals a tenant and its people."`

@@ -37,6 +37,7 @@ type probe struct {
 	Policy *engine.Policy `json:"policy,omitempty"`
 	Gate   engine.Gate    `json:"gate,omitempty"`
 	Want   []string       `json:"want,omitempty"`
+	Filter map[string]any `json:"filter,omitempty"`
 
 	Duplicates string `json:"duplicates,omitempty"` // of a template that is added
 }
@@ -50,6 +51,7 @@ type identifyCmd struct {
 	remote
 	policyFlags
 	gateFlag
+	filterFlags
 	Select  string `help:"Which face of a photo: one (several are an error), largest or all, each by itself." enum:"one,largest,all" default:"one"`
 	Gallery string `help:"Gallery to search." required:"" short:"g"`
 	TopK    int    `help:"How many candidates at most." default:"10"`
@@ -63,7 +65,7 @@ func (c *identifyCmd) Run(ctx context.Context, out *output) error {
 	if c.TopK < 1 {
 		return errors.New("--top-k must be 1 or more")
 	}
-	p := &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, EF: c.EF, Policy: c.policy(), Gate: c.Gate}
+	p := &probe{Select: c.Select, TopK: c.TopK, Exact: c.Exact, EF: c.EF, Policy: c.policy(), Gate: c.Gate, Filter: c.filter()}
 	if c.Select == "all" {
 		return c.identifyAll(ctx, out, p)
 	}
