@@ -34,7 +34,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check crash faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
+.PHONY: run build setup test check crash faces dedupe-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -96,6 +96,14 @@ faces: setup
 ROUNDS ?= 300
 crash: setup
 	$(GO) test ./cmd/mien -run '^TestKill9$$' -count=1 -v -timeout 6h -args -rounds $(ROUNDS)
+
+# What de-duplication and the hygiene report find of duplicates and photos under wrong ids planted among real people. DEDUPE_PEOPLE
+# is how many are taken.
+DEDUPE_PEOPLE ?= 400
+dedupe-faces: setup
+	@if [ -d '$(FACES)' ]; then \
+	$(GO) test ./cmd/mien -run '^TestDedupeRealFaces$$' -count=1 -v -timeout 60m -args -dedupe-faces "$$(realpath '$(FACES)')" -dedupe-people $(DEDUPE_PEOPLE); \
+	else echo "dedupe-faces: skipped: there are no photos at $(FACES) (make dedupe-faces FACES=DIR)"; fi
 
 # Error rates on the same photos, with charts, in build/evaluate. EVALUATE passes flags on, such as EVALUATE='--face central'.
 evaluate: setup build

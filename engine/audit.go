@@ -37,6 +37,10 @@ const (
 	AuditIdentify      = "identify"
 	AuditDuplicates    = "duplicates"
 	AuditCompare       = "compare"
+	AuditJobStart      = "job.start"
+	AuditJobCancel     = "job.cancel"
+	AuditJobDelete     = "job.delete"
+	AuditJobEnd        = "job.end" // done or failed, by the server itself
 
 	auditLost  = "audit.lost"
 	auditPrune = "audit.prune"

@@ -112,6 +112,8 @@ type Config struct {
 	keyGrace       time.Duration
 	keyTick        time.Duration
 	attemptClock   func() time.Time                                   // default time.Now
+	dedupeBatch    int                                                // default 64
+	jobCheckpoint  time.Duration                                      // default 2 s
 	makeIndex      func(kind string, c scan.Config) (searcher, error) // default makeIndex; tests put something between
 }
 
@@ -122,6 +124,8 @@ func (c Config) withDefaults() Config {
 	c.idleSave = cmp.Or(c.idleSave, defaultIdleSave)
 	c.keyGrace = cmp.Or(c.keyGrace, keyGrace)
 	c.keyTick = cmp.Or(c.keyTick, keyTick)
+	c.dedupeBatch = cmp.Or(c.dedupeBatch, dedupeBatch)
+	c.jobCheckpoint = cmp.Or(c.jobCheckpoint, jobCheckpoint)
 	c.diskCheckEvery = cmp.Or(c.diskCheckEvery, time.Second)
 	if c.attemptClock == nil {
 		c.attemptClock = time.Now

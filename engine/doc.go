@@ -34,6 +34,8 @@
 //	0x0c gallery# u64  due ms u64  person            nothing: who is due when (format 4)
 //	0x08 tenant 0x00 sequence u64                    sealed block of audit records, under the first one's sequence: 0x01 ‖ hash of the
 //	                                                 record before [32] ‖ records, each JSON and a line end (format 4)
+//	0x0b gallery# u64  job[8] 0x00                   job: sealed 0x01 ‖ JSON (format 9)
+//	0x0b gallery# u64  job[8] 0x01 result# u32       what the job has found of one person or two: sealed 0x01 ‖ JSON
 //
 // Person ids hold no control characters, so 0x00 ends one and no id's templates mix with another's. Person
 // ids, gallery names, tenant names and key ids are in the clear; everything else is sealed: templates, photos, metadata
@@ -346,6 +348,33 @@
 //
 // Compactions of the store write photos again, as all else. A batch takes twice its size off what was free on the disk when
 // it was last looked at, so many large photos are refused in time too.
+//
+// # Jobs
+//
+// A job looks at a whole gallery in the background: StartDedupe's finds all pairs of people with templates at or above a
+// threshold, and references that look wrong. Jobs run one at a time, the oldest first, in one goroutine.
+//
+// J1  People are looked at in the order of (version, id). The job's record says who was last, and is written with what was found up to
+// there, every two seconds and in one batch; so a job goes on after a restart, with nothing lost or counted twice. When nobody
+// is left, those who have changed meanwhile have higher versions, and are next; so at the end every pair of people who were not
+// changed after the job last looked (Job.Covered) was compared, both as they are. It comes back so eight times at most.
+// A search names only who has not changed since the round began, so that what was compared is what they have.
+// J2  What a job has written is in memory at hand-over, not after the fsync: the next write, which may delete a person whom it names, must
+// know of it. Who reads it waits for the writes in flight before the answer (W4).
+// J3  A result is written only if its people have, as the store will have them, the versions that were compared. It is deleted in the batch that
+// deletes one of its people, and it is returned only while their templates are those (the next template's number, which every change
+// of templates raises). So who is erased is in no result, whatever runs meanwhile; metadata may change without hiding what was found.
+// J4  A job is of one gallery in one space: it is deleted with the gallery, and by FinishMove, in the same batch.
+// J5  Two people who were there when a job's first run began, and whose rows have been numbered since as they were, are compared once: by
+// whoever has the lower row first (index.Query.From). All others are compared both ways. A run after a restart takes nothing of the
+// order of rows for granted.
+// J6  A job works in one goroutine, some half a millisecond at a time. Then it waits while a search or a verification is being answered, at
+// most nine times as long as it has worked since: under searches without end it has a tenth of a core, and without any one core.
+// J7  Bounded are the jobs of a tenant (MaxJobs), the pairs (the best are kept: the threshold rises with the last of them), the findings,
+// and how many people one template is paired with by its own search.
+//
+// A pair that belongs into the result is lost as S2 says; searches are by the scan whatever the gallery's index. Results are sealed by
+// the tenant's key and name people by their ids: they are personal data, and in the store's copies until those go.
 //
 // # Search indexes
 //

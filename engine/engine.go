@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mien/index/scan"
@@ -43,7 +44,11 @@ type Engine struct {
 
 	sweepEvery, eraseHold, auditKeep time.Duration // see Config
 
-	attempts *attempts // of verifications that failed
+	attempts      *attempts // of verifications that failed
+	jobs          *jobs
+	answering     atomic.Int64  // searches and verifications; jobs let them go first
+	dedupeBatch   int           // templates
+	jobCheckpoint time.Duration // how long a job keeps what it found to itself
 
 	recallSample float64
 	samples      chan sample // to checkSamples; nothing waits in it
@@ -55,7 +60,7 @@ type Engine struct {
 
 	stopped  context.Context // ends when Close begins
 	stop     context.CancelFunc
-	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos, keepRetention, runBackup
+	checking sync.WaitGroup // checkSamples, saveIdle, moveFromPhotos, keepRetention, runBackup, runJobs
 	idleSave time.Duration
 
 	rotateEvery, keyGrace, keyTick time.Duration
@@ -110,6 +115,7 @@ func Open(c Config) (*Engine, error) {
 	if e.backupKey = slices.Clone(c.BackupKey); e.backupKey == nil && master != nil {
 		e.backupKey = master.derive(backupKeyInfo)
 	}
+	e.jobs, e.dedupeBatch, e.jobCheckpoint = newJobs(), c.dedupeBatch, c.jobCheckpoint
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.mu.galleries = make(map[galleryName]*gallery)
 	e.mu.keys = make(map[string]*keyRecord)
@@ -155,6 +161,7 @@ func (e *Engine) start(master *sealer) error {
 	if e.indexDir != "" {
 		e.checking.Go(e.saveIdle)
 	}
+	e.checking.Go(e.runJobs)
 	if e.extract != nil {
 		e.checking.Go(e.moveFromPhotos)
 	}

@@ -89,6 +89,13 @@ var (
 	// ErrSpaceUnknown says that this server has no model for an embedding space.
 	ErrSpaceUnknown = errors.New("embedding space unknown")
 
+	// ErrJobNotFound says that the tenant has no job of this id.
+	ErrJobNotFound = errors.New("job not found")
+	// ErrJobExists says that a job of the kind is under way in the gallery with other settings.
+	ErrJobExists = errors.New("job exists")
+	// ErrJobsFull says that the tenant has as many jobs as it may.
+	ErrJobsFull = errors.New("too many jobs")
+
 	// ErrQuality says that a photo does not pass a gate. See QualityError.
 	ErrQuality = errors.New("photo not good enough")
 	// ErrUnjudged says that a gate asks for a measure that was not judged of a photo.
@@ -264,6 +271,8 @@ var (
 	errPersonExists    = &Error{ErrPersonExists, "a person of this id is there already: leave it out, or import with on_conflict skip or replace"}
 	errSuspended       = &Error{ErrSuspended, "the person is suspended and is not matched until somebody makes the status active again"}
 	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
+	errCursor          = &Error{ErrCursor, "the cursor is not one this server gave: pass \"next\" of the page before, unchanged, or none"}
+	errJobNotFound     = &Error{ErrJobNotFound, "there is no job of this id: it was deleted, or its gallery was deleted or moved to another embedding space"}
 	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
 	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
 	errNoBackupDir     = &Error{ErrNoBackupDir, "this server has no folder for backups: its operator sets one with --backup-dir"}

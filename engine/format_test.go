@@ -24,7 +24,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
 	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos, keysFormat: writePhotos,
-		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess} {
+		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess, jobFormat: writeJobs} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -275,6 +275,26 @@ func writeAccess(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return append(tokens, token)
 }
 
+// writeJobs is writeAudit, and leaves a job that was done, with results, and one that was cancelled.
+func writeJobs(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writeAudit(t, e, tenant)
+	_, _, err := e.CreateGallery(t.Context(), tenant, "jobs", GallerySpec{})
+	mustMove(t, err)
+	for id, templates := range map[string][]Template{"jan": {template(1, 0, 0, 0)}, "kit": {template(1, 0.1, 0, 0), template(0, 0, 0, 1)}, "lou": {template(0, 0, 1, 0.1)}} {
+		_, _, err := e.PutPerson(t.Context(), tenant, "jobs", id, PersonSpec{Templates: templates})
+		mustMove(t, err)
+	}
+	for _, spec := range []DedupeSpec{{Policy: Policy{Cosine: new(0.05)}, MaxPairs: 7}, {ExpectedFalsePairs: 0.5}} {
+		j, _, err := e.StartDedupe(t.Context(), tenant, "jobs", spec)
+		mustMove(t, err)
+		mustMove(t, quietJobs(e))
+		_, err = e.CancelJob(t.Context(), tenant, j.ID)
+		mustMove(t, err)
+	}
+	return tokens
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -302,6 +322,7 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 				dumpPhotos(t, &b, e, tenant, g.Name, p)
 			}
 		}
+		dumpJobs(t, line, e, tenant)
 		keys, err := e.Keys(t.Context(), tenant)
 		line("keys", len(keys), err)
 		for _, k := range keys {
@@ -317,6 +338,21 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 		line("is key", k.ID, err)
 	}
 	return b.String()
+}
+
+func dumpJobs(t *testing.T, line func(string, any, error), e *Engine, tenant string) {
+	t.Helper()
+	all, err := e.Jobs(t.Context(), tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range all {
+		line("job", j, nil)
+		pairs, _, err := e.JobPairs(t.Context(), tenant, j.ID, 0, "")
+		line("pairs", pairs, err)
+		findings, _, err := e.JobFindings(t.Context(), tenant, j.ID, 0, "")
+		line("findings", findings, err)
+	}
 }
 
 func dumpTemplates(t *testing.T, b *bytes.Buffer, e *Engine, tenant, name, id string) {
@@ -374,7 +410,15 @@ func TestRecordNames(t *testing.T) {
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Duplicates: "warn", DuplicatePolicy: policyRecord{FPIR: x}},
 		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","history":2,"filterable":["a","b"]}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, History: 2, Filterable: []string{"a", "b"}},
-		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
+		`{"kind":"dedupe","state":"failed","reason":"r","policy":{"fmr":0.5},"false_pairs":1.5,"threshold":0.4,"suspect":0.3,"own":0.2,"max_pairs":9,"templates":8,` +
+			`"created":"1970-01-01T00:00:07Z","started":"1970-01-01T00:00:07Z","ended":"1970-01-01T00:00:07Z","covered":"1970-01-01T00:00:07Z","watermark":7,"after":"p","counted":6,` +
+			`"people":5,"done":4,"floor":0.6,"truncated":true,"hygiene":{"people":1,"templates":2,"one_template":3,"under_1_year":4,"over_1_year":5,"over_5_years":6,"over_10_years":7}}`: jobRecord{
+			Kind: "dedupe", State: "failed", Reason: "r", Policy: policyRecord{FMR: x}, FalsePairs: 1.5, Threshold: 0.4, Suspect: 0.3, Own: 0.2, MaxPairs: 9, Templates: 8,
+			Created: at, Started: at, Ended: at, Covered: at, Watermark: 7, After: "p", Counted: 6, People: 5, Done: 4, Floor: 0.6, Truncated: true,
+			Hygiene: hygieneRecord{1, 2, 3, 4, 5, 6, 7, 0, 0}},
+		`{"kind":"mislabelled","a":"p","a_at":2,"b":"q","b_at":3,"cosine":0.5,"template":1,"own":-0.5}`: resultRecord{"mislabelled", "p", 2, "q", 3, 0.5, 1, -0.5},
+		`{"kind":"pair","a":"p","a_at":2,"b":"q","b_at":3,"cosine":0.5}`:                                resultRecord{Kind: "pair", A: "p", AAt: 2, B: "q", BAt: 3, Cosine: 0.5},
+		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`:         keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{
 			ID: "i", Tenant: "t", Role: "admin", Operator: true, Label: "l", Created: at, Revoked: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ==","galleries":["a","b*"],"expires":"1970-01-01T00:00:07Z","rate":0.5,"burst":2,"scores":"decision","rotated_to":"x","rotated_from":"y"}`: keyRecord{

@@ -32,6 +32,8 @@ type gallery struct {
 	// those of the people who have templates of it. No search finds it until the switch puts it in the gallery's place.
 	successor atomic.Pointer[gallery]
 
+	jobs *jobs // the engine's
+
 	photos *photoQueue // of a successor whose people's stored photos can be read; else nil
 
 	recent recentWrites
@@ -358,6 +360,7 @@ func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
 		t.audit(auditEntry{tenant: tenant, op: AuditGalleryDelete, gallery: name})
 		t.delete(galleryKey(tenant, name))
 		t.deletePeople(have.Number)
+		e.dropJobs(t, have.Number)
 		if have.Move != nil {
 			t.deletePeople(have.Move.Number)
 		}
@@ -461,7 +464,7 @@ func (g *gallery) spaceKnown() error {
 
 // newGallery makes a gallery without an index.
 func (e *Engine) newGallery(tenant, name string, r galleryRecord, seal *tenantKeys) (*gallery, error) {
-	g := &gallery{tenant: tenant, name: name, record: r, seal: seal, now: e.store.now}
+	g := &gallery{tenant: tenant, name: name, record: r, seal: seal, now: e.store.now, jobs: e.jobs}
 	g.rules.Store(r.rules())
 	g.mu.people = make(map[string]*member)
 	space, err := e.Space(cmp.Or(r.Space, "?"))

@@ -110,9 +110,12 @@ func wantErr(t testing.TB, err, want error) {
 	}
 }
 
-// check verifies a quiet engine: memory and index hold what the store holds, and the store holds nothing
+// check verifies a quiet engine, once its jobs have ended: memory and index hold what the store holds, and the store holds nothing
 // half-written.
 func check(e *Engine) error {
+	if err := quietJobs(e); err != nil {
+		return err
+	}
 	seq, _, err := e.store.get(nil, keySequence)
 	if err != nil || binary.BigEndian.Uint64(seq) != e.store.seq {
 		return fmt.Errorf("sequence %x, in memory %d: %v", seq, e.store.seq, err)
@@ -142,7 +145,11 @@ func check(e *Engine) error {
 		}
 		people, templates, photos = people+len(g.mu.people), templates+g.mu.templates, photos+n
 	}
-	for prefix, want := range map[byte]int{prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos, prefixDue: due,
+	jobKeys, err := checkJobs(e)
+	if err != nil {
+		return err
+	}
+	for prefix, want := range map[byte]int{prefixJob: jobKeys, prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos, prefixDue: due,
 		prefixGallery: len(e.mu.galleries), prefixAPIKey: len(e.mu.keys), prefixTenant: len(e.mu.sealers)} {
 		n := 0
 		err := e.store.each([]byte{prefix}, []byte{prefix + 1}, func(_, _ []byte) (bool, error) { n++; return true, nil })
@@ -165,6 +172,65 @@ func recordOf(t testing.TB, e *Engine, g *gallery, id string) *personRecord {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// quietJobs waits until all jobs have ended.
+func quietJobs(e *Engine) error {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Microsecond) {
+		running := 0
+		for _, x := range e.jobs.of("") {
+			if !JobState(x.snapshot().State).ended() {
+				running++
+			}
+		}
+		if running == 0 {
+			return e.store.settle(context.Background(), e.store.last.Load())
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d jobs have not ended", running)
+		}
+	}
+}
+
+// checkJobs verifies that each job's record and results in the store are those in memory, and that results name people who are there
+// (J3), and counts their keys.
+func checkJobs(e *Engine) (keys int, err error) {
+	for _, x := range e.jobs.of("") {
+		if e.mu.galleries[galleryName{x.g.tenant, x.g.name}] != x.g {
+			return 0, fmt.Errorf("job %s is of a gallery that is gone", x.id)
+		}
+		sealed, _, err := e.store.get(nil, jobKey(x.g.record.Number, x.id))
+		if err != nil {
+			return 0, err
+		}
+		var r jobRecord
+		plain, err := x.g.seal.open(nil, x.place(), sealed)
+		if err == nil {
+			err = parseJSONRecord(plain, &r)
+		}
+		if have := x.snapshot(); err != nil || !reflect.DeepEqual(r, have) {
+			return 0, fmt.Errorf("job %s is %+v in the store and %+v in memory: %v", x.id, r, have, err)
+		}
+		stored := &job{id: x.id, g: x.g}
+		stored.mu.results = newResults()
+		for key, have := range x.mu.all {
+			sealed, _, err := e.store.get(nil, resultKeyOf(x.g.record.Number, x.id, have.number))
+			if err != nil {
+				return 0, err
+			}
+			if err := stored.loadResult(have.number, sealed); err != nil || !reflect.DeepEqual(stored.mu.all[key], have) {
+				return 0, fmt.Errorf("result %+v is %+v in the store: %v", have, stored.mu.all[key], err)
+			}
+			if x.g.mu.people[have.A] == nil || have.B != "" && x.g.mu.people[have.B] == nil {
+				return 0, fmt.Errorf("result %+v names who is not there", have)
+			}
+		}
+		if s := &stored.mu; s.pairs != x.mu.pairs || s.findings != x.mu.findings || s.mislabelled != x.mu.mislabelled || !reflect.DeepEqual(s.names, x.mu.names) {
+			return 0, fmt.Errorf("counts %+v differ from %+v", s.results, x.mu.results)
+		}
+		keys += 1 + len(x.mu.all)
+	}
+	return keys, nil
 }
 
 // checkPhotos verifies that a photo is there of every template that says so (P1), and none else, and counts them.

@@ -23,6 +23,7 @@ type searcher interface {
 	Append(labels []uint32, vectors []float32, rows []uint32) error
 	Dot(row uint32, q []float32) (float32, error)
 	SearchInto(ctx context.Context, dst []index.Hit, q []float32, o index.Options) ([]index.Hit, error)
+	SearchEach(ctx context.Context, queries []index.Query, pause func()) error
 	Check(ctx context.Context, q []float32, o index.Options) (found, exact []index.Hit, err error)
 	Each(f func(row, label uint32)) error
 	Rows() int

@@ -16,6 +16,7 @@ const (
 	prefixPhoto    = 0x07
 	prefixAudit    = 0x08
 	prefixDue      = 0x0c
+	prefixJob      = 0x0b
 )
 
 // formatVersion is the version of everything in doc.go's table.
@@ -34,6 +35,8 @@ const (
 //	   know the formats before would let duplicates and the suspended in, and could not read the records
 //	8  keys that may do less than their role says (galleries, expiry, rate, scores). A store becomes one of format 8 with its first
 //	   such key: programs that know the formats before would let it do more
+//	9  jobs. A store becomes one of format 9 with its first job: programs that know the formats before would leave what a job
+//	   has found of who is deleted behind
 const (
 	firstFormat    = 1
 	moveFormat     = 2
@@ -42,7 +45,8 @@ const (
 	keysFormat     = 5
 	identityFormat = 6
 	accessFormat   = 8
-	formatVersion  = accessFormat
+	jobFormat      = 9
+	formatVersion  = jobFormat
 )
 
 // formatBytes is the value of keyFormat.
@@ -100,6 +104,45 @@ func splitTemplateKey(key []byte) (id string, number uint32, ok bool) {
 		return "", 0, false
 	}
 	return string(key[head : len(key)-tail]), binary.BigEndian.Uint32(key[len(key)-4:]), true
+}
+
+// jobPrefix begins every key of a job.
+func jobPrefix(gallery uint64, id string) []byte {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != jobIDBytes {
+		panic("BUG: job id is not hex")
+	}
+	return append(galleryPrefix(prefixJob, gallery), raw...)
+}
+
+const jobIDBytes = 8
+
+// What follows in a job's keys.
+const (
+	jobItself = 0x00
+	jobResult = 0x01
+)
+
+func jobKey(gallery uint64, id string) []byte { return append(jobPrefix(gallery, id), jobItself) }
+
+func resultKeyOf(gallery uint64, id string, number uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(jobPrefix(gallery, id), jobResult), number)
+}
+
+// splitJobKey is the inverse of jobKey and resultKeyOf, for a key that begins with its gallery's prefix.
+func splitJobKey(key []byte) (id string, number uint32, isResult, ok bool) {
+	const head = 9 + jobIDBytes
+	if len(key) <= head {
+		return "", 0, false, false
+	}
+	id = hex.EncodeToString(key[9:head])
+	switch rest := key[head+1:]; {
+	case key[head] == jobItself && len(rest) == 0:
+		return id, 0, false, true
+	case key[head] == jobResult && len(rest) == 4:
+		return id, binary.BigEndian.Uint32(rest), true, true
+	}
+	return "", 0, false, false
 }
 
 // prefixEnd is the first key after all that begin with prefix. REQUIRES: prefix is not all 0xff.

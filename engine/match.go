@@ -30,6 +30,8 @@ func (e *Engine) Verify(ctx context.Context, tenant, name, id string, probe Temp
 var probes = sync.Pool{New: func() any { return new([]float32) }}
 
 func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Template, policy Policy) (Decision, error) {
+	e.answering.Add(1)
+	defer e.answering.Add(-1)
 	scratch := probes.Get().(*[]float32)
 	defer probes.Put(scratch)
 	q, err := g.appendProbe((*scratch)[:0], probe)
@@ -192,6 +194,8 @@ func (e *Engine) identify(ctx context.Context, op, tenant, name string, probe Te
 }
 
 func (e *Engine) identifyIn(ctx context.Context, op string, g *gallery, probe Template, o IdentifyOptions, policy func(*gallery) Policy) (Candidates, error) {
+	e.answering.Add(1)
+	defer e.answering.Add(-1)
 	q, err := g.appendProbe(nil, probe)
 	if err != nil {
 		return Candidates{}, err

@@ -79,6 +79,7 @@ func TestModel(t *testing.T) {
 			"":        m.settle,
 			"gallery": m.createGallery, "update gallery": m.updateGallery, "delete gallery": m.deleteGallery, "put": m.put, "put again": m.put, "add": m.add,
 			"move": m.startMove, "finish move": m.finishMove, "cancel move": m.cancelMove,
+			"dedupe": m.dedupe, "delete job": m.deleteJob,
 			"patch": m.patch, "delete": m.delete, "get": m.get, "list": m.list, "verify": m.verify, "identify": m.identify,
 			"reopen": m.reopen, "flush": func(t *rapid.T) {
 				if err := m.e.store.db.Flush(); err != nil {
@@ -238,6 +239,30 @@ func (m *model) deleteGallery(t *rapid.T) {
 	name := modelGalleries.Draw(t, "gallery")
 	want(t, "delete gallery", m.e.DeleteGallery(context.Background(), "t", name), m.galleries[name] != nil, ErrGalleryNotFound)
 	delete(m.galleries, name)
+}
+
+// dedupe starts a job, of which what it finds is checked by check: that results name people who are there, on whatever comes next.
+func (m *model) dedupe(t *rapid.T) {
+	name := modelGalleries.Draw(t, "gallery")
+	g := m.galleries[name]
+	_, _, err := m.e.StartDedupe(context.Background(), "t", name, DedupeSpec{Policy: Policy{Cosine: new(0.3)}, MaxPairs: rapid.IntRange(1, 5).Draw(t, "pairs")})
+	if g != nil && (errors.Is(err, ErrJobsFull) || errors.Is(err, ErrJobExists)) {
+		return
+	}
+	want(t, "dedupe", err, g != nil, ErrGalleryNotFound)
+}
+
+func (m *model) deleteJob(t *rapid.T) {
+	all, err := m.e.Jobs(context.Background(), "t")
+	if err != nil || len(all) == 0 {
+		return
+	}
+	j := rapid.SampledFrom(all).Draw(t, "job")
+	if rapid.Bool().Draw(t, "cancel first") {
+		_, err := m.e.CancelJob(context.Background(), "t", j.ID)
+		want(t, "cancel", err, true, nil)
+	}
+	want(t, "delete job", m.e.DeleteJob(context.Background(), "t", j.ID), true, nil)
 }
 
 // pick draws a gallery and a person; the gallery may be absent, the person nil.

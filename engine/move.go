@@ -139,6 +139,7 @@ func (e *Engine) FinishMove(ctx context.Context, tenant, name, space string, dro
 		t.setGallery(tenant, name, have.moved())
 		t.audit(auditEntry{tenant: tenant, op: AuditMoveFinish, gallery: name, target: space, note: droppedNote(g.people() - next.people())})
 		t.deletePeople(have.Number)
+		e.dropJobs(t, have.Number)
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.switchGallery(g, next) }
 		return nil

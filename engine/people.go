@@ -286,7 +286,7 @@ func parseCursor(cursor string) (after string, err error) {
 			return string(b[1:]), nil // compared because the decoder passes over line ends
 		}
 	}
-	return "", refuse(ErrCursor, "the cursor is not one this server gave: pass \"next\" of the page before, unchanged, or none")
+	return "", errCursor
 }
 
 // enterPerson is enter for calls about one person; the caller must leave unless err is set.
@@ -417,15 +417,8 @@ type personTx struct {
 // personTx begins with the records as the store will have them. Errors: ErrGalleryNotFound, if the gallery is
 // being deleted; errMoved.
 func (g enrolment) personTx(t *tx, id string) (*personTx, error) {
-	have, found, err := t.gallery(g.tenant, g.name)
-	if err != nil {
+	if err := g.check(t); err != nil {
 		return nil, err
-	}
-	if !found {
-		return nil, errGalleryNotFound
-	}
-	if have.Number != g.record.Number || have.successor() != g.next.number() {
-		return nil, errMoved
 	}
 	p, err := g.gallery.personTx(t, id)
 	if err != nil || g.next == nil {
@@ -436,6 +429,20 @@ func (g enrolment) personTx(t *tx, id string) (*personTx, error) {
 	}
 	p.next.record.next = p.record.next // it may be new: numbers go on
 	return p, nil
+}
+
+// check refuses a write whose view of the gallery is not the store's. Errors: as personTx.
+func (g enrolment) check(t *tx) error {
+	have, found, err := t.gallery(g.tenant, g.name)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return errGalleryNotFound
+	case have.Number != g.record.Number || have.successor() != g.next.number():
+		return errMoved
+	}
+	return nil
 }
 
 // personTx begins with the record as the store will have it.
@@ -632,6 +639,7 @@ func (p *personTx) reseal(row []byte, at place) error {
 // erase stages the deletion of the person, in the successor too. REQUIRES: p.old is not nil.
 func (p *personTx) erase() {
 	p.dropTemplates(0)
+	p.g.dropResults(p.tx, p.id)
 	p.delete(personKey(p.g.record.Number, p.id))
 	p.recent.clears = true
 	p.stageDue(0)

@@ -387,6 +387,57 @@ func (r *keyRecord) listed() Key {
 	return k
 }
 
+// jobRecord is the JSON under a job's key. Format 9.
+type jobRecord struct {
+	Kind       string       `json:"kind"`
+	State      string       `json:"state"`
+	Reason     string       `json:"reason,omitempty"`
+	Policy     policyRecord `json:"policy,omitzero"` // as it was asked for
+	FalsePairs float64      `json:"false_pairs,omitempty"`
+	Threshold  float64      `json:"threshold"` // cosines: of a pair,
+	Suspect    float64      `json:"suspect"`   // from which on a template may be somebody else's,
+	Own        float64      `json:"own"`       // and below which it is not verified by the person's others
+	MaxPairs   int          `json:"max_pairs"`
+	Templates  int          `json:"templates"` // of the gallery when the job was made
+	Created    time.Time    `json:"created"`
+	Started    time.Time    `json:"started,omitzero"`
+	Ended      time.Time    `json:"ended,omitzero"`
+	Covered    time.Time    `json:"covered,omitzero"`
+	// Watermark and After are the version and the id of who was looked at last, Counted is the version up to which people are in Hygiene.
+	Watermark uint64        `json:"watermark,omitempty"`
+	After     string        `json:"after,omitempty"`
+	Counted   uint64        `json:"counted,omitempty"`
+	People    int           `json:"people,omitempty"`
+	Done      int           `json:"done,omitempty"`
+	Floor     float64       `json:"floor,omitempty"` // the least cosine of a pair that is kept, once there were too many
+	Truncated bool          `json:"truncated,omitempty"`
+	Hygiene   hygieneRecord `json:"hygiene,omitzero"`
+}
+
+// end is the record of a job that has ended. Whom it came to last is nobody's business then, and may have been deleted.
+func (r jobRecord) end(s JobState, now int64) jobRecord {
+	r.State, r.Ended, r.After = string(s), fromMillis(now), ""
+	return r
+}
+
+// sameSpec reports whether both were asked for alike.
+func (r jobRecord) sameSpec(o jobRecord) bool {
+	return r.Kind == o.Kind && r.Policy.policy().equal(o.Policy.policy()) && r.FalsePairs == o.FalsePairs && r.MaxPairs == o.MaxPairs
+}
+
+// hygieneRecord is a Hygiene in a jobRecord.
+type hygieneRecord struct {
+	People       int `json:"people,omitempty"`
+	Templates    int `json:"templates,omitempty"`
+	OneTemplate  int `json:"one_template,omitempty"`
+	Under1Year   int `json:"under_1_year,omitempty"`
+	Over1Year    int `json:"over_1_year,omitempty"`
+	Over5Years   int `json:"over_5_years,omitempty"`
+	Over10Years  int `json:"over_10_years,omitempty"`
+	Mislabelled  int `json:"-"`
+	Inconsistent int `json:"-"`
+}
+
 const jsonRecordVersion = 1
 
 func appendJSONRecord(v any) []byte {

@@ -29,6 +29,8 @@ const (
 	kindAudit       = "audit"
 	kindSubjectKey  = "subject-key"
 	kindRoot        = "root"
+	kindJob         = "job"
+	kindJobResult   = "job-result"
 )
 
 // place says where a sealed value belongs; a value opens only in its place.

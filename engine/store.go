@@ -474,12 +474,13 @@ func (t *tx) deletePrefix(prefix []byte) {
 	must(t.batch.DeleteRange(prefix, prefixEnd(prefix), nil))
 }
 
-// deletePeople deletes everybody who is under a gallery's number.
+// deletePeople deletes everybody who is under a gallery's number, and its jobs.
 func (t *tx) deletePeople(number uint64) {
 	t.deletePrefix(galleryPrefix(prefixPerson, number))
 	t.deletePrefix(galleryPrefix(prefixTemplate, number))
 	t.deletePrefix(galleryPrefix(prefixPhoto, number))
 	t.deletePrefix(galleryPrefix(prefixDue, number))
+	t.deletePrefix(galleryPrefix(prefixJob, number))
 }
 
 func must(err error) {

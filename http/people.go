@@ -130,12 +130,18 @@ type peopleBody struct {
 	Next   string          `json:"next,omitempty"` // the cursor of the next page; none: this was the last
 }
 
-func (s *Server) listPeople(r *request) (reply, error) {
-	limit, cursor := engine.DefaultListLimit, ""
-	err := r.eachQuery([]field{
+// pageQuery reads the parameters of lists that come in pages.
+func (r *request) pageQuery() (limit int, cursor string, err error) {
+	limit = engine.DefaultListLimit
+	err = r.eachQuery([]field{
 		{name: "limit", text: textInt(&limit, 1, engine.MaxListLimit)},
 		{name: "cursor", text: func(v, _ string) error { cursor = v; return nil }},
 	})
+	return limit, cursor, err
+}
+
+func (s *Server) listPeople(r *request) (reply, error) {
+	limit, cursor, err := r.pageQuery()
 	if err != nil {
 		return reply{}, err
 	}

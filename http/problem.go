@@ -47,6 +47,7 @@ const (
 	codePersonNotFound   code = "person_not_found"
 	codeKeyNotFound      code = "key_not_found"
 	codeTenantNotFound   code = "tenant_not_found"
+	codeJobNotFound      code = "job_not_found"
 	codeMethodNotAllowed code = "method_not_allowed"
 
 	codeRequestTimeout code = "request_timeout"
@@ -72,6 +73,8 @@ const (
 	codeBackupUnconfigured code = "backup_unconfigured"
 
 	codeVersionMismatch code = "version_mismatch"
+	codeJobExists       code = "job_exists"
+	codeJobsFull        code = "jobs_full"
 
 	codeRateLimited code = "rate_limited"
 	codeAuthLimited code = "auth_limited"
@@ -137,6 +140,7 @@ var codes = map[code]struct {
 	codePersonNotFound:   {404, "The person does not exist"},
 	codeKeyNotFound:      {404, "The API key does not exist"},
 	codeTenantNotFound:   {404, "The tenant does not exist"},
+	codeJobNotFound:      {404, "The job does not exist"},
 	codeMethodNotAllowed: {405, "The method is not allowed here"},
 
 	codeRequestTimeout: {408, "The request did not arrive in time"},
@@ -162,6 +166,8 @@ var codes = map[code]struct {
 	codeBackupUnconfigured: {409, "There is no folder for backups"},
 
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
+	codeJobExists:       {409, "Such a job is under way with other settings"},
+	codeJobsFull:        {409, "There are all jobs that there may be"},
 
 	codeBodyTooLarge:     {413, "The body is too large"},
 	codeUnsupported:      {415, "The content type is not understood"},

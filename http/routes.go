@@ -34,7 +34,8 @@ type route struct {
 // gallery, or heed the key's galleries themselves. Every other such operation is refused to it, so that a new one is until
 // somebody has thought of that.
 var unbound = map[string]bool{"metrics": true, "createKey": true, "listKeys": true, "revokeKey": true, "rotateKey": true,
-	"listGalleries": true, "compare": true, "extract": true}
+	"listGalleries": true, "compare": true, "extract": true,
+	"listJobs": true, "getJob": true, "patchJob": true, "deleteJob": true, "jobPairs": true, "jobFindings": true}
 
 // reaches refuses a bound key what is about other galleries. It is asked before anybody looks whether the gallery is there, so
 // the answer, and the time that it takes, is one whether it is or not. It is 403 and not 404 because it is no secret what a key
@@ -115,6 +116,14 @@ var routes = []route{
 	{"POST", "/v1/galleries/{gallery}/people/{person}/verify", "verify", matching, (*Server).verify, nil},
 	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify, nil},
 	{"POST", "/v1/galleries/{gallery}/duplicates", "duplicates", deduping, (*Server).duplicates, nil},
+	{"POST", "/v1/galleries/{gallery}/dedupe", "startDedupe", adminOnly, (*Server).startDedupe, nil},
+	{"GET", "/v1/jobs", "listJobs", auditing, (*Server).listJobs, nil},
+	{"GET", "/v1/jobs/{job}", "getJob", auditing, (*Server).getJob, nil},
+	{"PATCH", "/v1/jobs/{job}", "patchJob", adminOnly, (*Server).patchJob, nil},
+	{"DELETE", "/v1/jobs/{job}", "deleteJob", adminOnly, (*Server).deleteJob, nil},
+	{"GET", "/v1/jobs/{job}/pairs", "jobPairs", auditing, (*Server).jobPairs, nil},
+	{"GET", "/v1/jobs/{job}/findings", "jobFindings", auditing, (*Server).jobFindings, nil},
+
 	{"POST", "/v1/compare", "compare", matching, (*Server).compare, nil},
 	{"POST", "/v1/extract", "extract", deduping, (*Server).extract, nil},
 }

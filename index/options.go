@@ -38,6 +38,14 @@ type Options struct {
 	Filter *Bitmap
 }
 
+// Query is one of the searches that are made together.
+type Query struct {
+	Vector  []float32 // unit length; not retained
+	Options Options
+	From    uint32 // rows of lower numbers may be passed over
+	Hits    []Hit  // the answer
+}
+
 // Validate fills in defaults. Errors: ErrK, ErrOptions.
 func (o Options) Validate() (Options, error) {
 	o.Miss = cmp.Or(o.Miss, DefaultMiss)

@@ -2,7 +2,7 @@
 //
 //	mien serve --data DIR --listen ADDR [--tls-cert FILE --tls-key FILE]
 //	mien backup [create] | list | verify | prune; mien restore --from FOLDER --data DIR
-//	mien enroll | identify | verify | compare | extract | galleries | keys | encryption | erase | export | import | packs | doctor | version
+//	mien enroll | identify | verify | compare | extract | dedupe | hygiene | jobs | galleries | keys | encryption | erase | export | import | packs | doctor | version
 //	mien evaluate | bench
 //
 // serve, doctor and `--data` of keys, encryption, erase, export, import and backup work on a data folder, of which a running server is the only user; evaluate, bench,
@@ -53,6 +53,6 @@
 //	0  done (verify and compare: a match)
 //	1  failed, with one line on stderr
 //	2  verify and compare: no match; identify: nobody; extract: no face, or none that passes the gate; enroll and import: some
-//	   photos or people were refused
+//	   photos or people were refused; dedupe: there are pairs; hygiene: references conflict or look wrong
 //	80 the command line is wrong
 package main

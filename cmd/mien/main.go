@@ -38,6 +38,9 @@ type cli struct {
 	Verify     verifyCmd     `cmd:"" help:"Check that a photo shows a person of a gallery."`
 	Compare    compareCmd    `cmd:"" help:"Check that two photos show one person."`
 	Extract    extractCmd    `cmd:"" help:"Show the faces of a photo, with what is judged of them."`
+	Dedupe     dedupeCmd     `cmd:"" help:"Find who is in a gallery twice: all pairs of people above a threshold. Exit code 2 if there are any."`
+	Hygiene    hygieneCmd    `cmd:"" help:"Find references that look wrong: conflicting, mislabelled, of one template only, old. Exit code 2 if any conflict or match none of their person's others."`
+	Jobs       jobsCmd       `cmd:"" help:"List, cancel and delete jobs."`
 	Galleries  galleriesCmd  `cmd:"" help:"Create, list, show, change and delete galleries."`
 	People     peopleCmd     `cmd:"" help:"Show people, suspend them, change their metadata."`
 	Keys       keysCmd       `cmd:"" help:"Create, list and revoke API keys, on a stopped data folder or through a server."`

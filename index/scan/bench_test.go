@@ -166,3 +166,30 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSearchEach times searches for duplicates that one goroutine makes together, and says how many comparisons it
+// makes a second. b.N counts searches.
+func BenchmarkSearchEach(b *testing.B) {
+	for _, rows := range []int{100_000, 1_000_000} {
+		if rows > 100_000 && testing.Short() {
+			continue
+		}
+		x, q := enrolled(b, rows, 256, scan.Config{})
+		for _, together := range []int{1, 8, 64, 256} {
+			b.Run(fmt.Sprintf("rows=%d/together=%d", rows, together), func(b *testing.B) {
+				queries := make([]index.Query, together)
+				for i := range queries {
+					queries[i] = index.Query{Vector: q[i*x.Dim() : (i+1)*x.Dim()], Options: index.Options{K: 100, Threshold: 0.6}}
+				}
+				begin := time.Now()
+				n := 0
+				for ; n < b.N; n += together {
+					if err := x.SearchEach(b.Context(), queries, func() {}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(n)*float64(rows)/time.Since(begin).Seconds(), "comparisons/s")
+			})
+		}
+	}
+}
