@@ -142,7 +142,7 @@ func photoKeys(t testing.TB, e *Engine) (keys []string) {
 // TestPhotosAreKept: photos are stored where the gallery says so, and only there; and refused where they are too large.
 func TestPhotosAreKept(t *testing.T) {
 	e, ctx := openMem(t), t.Context()
-	wantStoredFormat(t, e, firstFormat)
+	wantStoredFormat(t, e, keysFormat)
 	mustGallery(t, e, "t", "plain")
 	putPhotos(t, e, "t", "plain", "a", "one")
 	wantFormat(t, e, firstFormat)

@@ -110,6 +110,9 @@ func restoreTo(ctx context.Context, disk vfs.FS, s RestoreSpec, b *backup.Backup
 	if err == nil {
 		err = b.Extract(ctx, disk, aside, s.Progress)
 	}
+	if err == nil {
+		err = syncDir(disk, s.Dir) // what stands beside the folder from now on is told from somebody's data by it
+	}
 	if err != nil {
 		return errors.Join(err, disk.RemoveAll(aside))
 	}
