@@ -224,7 +224,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// BenchmarkAdmission is what stands between a request and its handler: authentication, rate, place. Under 1 µs, no allocation.
+// BenchmarkAdmission is what stands between a request and its handler: authentication, rate, place. Some 1 µs, no allocation.
 func BenchmarkAdmission(b *testing.B) {
 	e := openEngine(b, engineConfig(b.TempDir(), testSpace))
 	_, token, err := e.CreateKey(b.Context(), "default", engine.KeySpec{Role: engine.RoleMatcher, Galleries: []string{"a*", "b"}, Rate: 1e6})
