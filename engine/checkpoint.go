@@ -26,7 +26,7 @@ type checkpoint struct {
 	sources  []backup.Source
 }
 
-// checkpoint makes one while no write is under way, so that it holds exactly the writes up to its sequence number (K1). Writers
+// checkpoint makes one while no write is under way, so that it holds exactly the writes up to its sequence number (V1). Writers
 // wait meanwhile: for some ten microseconds a table, and what is in the log since the flush before. The work is done by a
 // goroutine that a disk that fails may park (haltFS). Errors: ErrStorageFailed, ctx's, the disk's.
 func (e *Engine) checkpoint(ctx context.Context) (c checkpoint, err error) {

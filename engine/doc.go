@@ -94,7 +94,7 @@
 // key that is only there, sealed; compactions remove both. What is in backups of the store is sealed so too, by a version of the tenant's
 // key that is destroyed no later than Config.RotateEvery after it was made, and the time the rotation takes; then backups open only with
 // a backup of the key store. So everything is gone after RotateEvery and the life of the key store's backups: with seven days
-// each, after fourteen. It does not reach what was last written before format 5 and is in backups of before the first rotation: there the
+// each, after fourteen. Backup takes the key store along, so from its backups somebody goes by pruning only. It does not reach what was last written before format 5 and is in backups of before the first rotation: there the
 // tenant's data key, which outlives rotations, sealed it. Index files hold sealed templates of who was erased until their slots are
 // written again (C1); they are sealed by the data key too: do not back them up.
 //
@@ -107,26 +107,26 @@
 // A key has the rights of its role in its tenant, less what narrows it: galleries, an expiry, a rate, coarser scores. The engine
 // says who a token is of and what a key is for; http asks, of every request, before it reads the body.
 //
-// K1  A token is stored nowhere, and its secret, of 256 bits, as a SHA-256 only: nobody can try that many, so nothing slower is needed.
+// T1  A token is stored nowhere, and its secret, of 256 bits, as a SHA-256 only: nobody can try that many, so nothing slower is needed.
 // Who guesses learns nothing of ids, not by the time either; that a key was revoked or has expired is told to who has its secret.
-// K2  A key never comes by more than it was made with, and makes none that may do more than itself (Key.MayMake, MayRotate). A
+// T2  A key never comes by more than it was made with, and makes none that may do more than itself (Key.MayMake, MayRotate). A
 // bound on the rate is on each key it makes, not on all together.
-// K3  A rotated key and its successor are one write: there is no moment without a key that works, and the old one has its end.
-// K4  A program that doesn't know what narrows a key must not open the store: formats are raised for that.
-// K5  A tenant has MaxKeys at most. For one more the one that ended first goes for good; its uses are in the audit.
+// T3  A rotated key and its successor are one write: there is no moment without a key that works, and the old one has its end.
+// T4  A program that doesn't know what narrows a key must not open the store: formats are raised for that.
+// T5  A tenant has MaxKeys at most. For one more the one that ended first goes for good; its uses are in the audit.
 //
 // # Attempts
 //
 // Each exact score is a linear equation for a stored template, and each decision a bound on one. Config.Attempts bounds how many
 // verifications of a person may fail in a window (attempts.go).
 //
-// A1  A failure is a score below the gallery's threshold, whatever policy the call names: one that lets everybody through would
+// E1  A failure is a score below the gallery's threshold, whatever policy the call names: one that lets everybody through would
 // never fail.
-// A2  Counting and telling are one step after the score is known: however many ask at once, no more than Failures are told. When they
+// E2  Counting and telling are one step after the score is known: however many ask at once, no more than Failures are told. When they
 // are used up a match is not told either.
-// A3  A match takes no failure back, else who has one photo that matches asks between matches for ever. It is not counted, so who
+// E3  A match takes no failure back, else who has one photo that matches asks between matches for ever. It is not counted, so who
 // has one and is told exact scores is not stopped: what stops that is the key's scores (http).
-// A4  Nobody's count is forgotten before its window is over, but by a restart. Identify and Duplicates name who is found and
+// E4  Nobody's count is forgotten before its window is over, but by a restart. Identify and Duplicates name who is found and
 // count nothing.
 //
 // # Writes
@@ -476,17 +476,17 @@
 //
 //	flush ─▶ no write under way: link the tables, copy the log ─▶ writers go on ─▶ seal what the folder has not ─▶ manifest
 //
-// K1  A backup holds exactly the writes up to the sequence number that it states, each whole: the files are linked while there is no
+// V1  A backup holds exactly the writes up to the sequence number that it states, each whole: the files are linked while there is no
 // write between validation and memory (whileQuiet), so every write that was acknowledged before is in, and none that began after. Writers
 // wait for that, some milliseconds; searches don't.
-// K2  A backup that fails, for want of room or a disk that does, is no backup, and harms neither those of before nor the store: what is
+// V2  A backup that fails, for want of room or a disk that does, is no backup, and harms neither those of before nor the store: what is
 // staged in Config.Dir/backup.tmp is not the store's, and a write that fails there halts nothing (haltFS.aside). Staged links keep
 // tables on the disk that the store has let go of; they go when the backup has ended, or with the next Open.
 // Wrapped keys that are in Config.Dir/keys are copied at that moment too.
-// K3  Restore writes to Dir/restore.tmp and moves the store to its place last, when all of it was found right and is durable. Open
+// V3  Restore writes to Dir/restore.tmp and moves the store to its place last, when all of it was found right and is durable. Open
 // refuses a folder where that did not end (ErrHalfRestored), rather than to begin an empty store there.
-// K4  What was restored has no index (C5), and its sequence numbers go on from the backup's: the two histories have nothing in common from there on.
-// K5  A backup folder's key is BackupKey, made of the master key, unless it is given one of its own. The store in it is sealed under the master key of the
+// V4  What was restored has no index (C5), and its sequence numbers go on from the backup's: the two histories have nothing in common from there on.
+// V5  A backup folder's key is BackupKey, made of the master key, unless it is given one of its own. The store in it is sealed under the master key of the
 // time of the backup in either case: keep that as long as the backup. Without it a backup is noise, also to who has the folder's key,
 // but for ids of people and names of galleries.
 //
@@ -512,10 +512,39 @@
 // Every block of Pebble's tables and every record of its logs has a checksum, and every value is sealed in its place, so what is read is what
 // was written, or an error. Nothing that does not open is passed over.
 //
-// D1  A file that is found damaged is named in the log, by number and never with a key of the store, which may hold an id. The call that met it
+// X1  A file that is found damaged is named in the log, by number and never with a key of the store, which may hold an id. The call that met it
 // answers ErrCorrupt, and Ready does from then on; what does not need that block works. Pebble can't compact a damaged table: writes go on
 // until they stall. The remedy is a backup; Backup copies files as they are, and verifying with the master key opens what is in them.
-// D2  A gallery that can't be loaded does not keep the others from being served. It is listed as Damaged, every call about it answers ErrCorrupt and changes
+// X2  A gallery that can't be loaded does not keep the others from being served. It is listed as Damaged, every call about it answers ErrCorrupt and changes
 // nothing, and it can be deleted. Damage to what all galleries need (format, tenants, API keys, galleries' records) keeps the store from opening.
-// D3  Damage to an index, which is a cache, costs time only (I3, C5).
+// X3  Damage to an index, which is a cache, costs time only (I3, C5).
+//
+// # Threats
+//
+// What is worth attacking: templates, which nobody can change, and photos that are kept; metadata, consents and who was looked for
+// when; API keys and the root key; and the decisions, to be let in as somebody else, to be enrolled twice, or to have somebody shut out.
+//
+//	who                               what stops them                                                    what does not
+//	without a key, on the network     TLS, loopback without it; secrets of 256 bits (T1); bounds on      floods beyond what the machine can refuse: have a
+//	                                  connections, bodies, time and failed keys (http)                   network in front that can
+//	a matcher's key: guesses a        attempts of a person (E1 to E4), the key's rate, the audit         a restart forgets attempts; whoever fails on purpose
+//	face, climbs a hill               log, scores of the key: decision                                   locks the person out; who has a photo that matches and
+//	                                                                                                     exact scores (E3); identify is bounded by the rate only
+//	an enroller's key: bad            gates, duplicate checks (D1 to D6), the audit log                  templates that were made elsewhere pass gates; what
+//	references                                                                                           photo a template is of nobody can tell
+//	an admin's key                    its tenant, its galleries (T2); the audit log; other tenants'      all of its tenant: export has templates in the clear
+//	                                  names answer as names that nobody has (http)
+//	with a photo or mask before       gates with liveness, a risk signal (extract)                       most good prints and screens; masks, injected video
+//	the camera
+//	reads the disk, or a stolen       sealing (K1 to K11), each row in its place                         ids of people and names of galleries; sizes and times
+//	backup
+//	writes to the disk                rows don't open elsewhere, nor records that were forged; the       older rows of a person, or a whole older store and log,
+//	                                  audit chain against a head that was noted down elsewhere           put back: nothing notices until a rotation (K8)
+//	has the root key and the disk     nothing
+//	reads the process's memory        no core dumps (cmd/mien)                                           searches need vectors in the clear
+//	a damaged or hostile photo,       decoders that are bounded and fuzzed (extract/jpeg, http,          ONNX Runtime's own faults: run the packs that you trust
+//	file of people, cache or backup   engine/transfer, engine/backup, index); checksums and seals
+//	the operator                      nothing: decentralised matching is another design
+//
+// An erased person is gone from answers at once, from files as section Keys says, and stays in the audit log as an id (A6).
 package engine

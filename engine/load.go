@@ -117,7 +117,7 @@ func (e *Engine) loadPeople() error {
 	return nil
 }
 
-// setDamaged keeps a gallery that can't be loaded out of everything but lists and its deletion (D2).
+// setDamaged keeps a gallery that can't be loaded out of everything but lists and its deletion (X2).
 func (e *Engine) setDamaged(g *gallery, err error) {
 	e.log.Error("a gallery is damaged and not served: restore the store from a backup", "gallery", g.record.Number, "error", err)
 	for _, half := range []*gallery{g, g.successor.Swap(nil)} {

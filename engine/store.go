@@ -41,7 +41,7 @@ type store struct {
 	disk   diskGuard
 	tables tableWriter
 
-	damaged atomic.Bool // a file was found damaged (D1)
+	damaged atomic.Bool // a file was found damaged (X1)
 
 	audit      *auditChain
 	stageAudit func(*tx) error // the records of tx.entries
