@@ -19,6 +19,8 @@ func TestLogWriter(t *testing.T) {
 		lines := func(want int) {
 			t.Helper()
 			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			if got := strings.Count(out.String(), "\n"); got != want {
 				t.Fatalf("%d lines are written, want %d:\n%s", got, want, &out)
 			}
