@@ -34,7 +34,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check crash faces dedupe-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
+.PHONY: run build setup test check crash faces dedupe-faces fusion-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -104,6 +104,12 @@ dedupe-faces: setup
 	@if [ -d '$(FACES)' ]; then \
 	$(GO) test ./cmd/mien -run '^TestDedupeRealFaces$$' -count=1 -v -timeout 60m -args -dedupe-faces "$$(realpath '$(FACES)')" -dedupe-people $(DEDUPE_PEOPLE); \
 	else echo "dedupe-faces: skipped: there are no photos at $(FACES) (make dedupe-faces FACES=DIR)"; fi
+
+# What several templates a person are worth, and which way to compare with them, on the same folder: some minutes.
+fusion-faces: setup
+	@if [ -d '$(FACES)' ]; then \
+	$(GO) test ./cmd/mien -run '^TestFusionRealFaces$$' -count=1 -v -timeout 60m -args -fusion-faces "$$(realpath '$(FACES)')"; \
+	else echo "fusion-faces: skipped: there are no photos at $(FACES) (make fusion-faces FACES=DIR)"; fi
 
 # Error rates on the same photos, with charts, in build/evaluate. EVALUATE passes flags on, such as EVALUATE='--face central'.
 evaluate: setup build
