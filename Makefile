@@ -6,7 +6,7 @@
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
-# photos, and all error rates with charts), quality and liveness (what those tell, on the same
+# photos, and all error rates with charts), fusion-faces (several templates a person), quality and liveness (what those tell, on the same
 # folder), crash (kill -9 under load, hundreds of times), test-arm64, fuzz, soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
