@@ -168,7 +168,17 @@ const (
 
 // roomForTables waits while compactions are behind. Errors: ErrStorageFailed, ctx's.
 func (s *store) roomForTables(ctx context.Context) error {
-	for s.db.Metrics().Levels[0].Sublevels >= maxTableDepth {
+	for {
+		depth := make(chan int32, 1)
+		go func() { depth <- s.db.Metrics().Levels[0].Sublevels }() // ends, or waits for a lock that a parked goroutine has
+		select {
+		case n := <-depth:
+			if n < maxTableDepth {
+				return nil
+			}
+		case <-s.fs.halted:
+			return errStorageFailed
+		}
 		select {
 		case <-time.After(tableDepthWait):
 		case <-s.fs.halted:
@@ -177,5 +187,4 @@ func (s *store) roomForTables(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return nil
 }
