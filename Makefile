@@ -82,7 +82,7 @@ modernise:
 	$(GO) fix -diff ./...
 
 race:
-	$(GO) test -race -short -shuffle=on -timeout 15m ./...
+	$(GO) test -race -short -shuffle=on -timeout 25m ./...
 
 # The README's experiment on a folder of person/photo files; one line says so where there is none.
 FACES ?= ../shared/faces/lfw
@@ -142,7 +142,7 @@ test-arm64: prerequisites
 	{ echo "test-arm64: skipped: no $$tool (Debian: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)"; exit 0; }; done; \
 	set -ex; export GOOS=linux GOARCH=arm64 CC='$(ARM64_CC)'; \
 	$(GO) build ./...; \
-	$(GO) test -short -shuffle=on -timeout 15m -exec '$(ARM64_RUN)' $(ARM64_TEST); \
+	$(GO) test -short -shuffle=on -timeout 25m -exec '$(ARM64_RUN)' $(ARM64_TEST); \
 	$(GO) test -short -run 'Decode|Warp|Blur|Resize' -exec '$(ARM64_RUN)' ./extract
 
 # Enrolments, verifications, searches and erasures from several clients for MINUTES: every answer right, nothing grows.

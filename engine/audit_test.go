@@ -179,14 +179,14 @@ func TestAuditFileTampering(t *testing.T) {
 	if err != nil || sum.Records != 25 || sum.Head != head || sum.Tenant != "t" || sum.After != 0 {
 		t.Fatalf("the whole file: %+v, %v; head %v", sum, err, head)
 	}
-	for i := range file {
+	for i := 0; i < len(file); i += shorter(1, 11) {
 		changed := bytes.Clone(file)
 		changed[i] ^= 1
 		if _, err := VerifyAudit(bytes.NewReader(changed), AuditHead{}); err == nil {
 			t.Fatalf("a changed byte %d is not noticed: %.80q", i, changed[max(0, i-40):min(len(changed), i+40)])
 		}
 	}
-	for i := range file {
+	for i := 0; i < len(file); i += shorter(1, 11) {
 		if _, err := VerifyAudit(bytes.NewReader(file[:i]), AuditHead{}); !errors.Is(err, ErrAuditFile) {
 			t.Fatalf("cut after byte %d: %v", i, err)
 		}

@@ -281,13 +281,16 @@ func (e *Engine) mustGalleryOf(t testing.TB, name string) *gallery {
 // TestImportMany: several blocks, in random order, into an index of codes; and what tables of an import that did not end are
 // left behind goes with the next start.
 func TestImportMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the race detector or an emulator")
+	}
 	rng := newRand(t)
 	c := testConfig(nil)
 	c.Dir = t.TempDir()
 	e := open(t, c)
 	mustGallery(t, e, "t", "g")
 	var people []PortablePerson
-	for i := range shorter(60_000, 2*importBlockPeople+100) {
+	for i := range 60_000 {
 		people = append(people, portable(rng, fmt.Sprintf("%08x-%d", rng.Uint32(), i), 1+rng.IntN(2)))
 	}
 	blocks, n := 0, 0
