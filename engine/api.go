@@ -68,9 +68,11 @@ type Template struct {
 }
 
 // Policy is how a score becomes a decision: at most one field is set, none means the default of the
-// operation (verify and compare: FMR 1e-4; identify: FPIR 1e-2; duplicates: FPIR 1e-3).
+// operation (verify and compare: FMR 1e-4; identify: FPIR 1e-2; duplicates: FPIR 1e-3). A rate is of what the operation decides
+// about: of Verify, one person with all their templates, and FMR and FPIR are nearly the same; of searches and jobs, FMR is of one
+// template and FPIR of all that are searched. Similarity and Cosine are of one comparison, always.
 type Policy struct {
-	FMR        *float64 `json:"fmr,omitempty"`        // false match rate of one comparison, (0, 1]
+	FMR        *float64 `json:"fmr,omitempty"`        // false match rate, (0, 1]
 	FPIR       *float64 `json:"fpir,omitempty"`       // false positive identification rate of one search, (0, 1]
 	Similarity *float64 `json:"similarity,omitempty"` // calibrated, [0, 1]
 	Cosine     *float64 `json:"cosine,omitempty"`     // [-1, 1]
@@ -252,9 +254,10 @@ const (
 // Decision is the answer to a 1:1 question.
 type Decision struct {
 	Match      bool    `json:"match"`
-	Similarity float64 `json:"similarity"`
-	Cosine     float64 `json:"cosine"`
-	FMR        float64 `json:"fmr"` // false match rate at this score
+	Similarity float64 `json:"similarity"` // of the best comparison
+	Cosine     float64 `json:"cosine"`     // of the best comparison
+	// FMR is the rate at which strangers reach this score: the best of n templates is n times, at most 1, the rate of one.
+	FMR float64 `json:"fmr"`
 	// Extrapolated says that similarity and fmr are beyond what the calibration's set could show.
 	Extrapolated bool    `json:"extrapolated,omitempty"`
 	Threshold    float64 `json:"threshold"` // the cosine that decided
@@ -281,7 +284,7 @@ type Candidate struct {
 	Person     string  `json:"person"`
 	Similarity float64 `json:"similarity"`
 	Cosine     float64 `json:"cosine"`
-	FMR        float64 `json:"fmr"`
+	FMR        float64 `json:"fmr"`              // of the one template that is nearest
 	FPIR       float64 `json:"fpir"`             // 1 − (1 − fmr)^searched
 	Status     Status  `json:"status,omitempty"` // "" is StatusActive
 	// Extrapolated says that similarity, fmr and fpir are beyond what the calibration's set could show.

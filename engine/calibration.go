@@ -171,3 +171,7 @@ func fpirOf(fmr float64, n int) float64 {
 func fmrForFPIR(fpir float64, n int) float64 {
 	return -math.Expm1(math.Log1p(-fpir) / float64(max(n, 1)))
 }
+
+// fmrOfBest bounds the rate at which the best of n comparisons with a stranger is as good as one with this rate: the sum of theirs,
+// which holds however alike the n templates are.
+func fmrOfBest(fmr float64, n int) float64 { return min(1, float64(n)*fmr) }

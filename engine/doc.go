@@ -285,9 +285,20 @@
 // template of a new kind: made anew, with the search row, whenever one is added, deleted or moved, of no photo and so no unified score or
 // provenance, and a photo under a wrong id would bend it where today it is a row to name. It saves n − 1 rows of the index, and its FMR stays
 // nearer to what the pack states.
-// That is the price of the best score: Verify's FMR is of one comparison, so who has n templates is matched by strangers up to n times as
-// often (counted: 1.5, 2.1 and 3.1 times the stated 1e-4). A policy of FMR 1e-4/n keeps 1e-4. Identify and duplicates count templates (FPIR), so
-// theirs is bounded. What could come next is a threshold of Verify's by the number of templates, as fmrForFPIR gives it.
+// That is the price of the best score: strangers reach the best of n templates up to n times as often as one. So the rates of a verification are the
+// person's:
+//
+// N1  Verify decides by FMR/n where the policy states an FMR, and n is how many templates the person has that moment; the FMR that it returns is
+// n times that of the best comparison, at most 1. The sum of n rates bounds the rate of any of n, however alike the templates are (Bonferroni): for photos of one face it is
+// too careful, as counted above (1.5, 2.1 and 3.1, not 2, 3 and 5), and never wrong. FPIR is that of a gallery of n templates, as Identify's, which is nearly the same.
+// N2  A similarity or cosine that a policy states is a score of the best comparison, whatever n, and so are those of a decision. Of one with n = 1 all is as it
+// ever was. An FMR of 1 lets everybody through.
+// N3  Failures are counted (E1), and the audit's bands are, by the same rates. So a template more makes a person harder to pass: whoever enrols another
+// photo trades misses of the worst photo for a threshold that is stricter for all.
+// N4  Compare knows one template of either side. Searches say by FPIR what they promise, of the whole gallery, which counts templates: it is true, however many a person has.
+// An FMR in a policy of theirs, and the FMR of a candidate, is of one template, the nearest: the number of templates of who is found is not known before
+// they are found, and a threshold of each one's own would order candidates by something else than the score. Jobs count pairs of templates and say so; findings compare two templates of
+// one person.
 //
 // # Gates
 //

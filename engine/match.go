@@ -11,7 +11,8 @@ import (
 )
 
 // Verify decides whether the probe is of this person, by the best of the person's templates. The policy is
-// the call's, else the gallery's, else FMR 1e-4; FPIR is taken at N = 1. Errors: ErrID, ErrGalleryNotFound,
+// the call's, else the gallery's, else FMR 1e-4. Its rates are the person's: of a comparison with all n templates, whose best score
+// is up to n times as often a stranger's as one score is (doc.go, People). Errors: ErrID, ErrGalleryNotFound,
 // ErrPersonNotFound, ErrSuspended, ErrSpaceUnknown, ErrSpaceMismatch, ErrTemplateLength, ErrTemplateNotFinite,
 // ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality and ErrUnjudged (of the gallery's gate for probes),
 // ErrAttempts (Config.Attempts), ErrStorageFailed (see ErrStorageFailed), ErrClosed, ctx's.
@@ -41,8 +42,9 @@ func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Templa
 	*scratch = q
 	defer clear(q)
 	var dot float32
+	var n int
 	err = e.reading(ctx, g, func() (err error) {
-		dot, err = g.bestDot(id, q)
+		dot, n, err = g.bestDot(id, q)
 		return err
 	})
 	if err != nil {
@@ -50,11 +52,11 @@ func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Templa
 	}
 	own := g.rules.Load().policy.or(Policy{FMR: new(defaultVerifyFMR)})
 	// What fails is decided by the gallery's policy: by a call's, which may let everybody through, no question would.
-	if err := e.attempts.settle(subject{g.tenant, g.name, id}, decide(g.space.Calibration, cosineOf(dot), own).Match); err != nil {
+	if err := e.attempts.settle(subject{g.tenant, g.name, id}, decide(g.space.Calibration, cosineOf(dot), n, own).Match); err != nil {
 		return Decision{}, err
 	}
 	policy = policy.or(own)
-	d := decide(g.space.Calibration, cosineOf(dot), policy)
+	d := decide(g.space.Calibration, cosineOf(dot), n, policy)
 	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: g.tenant, op: AuditVerify, gallery: g.name, person: id}, policy)))
 }
 
@@ -76,21 +78,22 @@ func (d Decision) entry(a *auditEntry, p Policy) *auditEntry {
 	return a
 }
 
-// bestDot holds mu so that the rows stay this person's.
-func (g *gallery) bestDot(id string, q []float32) (float32, error) {
+// bestDot is the best of a person's n templates. It holds mu so that the rows stay this person's.
+func (g *gallery) bestDot(id string, q []float32) (best float32, n int, err error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	m := g.mu.people[id]
 	if m == nil || g.isDue(m.due) {
-		return 0, errPersonNotFound
+		return 0, 0, errPersonNotFound
 	}
 	if g.mu.behind != nil {
-		return 0, g.mu.behind
+		return 0, 0, g.mu.behind
 	}
 	if m.suspended {
-		return 0, errSuspended
+		return 0, 0, errSuspended
 	}
-	return g.bestRowLocked(m, q)
+	best, err = g.bestRowLocked(m, q)
+	return best, len(m.rows), err
 }
 
 func (g *gallery) bestRowLocked(m *member, q []float32) (float32, error) {
@@ -105,9 +108,10 @@ func (g *gallery) bestRowLocked(m *member, q []float32) (float32, error) {
 	return best, nil
 }
 
-func decide(c Calibration, cosine float64, p Policy) Decision {
-	threshold := p.threshold(c, 1)
-	return Decision{Match: cosine >= threshold, Similarity: c.Similarity(cosine), Cosine: cosine, FMR: c.FMR(cosine),
+// decide decides by the best of n comparisons.
+func decide(c Calibration, cosine float64, n int, p Policy) Decision {
+	threshold := p.thresholdOfBest(c, n)
+	return Decision{Match: cosine >= threshold, Similarity: c.Similarity(cosine), Cosine: cosine, FMR: fmrOfBest(c.FMR(cosine), n),
 		Extrapolated: c.Extrapolated(cosine), Threshold: threshold}
 }
 
@@ -148,7 +152,7 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 		dot += float64(a[i]) * float64(b[i])
 	}
 	policy = policy.or(Policy{FMR: new(defaultVerifyFMR)})
-	d := decide(space.Calibration, cosineOf(float32(dot)), policy)
+	d := decide(space.Calibration, cosineOf(float32(dot)), 1, policy)
 	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: actorOf(ctx).Tenant, op: AuditCompare}, policy)))
 }
 

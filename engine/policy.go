@@ -73,6 +73,15 @@ func (p Policy) threshold(c Calibration, n int) float64 {
 	panic("BUG: threshold of an empty policy")
 }
 
+// thresholdOfBest is threshold where the best of n comparisons is the one score of a person: FMR is the person's. REQUIRES: valid and
+// set; n ≥ 1.
+func (p Policy) thresholdOfBest(c Calibration, n int) float64 {
+	if p.FMR == nil || *p.FMR >= 1 { // which everybody reaches, however many templates
+		return p.threshold(c, n)
+	}
+	return c.CosineAt(*p.FMR / float64(n))
+}
+
 func (p Policy) equal(o Policy) bool {
 	same := func(a, b *float64) bool {
 		return (a == nil) == (b == nil) && cmp.Compare(deref(a), deref(b)) == 0

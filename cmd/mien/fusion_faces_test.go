@@ -51,7 +51,7 @@ type fusionRun struct {
 	mated  []fusedScore // rising
 	others []fusedScore // the highest non-mated ones, falling
 	floor  float32      // a lower one is not kept
-	atPack [len(fusionTargets)]struct{ matches, misses int64 }
+	atPack [len(fusionTargets)]atThreshold
 }
 
 // fusionResult is an experiment: n photos enrolled of everyone who has more.
@@ -62,7 +62,29 @@ type fusionResult struct {
 	probes   []float64 // of everybody, in all draws
 	gallery  []bool    // who is enrolled
 	runs     [numFusions]fusionRun
-	single   [len(fusionTargets)]int64 // non-mated comparisons of single templates at or above the pack's threshold, of all n
+	single   [len(fusionTargets)]int64       // non-mated comparisons of single templates at or above the pack's threshold, of all n
+	verified [len(fusionTargets)]atThreshold // by the best score at the threshold of the engine's Verify, the pack's of an n-th of the rate
+}
+
+// atThreshold counts non-mated comparisons at or above a threshold and mated ones below it.
+type atThreshold struct{ matches, misses int64 }
+
+func (a *atThreshold) count(mated, above bool) {
+	if mated && !above {
+		a.misses++
+	} else if !mated && above {
+		a.matches++
+	}
+}
+
+// packThresholds are where the pack's calibration has the target rates, and where it has an n-th of them.
+type packThresholds struct{ one, best [len(fusionTargets)]float64 }
+
+func thresholdsOf(c engine.Calibration, n int) (p packThresholds) {
+	for i, target := range fusionTargets {
+		p.one[i], p.best[i] = c.CosineAt(target), c.CosineAt(target/float64(n))
+	}
+	return p
 }
 
 // TestFusionRealFaces measures what several templates a person are worth, and which way to use them: n of a person's photos are
@@ -74,19 +96,22 @@ func TestFusionRealFaces(t *testing.T) {
 		t.Skip("skipped: no folder of real photos (make fusion-faces FACES=DIR)")
 	}
 	people, calibration := portraits(t, *fusionFaces)
-	var pack [len(fusionTargets)]float64
-	for i, target := range fusionTargets {
-		pack[i] = calibration.CosineAt(target)
-	}
 	for _, n := range []int{2, 3, 5} {
-		r := fuse(people, n, fusionDraws, *fusionSeed, pack)
+		r := fuse(people, n, fusionDraws, *fusionSeed, thresholdsOf(calibration, n))
 		if r.people == 0 {
 			t.Logf("n = %d: nobody has so many photos and one more", n)
 			continue
 		}
 		r.check(t, people)
 		r.report(t, *fusionSeed)
+		for k, target := range fusionTargets { // what Verify states must be so, as far as the pack's own rates are
+			one, all := r.runs[onePhoto].atPack[k].matches, r.verified[k].matches
+			if float64(all) > max(target*float64(r.nonMated), float64(one))+5*math.Sqrt(target*float64(r.nonMated)) {
+				t.Errorf("n = %d: verification at FMR %v passes %d of %d strangers, against one photo %d", n, target, all, r.nonMated, one)
+			}
+		}
 	}
+	pack := thresholdsOf(calibration, 2)
 	if a, b := fuse(people, 2, 1, 5, pack), fuse(people, 2, 1, 5, pack); !reflect.DeepEqual(a, b) {
 		t.Error("the same seed gives another result")
 	}
@@ -129,7 +154,7 @@ func portraits(t *testing.T, folder string) (people [][]portrait, c engine.Calib
 }
 
 // fuse enrols n photos of everyone who has more, anew in each draw, and compares all others with them by each way.
-func fuse(people [][]portrait, n, draws int, seed uint64, pack [len(fusionTargets)]float64) *fusionResult {
+func fuse(people [][]portrait, n, draws int, seed uint64, pack packThresholds) *fusionResult {
 	r := &fusionResult{n: n, probes: make([]float64, len(people)), gallery: make([]bool, len(people))}
 	for i, p := range people {
 		r.probes[i] = float64(draws * len(p))
@@ -169,7 +194,7 @@ func (r *fusionResult) weigh(weights []float64) (sum float64) {
 }
 
 // draw is one choice of whose photos are enrolled.
-func (r *fusionResult) draw(people [][]portrait, random *rand.Rand, pack [len(fusionTargets)]float64) {
+func (r *fusionResult) draw(people [][]portrait, random *rand.Rand, pack packThresholds) {
 	var owners []int32
 	var rows []float32
 	probes := make([][]portrait, len(people))
@@ -200,7 +225,7 @@ func (r *fusionResult) draw(people [][]portrait, random *rand.Rand, pack [len(fu
 }
 
 // add counts a comparison with n templates and the two centroids.
-func (r *fusionResult) add(a, b int32, s []float32, pack [len(fusionTargets)]float64) {
+func (r *fusionResult) add(a, b int32, s []float32, pack packThresholds) {
 	singles := s[:r.n]
 	fused := [numFusions]float32{onePhoto: s[0], bestScore: slices.Max(singles), meanScore: mean(singles), plainCentroid: s[r.n], weightedCentroid: s[r.n+1]}
 	for i, score := range fused {
@@ -212,16 +237,14 @@ func (r *fusionResult) add(a, b int32, s []float32, pack [len(fusionTargets)]flo
 				run.trim(r.keep())
 			}
 		}
-		for k, threshold := range pack {
-			switch above := float64(score) >= threshold; {
-			case a == b && !above:
-				run.atPack[k].misses++
-			case a != b && above:
-				run.atPack[k].matches++
-			}
+		for k, threshold := range pack.one {
+			run.atPack[k].count(a == b, float64(score) >= threshold)
 		}
 	}
-	for k, threshold := range pack {
+	for k, threshold := range pack.best {
+		r.verified[k].count(a == b, float64(fused[bestScore]) >= threshold)
+	}
+	for k, threshold := range pack.one {
 		for _, score := range singles {
 			if a != b && float64(score) >= threshold {
 				r.single[k]++
@@ -314,6 +337,11 @@ func (r *fusionResult) check(t *testing.T, people [][]portrait) {
 			t.Errorf("n = %d, %s: %d mated comparisons, %d kept, not %d and %d", r.n, fusions[i], len(run.mated), len(run.others), fusionDraws*mated, r.keep())
 		}
 	}
+	for k, at := range r.runs[bestScore].atPack {
+		if v := r.verified[k]; v.matches > at.matches || v.misses < at.misses {
+			t.Errorf("n = %d: a stricter threshold lets more pass: %+v, %+v", r.n, v, at)
+		}
+	}
 	one, best, average, center := r.runs[onePhoto], r.runs[bestScore], r.runs[meanScore], r.runs[plainCentroid]
 	for k, target := range fusionTargets {
 		// The best of n is at or above each of them, and above a threshold no oftener than all n together; a centroid is shorter than 1
@@ -351,6 +379,8 @@ func (r *fusionResult) report(t *testing.T, seed uint64) {
 			t.Logf("  %-18s %9.2e (%d) %7.2f (%d) | %9.3f %8.2f (%.0f of %.0f) %+8.2f (95 %%: %+.2f to %+.2f)", fusions[i], float64(p.matches)/float64(r.nonMated), p.matches,
 				100*float64(p.misses)/mated, p.misses, threshold, 100*fnmr, fnmr*mated, mated, 100*(fnmr-base), 100*low, 100*high)
 		}
+		v := r.verified[k]
+		t.Logf("  %-18s %9.2e (%d) %7.2f (%d)", "verify (FMR/n)", float64(v.matches)/float64(r.nonMated), v.matches, 100*float64(v.misses)/mated, v.misses)
 	}
 }
 
@@ -384,7 +414,7 @@ func TestFuse(t *testing.T) {
 			people[i] = append(people[i], portrait{gaussianTemplate(random, base, 1), 1 + 99*random.Float64()})
 		}
 	}
-	pack := [len(fusionTargets)]float64{.35, .45}
+	pack := packThresholds{one: [len(fusionTargets)]float64{.35, .45}, best: [len(fusionTargets)]float64{.4, .5}}
 	for _, n := range []int{1, 2, 3} {
 		r := fuse(people, n, fusionDraws, 7, pack)
 		r.check(t, people)

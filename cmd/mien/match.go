@@ -13,7 +13,7 @@ import (
 
 // policyFlags are one way to state what counts as a match.
 type policyFlags struct {
-	FMR        *float64 `name:"fmr" help:"Accept this false match rate for one comparison." xor:"policy" placeholder:"RATE"`
+	FMR        *float64 `name:"fmr" help:"Accept this false match rate." xor:"policy" placeholder:"RATE"`
 	FPIR       *float64 `name:"fpir" help:"Accept this false positive rate for one search." xor:"policy" placeholder:"RATE"`
 	Similarity *float64 `help:"Accept from this similarity, 0 to 1." xor:"policy" placeholder:"S"`
 	Cosine     *float64 `help:"Accept from this cosine, -1 to 1." xor:"policy" placeholder:"C"`
