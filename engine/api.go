@@ -8,12 +8,14 @@ import (
 // Role says what a key may do; http holds the table of operations.
 type Role string
 
-// The roles, from most to least powerful. An auditor reads records but never biometrics.
+// The roles, from most to least powerful. An auditor reads records but never biometrics. A client speaks another vendor's API, which
+// enrols and matches in the one gallery that its key names, and nothing else.
 const (
 	RoleAdmin    Role = "admin"
 	RoleEnroller Role = "enroller"
 	RoleMatcher  Role = "matcher"
 	RoleAuditor  Role = "auditor"
+	RoleClient   Role = "client"
 )
 
 // Scores says how much of a score the holder of a key is told. It is http that leaves out the rest.
@@ -42,6 +44,7 @@ type Key struct {
 	Rate      float64   `json:"rate,omitempty"`      // requests a second; 0: the server's default
 	Burst     int       `json:"burst,omitempty"`     // requests at once
 	Scores    Scores    `json:"scores,omitempty"`    // "" is exact
+	Dialect   string    `json:"dialect,omitempty"`   // the API that a client speaks
 	// RotatedTo is the id of the key that RotateKey made in this one's place, RotatedFrom the other way round.
 	RotatedTo   string `json:"rotated_to,omitempty"`
 	RotatedFrom string `json:"rotated_from,omitempty"`

@@ -51,7 +51,7 @@ func newKeyRecord(tenant string, s KeySpec) (*keyRecord, string) {
 	secret := base64.RawURLEncoding.EncodeToString(randomBytes(secretBytes))
 	hash := sha256.Sum256([]byte(secret))
 	r := &keyRecord{ID: hex.EncodeToString(randomBytes(keyIDBytes)), Tenant: tenant, Role: string(s.Role),
-		Operator: s.Operator, Label: s.Label, Hash: hash[:], Galleries: sortedSet(s.Galleries), Rate: s.Rate, Burst: s.burst(), used: new(atomic.Int64)}
+		Operator: s.Operator, Label: s.Label, Hash: hash[:], Galleries: sortedSet(s.Galleries), Rate: s.Rate, Burst: s.burst(), Dialect: s.Dialect, used: new(atomic.Int64)}
 	if !s.Expires.IsZero() {
 		r.Expires = s.Expires.UTC().Truncate(time.Second)
 	}
@@ -117,6 +117,9 @@ func (r *keyRecord) ended(now time.Time) time.Time {
 func (e *Engine) stageKey(t *tx, r *keyRecord) error {
 	t.set(apiKeyKey(r.ID), t.store.sealRecord(keyPlace(r.ID), r))
 	t.also(func() { e.keepKey(r) })
+	if r.Dialect != "" {
+		return t.raiseFormat(documentFormat)
+	}
 	if r.narrowed() {
 		return t.raiseFormat(accessFormat)
 	}

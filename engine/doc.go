@@ -36,6 +36,9 @@
 //	                                                 record before [32] ‖ records, each JSON and a line end (format 4)
 //	0x0b gallery# u64  job[8] 0x00                   job: sealed 0x01 ‖ JSON (format 9)
 //	0x0b gallery# u64  job[8] 0x01 result# u32       what the job has found of one person or two: sealed 0x01 ‖ JSON
+//	0x0e tenant 0x00 0x01 kind 0x00 id               document: end ms u64, 0 for none ‖ sealed 0x01 ‖ JSON (format 11)
+//	0x0e tenant 0x00 0x02 gallery 0x00 person 0x00
+//	     kind 0x00 id                                nothing: the document is about this person
 //
 // Person ids hold no control characters, so 0x00 ends one and no id's templates mix with another's. Person
 // ids, gallery names, tenant names and key ids are in the clear; everything else is sealed: templates, photos, metadata
@@ -202,6 +205,23 @@
 // R5  Audit records are pruned by whole blocks, the oldest, never the newest (Config.AuditKeep). The same write records how many, and the
 // sequence and hash of the last of them: what the first that stays follows. So an export that begins there still verifies, and
 // shows that the server pruned and nobody else.
+//
+// # Documents
+//
+// APIs above the engine keep things of their own: sessions, settings, logs of what was delivered (Document). The engine stores, seals,
+// expires and erases them, and knows nothing else of them.
+//
+// N1  A document is sealed by the tenant's data key, under its kind and id; it is read, changed and written in one turn
+// (ChangeDocument), so two changes never lose one, and a change that refuses leaves what was there. A write that is
+// recorded in the audit log is one batch with its record (A1).
+// N2  A document about a person is refused where the person is not there, and deleted in the batch that deletes the person: by
+// DeletePerson, retention, the deletion of the gallery, a move that drops people. That of a tenant takes all documents.
+// A person who is put anew in the place of one who was there keeps them.
+// N3  A document that has expired is there for nobody; it is deleted by the sweep that erases people (R2), sixty-four in a write. Its
+// end is in the clear before it, for the sweep, and sealed within it: the two must agree.
+// N4  A tenant has MaxDocuments of MaxDocumentBytes; they are counted in memory, and not kept there.
+//
+// TenantSecret derives keys of tokens and signatures from the data key, so that they need no store: they end with the tenant.
 //
 // # Many people at once
 //

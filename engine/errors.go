@@ -96,6 +96,13 @@ var (
 	// ErrJobsFull says that the tenant has as many jobs as it may.
 	ErrJobsFull = errors.New("too many jobs")
 
+	// ErrDocument says that a document is too large, past its end, or about half a person.
+	ErrDocument = errors.New("bad document")
+	// ErrDocumentNotFound says that the tenant has no such document.
+	ErrDocumentNotFound = errors.New("document not found")
+	// ErrDocumentsFull says that the tenant has MaxDocuments.
+	ErrDocumentsFull = errors.New("documents full")
+
 	// ErrQuality says that a photo does not pass a gate. See QualityError.
 	ErrQuality = errors.New("photo not good enough")
 	// ErrUnjudged says that a gate asks for a measure that was not judged of a photo.
@@ -263,26 +270,27 @@ func (e *PhotoSizeError) Error() string {
 func (e *PhotoSizeError) Unwrap() error { return ErrPhotoSize }
 
 var (
-	errGalleryNotFound = &Error{ErrGalleryNotFound, "there is no gallery of this name: create it, or check the name and the key's tenant"}
-	errNotMoving       = &Error{ErrNotMoving, "the gallery is not being moved to another embedding space"}
-	errPersonNotFound  = &Error{ErrPersonNotFound, "there is no person of this id in the gallery"}
-	errTenantNotFound  = &Error{ErrTenantNotFound, "there is no tenant of this name: it comes into being with its first key or gallery"}
-	errNotRotating     = &Error{ErrNotRotating, "the tenant's key is not being rotated"}
-	errPersonExists    = &Error{ErrPersonExists, "a person of this id is there already: leave it out, or import with on_conflict skip or replace"}
-	errSuspended       = &Error{ErrSuspended, "the person is suspended and is not matched until somebody makes the status active again"}
-	errKeyNotFound     = &Error{ErrKeyNotFound, "there is no key of this id"}
-	errCursor          = &Error{ErrCursor, "the cursor is not one this server gave: pass \"next\" of the page before, unchanged, or none"}
-	errJobNotFound     = &Error{ErrJobNotFound, "there is no job of this id: it was deleted, or its gallery was deleted or moved to another embedding space"}
-	errStorageFull     = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
-	errStorageFailed   = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
-	errNoBackupDir     = &Error{ErrNoBackupDir, "this server has no folder for backups: its operator sets one with --backup-dir"}
-	errBackupRunning   = &Error{ErrBackupRunning, "a backup is being made: wait until it has ended"}
-	errNoRoomToOpen    = &Error{ErrStorageFull, "the disk has no room to open the store: free some and start again"}
-	errFailedToOpen    = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
-	errGalleryDamaged  = &Error{ErrCorrupt, "the gallery can't be read from the server's disk and answers nothing; the server's log names the file: its operator must restore the store from a backup; other galleries work"}
-	errStoreDamaged    = &Error{ErrCorrupt, "a file of the store is damaged; the server's log names it: its operator must restore the store from a backup; what does not need that file works"}
-	errIndexDamaged    = &Error{ErrStorageFailed, "the gallery's search index on the server's disk is damaged and could not be rebuilt: its operator must look after the disk and restart the server"}
-	errOutcomeUnknown  = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
-	errAudit           = &Error{ErrAudit, "the audit log did not take the record of this call in time, so it is not answered: try again in a second"}
-	errClosed          = &Error{ErrClosed, "the server is shutting down: try again soon"}
+	errGalleryNotFound  = &Error{ErrGalleryNotFound, "there is no gallery of this name: create it, or check the name and the key's tenant"}
+	errNotMoving        = &Error{ErrNotMoving, "the gallery is not being moved to another embedding space"}
+	errPersonNotFound   = &Error{ErrPersonNotFound, "there is no person of this id in the gallery"}
+	errTenantNotFound   = &Error{ErrTenantNotFound, "there is no tenant of this name: it comes into being with its first key or gallery"}
+	errNotRotating      = &Error{ErrNotRotating, "the tenant's key is not being rotated"}
+	errPersonExists     = &Error{ErrPersonExists, "a person of this id is there already: leave it out, or import with on_conflict skip or replace"}
+	errSuspended        = &Error{ErrSuspended, "the person is suspended and is not matched until somebody makes the status active again"}
+	errKeyNotFound      = &Error{ErrKeyNotFound, "there is no key of this id"}
+	errCursor           = &Error{ErrCursor, "the cursor is not one this server gave: pass \"next\" of the page before, unchanged, or none"}
+	errJobNotFound      = &Error{ErrJobNotFound, "there is no job of this id: it was deleted, or its gallery was deleted or moved to another embedding space"}
+	errDocumentNotFound = &Error{ErrDocumentNotFound, "there is no such document: it has expired, was deleted, or never was"}
+	errStorageFull      = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}
+	errStorageFailed    = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
+	errNoBackupDir      = &Error{ErrNoBackupDir, "this server has no folder for backups: its operator sets one with --backup-dir"}
+	errBackupRunning    = &Error{ErrBackupRunning, "a backup is being made: wait until it has ended"}
+	errNoRoomToOpen     = &Error{ErrStorageFull, "the disk has no room to open the store: free some and start again"}
+	errFailedToOpen     = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
+	errGalleryDamaged   = &Error{ErrCorrupt, "the gallery can't be read from the server's disk and answers nothing; the server's log names the file: its operator must restore the store from a backup; other galleries work"}
+	errStoreDamaged     = &Error{ErrCorrupt, "a file of the store is damaged; the server's log names it: its operator must restore the store from a backup; what does not need that file works"}
+	errIndexDamaged     = &Error{ErrStorageFailed, "the gallery's search index on the server's disk is damaged and could not be rebuilt: its operator must look after the disk and restart the server"}
+	errOutcomeUnknown   = &Error{ErrOutcomeUnknown, "the time ran out while the write was on its way to the disk: it may or may not happen; read the record, or send the same request again"}
+	errAudit            = &Error{ErrAudit, "the audit log did not take the record of this call in time, so it is not answered: try again in a second"}
+	errClosed           = &Error{ErrClosed, "the server is shutting down: try again soon"}
 )

@@ -26,7 +26,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
 	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos, keysFormat: writePhotos,
-		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess, jobFormat: writeJobs} {
+		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess, jobFormat: writeJobs, documentFormat: writeDocuments} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -338,6 +338,7 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 			}
 		}
 		dumpJobs(t, line, e, tenant)
+		dumpDocuments(t, line, e, tenant)
 		keys, err := e.Keys(t.Context(), tenant)
 		line("keys", len(keys), err)
 		for _, k := range keys {

@@ -366,7 +366,7 @@ func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
 		}
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.dropGallery(galleryName{tenant, name}) }
-		return nil
+		return e.eraseDocuments(t, tenant, name, "", anybody)
 	})
 }
 

@@ -145,6 +145,9 @@ func check(e *Engine) error {
 		}
 		people, templates, photos = people+len(g.mu.people), templates+g.mu.templates, photos+n
 	}
+	if err := checkDocuments(e); err != nil {
+		return err
+	}
 	jobKeys, err := checkJobs(e)
 	if err != nil {
 		return err

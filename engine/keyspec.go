@@ -25,6 +25,9 @@ type KeySpec struct {
 	Rate   float64
 	Burst  int
 	Scores Scores // "" is ScoresExact
+	// Dialect is the API of another vendor that a key of the role client, and no other, is for: it must name one. Such a key is
+	// bound to one gallery, by its whole name.
+	Dialect string
 }
 
 // burst is Burst or its default; 0 where there is no rate.
@@ -37,8 +40,8 @@ func (s KeySpec) burst() int {
 
 // Errors: ErrKeySpec.
 func (s KeySpec) validate() error {
-	if !slices.Contains([]Role{RoleAdmin, RoleEnroller, RoleMatcher, RoleAuditor}, s.Role) {
-		return refuse(ErrKeySpec, "role %q is unknown: use admin, enroller, matcher or auditor", s.Role)
+	if !slices.Contains([]Role{RoleAdmin, RoleEnroller, RoleMatcher, RoleAuditor, RoleClient}, s.Role) {
+		return refuse(ErrKeySpec, "role %q is unknown: use admin, enroller, matcher, auditor or client", s.Role)
 	}
 	if s.Operator && (s.Role != RoleAdmin || s.Galleries != nil) {
 		return refuse(ErrKeySpec, "an operator's key must have the role admin, and can't be bound to galleries")
@@ -49,7 +52,19 @@ func (s KeySpec) validate() error {
 	if !slices.Contains([]Scores{"", ScoresExact, ScoresRounded, ScoresDecision}, s.Scores) {
 		return refuse(ErrKeySpec, "scores %q is unknown: use exact, rounded or decision", s.Scores)
 	}
-	return cmp.Or(s.validateRate(), s.validateGalleries())
+	return cmp.Or(s.validateRate(), s.validateGalleries(), s.validateClient())
+}
+
+func (s KeySpec) validateClient() error {
+	switch {
+	case (s.Role == RoleClient) != (s.Dialect != ""):
+		return refuse(ErrKeySpec, "a dialect goes with the role client, and the role client with a dialect: name both or neither")
+	case s.Dialect != "" && checkName("dialect", s.Dialect) != nil:
+		return refuse(ErrKeySpec, "the dialect is unknown: use the name of one that the server speaks")
+	case s.Role == RoleClient && (len(s.Galleries) != 1 || strings.HasSuffix(s.Galleries[0], "*")):
+		return refuse(ErrKeySpec, "a client's key is bound to one gallery: name it in galleries, whole")
+	}
+	return nil
 }
 
 func (s KeySpec) validateRate() error {
@@ -84,7 +99,7 @@ func sortedSet(list []string) []string {
 // spec is what would make a key of these rights.
 func (r *keyRecord) spec() KeySpec {
 	return KeySpec{Role: Role(r.Role), Label: r.Label, Operator: r.Operator, Galleries: r.Galleries, Expires: r.Expires, Rate: r.Rate,
-		Burst: r.Burst, Scores: Scores(r.Scores)}
+		Burst: r.Burst, Scores: Scores(r.Scores), Dialect: r.Dialect}
 }
 
 // MayUse reports whether the key is for this gallery of its tenant, which need not be there. It allocates nothing.

@@ -17,6 +17,7 @@ const (
 	prefixAudit    = 0x08
 	prefixDue      = 0x0c
 	prefixJob      = 0x0b
+	prefixDocument = 0x0e
 )
 
 // formatVersion is the version of everything in doc.go's table.
@@ -37,6 +38,8 @@ const (
 //	   such key: programs that know the formats before would let it do more
 //	9  jobs. A store becomes one of format 9 with its first job: programs that know the formats before would leave what a job
 //	   has found of who is deleted behind
+//	11 documents, and keys of the role client. A store becomes one of format 11 with the first of these: programs that know the
+//	   formats before would leave documents about who is deleted behind
 const (
 	firstFormat    = 1
 	moveFormat     = 2
@@ -46,7 +49,8 @@ const (
 	identityFormat = 6
 	accessFormat   = 8
 	jobFormat      = 9
-	formatVersion  = jobFormat
+	documentFormat = 11
+	formatVersion  = documentFormat
 )
 
 // formatBytes is the value of keyFormat.

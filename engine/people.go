@@ -151,7 +151,7 @@ func (e *Engine) deletePerson(ctx context.Context, tenant, name, id string, o Wr
 				return err
 			}
 			p.auditPerson(AuditPersonDelete)
-			if err := look(p); err != nil {
+			if err := cmp.Or(look(p), p.forgetAbout(e)); err != nil {
 				return err
 			}
 			p.erase()

@@ -249,6 +249,7 @@ func (e *Engine) stageErasure(t *tx, tenant string, r *Receipt) error {
 	t.onHandOver = append(t.onHandOver, func() {
 		e.dropSealer(tenant)
 		delete(e.store.audit.heads, tenant)
+		e.documents.forget(tenant)
 	})
 	t.also(func() {
 		for _, g := range galleries {
@@ -278,6 +279,7 @@ func (e *Engine) tenantOf(a Actor) string {
 func (e *Engine) stageTenant(t *tx, tenant string) (keys []string, err error) {
 	t.delete(tenantKey(tenant))
 	t.deletePrefix(auditPrefix(tenant))
+	t.deletePrefix(documentsPrefix(tenant))
 	prefix := append(append([]byte{prefixGallery}, tenant...), 0)
 	err = t.store.each(prefix, prefixEnd(prefix), func(k, v []byte) (bool, error) {
 		var r galleryRecord

@@ -363,6 +363,8 @@ type keyRecord struct {
 	RotatedTo   string    `json:"rotated_to,omitempty"`
 	RotatedFrom string    `json:"rotated_from,omitempty"`
 
+	Dialect string `json:"dialect,omitempty"` // format 11
+
 	used *atomic.Int64 // minutes since 1970 of the last use in this process; of the key, whichever its record
 }
 
@@ -375,7 +377,7 @@ func (r *keyRecord) narrowed() bool {
 func (r *keyRecord) key() Key {
 	return Key{ID: r.ID, Tenant: r.Tenant, Role: Role(r.Role), Operator: r.Operator, Label: r.Label, Created: r.Created, Revoked: r.Revoked,
 		Galleries: r.Galleries, Expires: r.Expires, Rate: r.Rate, Burst: r.Burst, Scores: Scores(r.Scores),
-		RotatedTo: r.RotatedTo, RotatedFrom: r.RotatedFrom}
+		RotatedTo: r.RotatedTo, RotatedFrom: r.RotatedFrom, Dialect: r.Dialect}
 }
 
 // listed is the record as lists have it.

@@ -223,6 +223,9 @@ func (e *Engine) keepRetention() {
 				e.log.Error("retention: people who are due could not be erased yet", "error", err)
 			}
 		}
+		if err := e.sweepDocuments(now.UnixMilli()); err != nil && e.stopped.Err() == nil {
+			e.log.Error("retention: documents that have expired could not be deleted yet", "error", err)
+		}
 		if e.auditKeep > 0 && time.Since(pruned) >= min(pruneEvery, e.auditKeep) {
 			pruned = time.Now()
 			e.pruneAudits(now.Add(-e.auditKeep))
@@ -308,6 +311,9 @@ func (e *Engine) eraseAll(g *gallery, people []string, now int64) (theirs bool, 
 					return err
 				}
 				if p.old != nil && isDue(p.old.due(), now) {
+					if err := p.forgetAbout(e); err != nil {
+						return err
+					}
 					p.auditErasure()
 					p.erase()
 				}

@@ -31,6 +31,7 @@ const (
 	kindRoot        = "root"
 	kindJob         = "job"
 	kindJobResult   = "job-result"
+	kindDocument    = "document"
 )
 
 // place says where a sealed value belongs; a value opens only in its place.
