@@ -558,3 +558,6 @@ func (e *Engine) TenantSecret(ctx context.Context, tenant, label string) ([]byte
 	}
 	return keys.derive("mien/tenant-secret/v1\x00" + tenant + "\x00" + label), nil
 }
+
+// Now is the time by the engine's clock, by which documents expire.
+func (e *Engine) Now() time.Time { return e.store.now() }

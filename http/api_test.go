@@ -162,7 +162,7 @@ func TestExactReachesEngine(t *testing.T) {
 			}
 		}
 	}
-	h.server.router = newRouter(watched)
+	h.server.router = newRouter(routesOf(watched))
 	h.staff()
 	var want []how
 	for _, op := range []string{"identify", "duplicates"} {
@@ -222,7 +222,7 @@ func TestKeys(t *testing.T) {
 // Every operation is open to exactly the roles of the table; the table is compared with the document.
 func TestRoles(t *testing.T) {
 	h := newHarness(t, nil)
-	for _, rt := range routes {
+	for _, rt := range nativeRoutes(newDialects(Config{})) {
 		path := strings.NewReplacer("{gallery}", "g", "{person}", "p", "{key}", "00").Replace(rt.pattern)
 		if rt.roles == nil {
 			if a := h.do(call{method: rt.method, path: path, token: "none"}); a.status == 401 {

@@ -43,10 +43,14 @@ func (s *Server) auditRefusal(r *request, err error) error {
 	if c == codeOverloaded || c == codeRateLimited || c == codeShuttingDown || c == codeAuditUnavailable {
 		return err
 	}
+	gallery, person := r.param("{gallery}"), r.param("{person}")
+	if r.route.dialect != nil {
+		gallery, person = r.spoken.Gallery, r.spoken.Person
+	}
 	ctx, cancel := context.WithDeadline(s.base, r.deadline.Add(time.Second)) // the request's own may have ended it
 	defer cancel()
 	failed := s.engine.AuditRefusal(engine.WithActor(ctx, r.actor()), r.key.Tenant, cmp.Or(audited[r.route.op], r.route.op),
-		r.param("{gallery}"), r.param("{person}"), string(c))
+		gallery, person, string(c))
 	if failed != nil && !errors.Is(failed, engine.ErrClosed) {
 		return failed
 	}

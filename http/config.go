@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
 	"time"
 
 	"mien/engine"
@@ -56,6 +57,10 @@ type Config struct {
 	// one protocol spoken here. A session is resumed only within one configuration: return the same pointer until
 	// something changes (package certs does). Safe for concurrent use.
 	TLS func() *tls.Config
+
+	// PublicURL is scheme and host by which clients reach the server, where a proxy is between, as in https://faces.example: what other
+	// vendors' APIs sign and link has it. "" is what each request names.
+	PublicURL string
 
 	// MaxBodyBytes of one request. Default 16 MiB. A request costs about twice its body while it is answered
 	// (JSON 1.75 times: base64 and its bytes; multipart up to 3), and the pixels that the extractor bounds.
@@ -145,6 +150,9 @@ func (c Config) validate() error {
 	}
 	if !(c.KeyRate >= 0 && c.KeyRate <= engine.MaxKeyRate) || c.KeyBurst < 0 || c.KeyBurst > 0 && c.KeyRate == 0 {
 		return errors.New("http: Config.KeyRate or KeyBurst is negative or too large, or the burst without a rate")
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Scheme+"://"+u.Host != c.PublicURL) {
+		return fmt.Errorf("http: Config.PublicURL is %q: give scheme and host alone, as in https://faces.example", c.PublicURL)
 	}
 	if c.DrainDelay < 0 {
 		return errors.New("http: Config.DrainDelay is negative")

@@ -240,7 +240,16 @@ func (r *request) resolve(sub *subject) ([]engine.Template, []faceBody, error) {
 	if len(sub.photos) == 0 {
 		return sub.templates, nil, nil
 	}
-	t, next, err := r.tasks(sub)
+	g, err := r.precheck(sub.space)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.resolveIn(g, sub)
+}
+
+// resolveIn is resolve for photos of a gallery.
+func (r *request) resolveIn(g engine.Gallery, sub *subject) ([]engine.Template, []faceBody, error) {
+	t, next, err := r.tasksIn(g, sub)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -271,13 +280,9 @@ func (r *request) task(sub *subject) (task, error) {
 	return r.taskIn(g.Space, g.Gate, sub)
 }
 
-// tasks is task, and for photos that people of a gallery that is being moved are enrolled with also the one for the new space,
+// tasksIn is task, and for photos that people of a gallery that is being moved are enrolled with also the one for the new space,
 // else nil.
-func (r *request) tasks(sub *subject) (t task, next *task, err error) {
-	g, err := r.precheck(sub.space)
-	if err != nil {
-		return task{}, nil, err
-	}
+func (r *request) tasksIn(g engine.Gallery, sub *subject) (t task, next *task, err error) {
 	t, err = r.taskIn(g.Space, g.Gate, sub)
 	if err == nil && g.Move != nil && sub.enrols {
 		next = new(task)

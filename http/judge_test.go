@@ -144,34 +144,6 @@ func TestMeasuresAgree(t *testing.T) {
 	}
 }
 
-// Every reason has a tag in each document that has tags, and every tag of theirs for photos has a reason.
-func TestReasonTags(t *testing.T) {
-	reasons, tags := map[string]bool{}, map[string]bool{}
-	for _, row := range reasonTags {
-		if reasons[row.reason] || row.auther == "" || row.youverse == "" {
-			t.Errorf("%+v is there twice or incomplete", row)
-		}
-		reasons[row.reason], tags[row.auther], tags[row.youverse], tags[fmt.Sprint(row.facephi)] = true, true, true, true
-	}
-	for _, c := range append(engine.ReasonCodes(), string(codeNoFace), string(codeSeveralFaces), string(codeFaceTooSmall)) {
-		if !reasons[c] {
-			t.Errorf("%s has no tags", c)
-		}
-	}
-	if len(reasons) != len(engine.ReasonCodes())+1 { // no_face
-		t.Errorf("%d reasons have tags, the engine has %d", len(reasons), len(engine.ReasonCodes()))
-	}
-	want := []string{"face_not_found", "multiple_faces", "brightness_failed", "light_uniformity_failed", "quality_failed", "-101"}
-	for i := 1; i <= 11; i++ {
-		want = append(want, fmt.Sprintf("F_%03d", i))
-	}
-	for _, tag := range want {
-		if !tags[tag] {
-			t.Errorf("no reason has the tag %s", tag)
-		}
-	}
-}
-
 // Enrolment goes by the one gate of the gallery, probes by the other; what is refused changes nothing, and only what a
 // gate needs is extracted.
 func TestGalleryGate(t *testing.T) {

@@ -28,7 +28,11 @@ func (s *Server) createKey(r *request) (reply, error) {
 		{name: "rate", json: takeFloat(&rate)},
 		{name: "burst", json: takeInt(&spec.Burst, 1, engine.MaxKeyRate)},
 		{name: "scores", json: takeString(&scores)},
+		{name: "dialect", json: takeString(&spec.Dialect)},
 	})
+	if err == nil {
+		err = s.speaks(spec.Dialect)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -46,6 +50,18 @@ func (s *Server) createKey(r *request) (reply, error) {
 	}
 	key, token, err := s.engine.CreateKey(r.ctx, tenant, spec)
 	return reply{status: 201, value: createdKey{key, token}}, err
+}
+
+// speaks refuses a dialect that the server does not speak. Errors: the problem bad_request.
+func (s *Server) speaks(name string) error {
+	var known []string
+	for _, d := range s.dialects {
+		known = append(known, d.Name)
+	}
+	if name == "" || slices.Contains(known, name) {
+		return nil
+	}
+	return fail(codeBadRequest, "the dialect %q is unknown here; these are spoken: %s", clip(name), listed(known))
 }
 
 // rotateKey makes a key in the place of another, which goes on for the overlap.

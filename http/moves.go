@@ -57,8 +57,15 @@ func (s *Server) cancelMove(r *request) (reply, error) {
 // gallery's move began or ended, so that the templates are of other spaces than the engine takes (engine/doc.go, M5), or
 // its gate was changed, so that something was not judged.
 func (s *subject) steadily(ask func() (reply, error)) (reply, error) {
+	if len(s.photos) == 0 {
+		return ask()
+	}
+	return steadily(ask)
+}
+
+func steadily(ask func() (reply, error)) (reply, error) {
 	rep, err := ask()
-	if len(s.photos) == 0 || !slices.ContainsFunc(unsteady, func(target error) bool { return errors.Is(err, target) }) {
+	if !slices.ContainsFunc(unsteady, func(target error) bool { return errors.Is(err, target) }) {
 		return rep, err
 	}
 	return ask()

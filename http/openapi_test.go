@@ -25,7 +25,7 @@ func TestDocumentHasTheRoutes(t *testing.T) {
 			documented[method+" "+path] = op
 		}
 	}
-	for _, rt := range routes {
+	for _, rt := range nativeRoutes(newDialects(Config{})) {
 		op := documented[rt.method+" "+rt.pattern]
 		if op == nil {
 			t.Errorf("%s %s is not documented", rt.method, rt.pattern)
@@ -125,7 +125,7 @@ func documentedByStatus(t *testing.T) map[int][]string {
 // Every option that a raw body takes in the query is a documented parameter, and the other way round.
 func TestDocumentHasTheQueries(t *testing.T) {
 	h := newHarness(t, nil)
-	for _, rt := range routes {
+	for _, rt := range nativeRoutes(newDialects(Config{})) {
 		op := document().doc.Paths.Value(rt.pattern).GetOperation(rt.method)
 		var want []string
 		for _, p := range op.Parameters {

@@ -2,7 +2,6 @@ package http
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -259,26 +258,22 @@ func (p *problem) write(resp *fasthttp.Response, requestID string) {
 		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien"`)
 	case codeKeyUnknown, codeKeyRevoked, codeKeyExpired:
 		resp.Header.Set("WWW-Authenticate", `Bearer realm="mien", error="invalid_token"`)
-	case codeOverloaded, codeShuttingDown, codeTimeout:
-		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
-			resp.Header.Set("Retry-After", "1")
-		}
-	case codeRateLimited, codeAuthLimited, codeAttemptsExceeded:
-		p.writeRetry(&resp.Header)
 	case codeMethodNotAllowed:
 		resp.Header.Set("Allow", p.allow)
+	}
+	if retry := p.retryAfter(); retry > 0 {
+		resp.Header.Set("Retry-After", seconds(retry))
+	}
+	if p.policy != "" { // of a rate what it is (draft-ietf-httpapi-ratelimit-headers-10)
+		resp.Header.Set("RateLimit-Policy", `"key";q=`+p.policy)
+		resp.Header.Set("RateLimit", `"key";r=0;t=`+seconds(p.retry))
 	}
 	resp.SetBodyRaw(p.body(requestID))
 }
 
-// writeRetry says when to try again, and of a rate what it is (draft-ietf-httpapi-ratelimit-headers-10).
-func (p *problem) writeRetry(h *fasthttp.ResponseHeader) {
-	seconds := strconv.FormatInt(int64((p.retry+time.Second-1)/time.Second), 10)
-	h.Set("Retry-After", seconds)
-	if p.policy != "" {
-		h.Set("RateLimit-Policy", `"key";q=`+p.policy)
-		h.Set("RateLimit", `"key";r=0;t=`+seconds)
-	}
+// seconds are whole ones, rounded up, as text.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
 // rawAnswer is the problem as the bytes of an HTTP/1.1 answer that closes the connection.

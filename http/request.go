@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"mien/engine"
+	"mien/http/dialect"
 )
 
 // request is one request while it is answered. Its strings are copies: nothing here but fc dies with the
@@ -41,6 +42,10 @@ type request struct {
 	code     code  // of the problem that was answered, for the log
 	reserved int64 // of the byte budget
 	consumed bool  // the body was read to its end
+
+	target string        // path and query, raw
+	spoken *dialect.Call // of a dialect, once somebody has asked for it
+	body   []byte        // that a dialect has read
 }
 
 // reply is what an operation answers when it went well.
@@ -52,6 +57,7 @@ type reply struct {
 
 	contentType string // of raw or stream; "" is JSON's
 	etag        string // "" is none
+	header      []dialect.Field
 }
 
 func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {
@@ -69,7 +75,8 @@ func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {
 	}
 	r.id = requestID(h.Peek("X-Request-Id"))
 	r.deadline = r.start.Add(s.cfg.RequestTimeout)
-	r.path, r.query = splitTarget(string(h.RequestURI()))
+	r.target = string(h.RequestURI())
+	r.path, r.query = splitTarget(r.target)
 	return r
 }
 
@@ -156,11 +163,7 @@ func (r *request) conditional() error {
 }
 
 func (s *Server) authorize(r *request) error {
-	token, err := bearer(r.fc.Request.Header.PeekAll("Authorization"))
-	if err != nil {
-		return err
-	}
-	if r.key, err = s.engine.Authenticate(token); err != nil {
+	if err := r.authenticate(); err != nil {
 		return s.failed(r, err)
 	}
 	if r.expected || !r.fc.Request.MayContinue() { // else it was taken when expect looked at the request
@@ -168,10 +171,7 @@ func (s *Server) authorize(r *request) error {
 			return err
 		}
 	}
-	if !slices.Contains(r.route.roles, r.key.Role) {
-		return fail(codeForbidden, "this needs a key of the role %s; this key's role is %s", roleNames(r.route.roles), r.key.Role)
-	}
-	return r.route.reaches(r.key, r.params)
+	return r.mayDo()
 }
 
 // actor is who the engine's records say made the request. REQUIRES: authorize succeeded.

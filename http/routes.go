@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mien/engine"
+	"mien/http/dialect"
 )
 
 // Roles by what they may do.
@@ -15,19 +16,26 @@ var (
 	reading   = []engine.Role{engine.RoleAdmin, engine.RoleEnroller, engine.RoleAuditor}
 	matching  = []engine.Role{engine.RoleAdmin, engine.RoleMatcher}
 	deduping  = []engine.Role{engine.RoleAdmin, engine.RoleMatcher, engine.RoleEnroller}
+	clients   = []engine.Role{engine.RoleClient}
 	auditing  = []engine.Role{engine.RoleAdmin, engine.RoleAuditor}
 	public    []engine.Role // no key is asked for
 )
 
-// route is one operation: everything that is decided of a request before its body is read.
-type route struct {
+// operation is a row of the table of them.
+type operation struct {
 	method  string
 	pattern string // literal segments and {names}
 	op      string // operationId in the document
 	roles   []engine.Role
 	handle  func(*Server, *request) (reply, error)
+}
 
-	segments []string // of pattern, set by newRouter
+// route is one operation: everything that is decided of a request before its body is read.
+type route struct {
+	operation
+	segments []string         // of pattern, set by newRouter
+	dialect  *dialect.Dialect // of which it is, nil for the native API
+	body     bool             // a DELETE that has one
 }
 
 // unbound are the operations that a key that is bound to galleries may use though their paths name none: they are about no
@@ -65,65 +73,83 @@ func (rt *route) parameters() (list []string) {
 }
 
 func (rt *route) takesBody() bool {
-	return rt.method == "POST" || rt.method == "PUT" || rt.method == "PATCH"
+	return rt.method == "POST" || rt.method == "PUT" || rt.method == "PATCH" || rt.body
 }
 
-// routes is the native API. The document (openapi.json) says the same, and a test compares them.
-var routes = []route{
-	{"GET", "/healthz", "health", public, (*Server).health, nil},
-	{"GET", "/readyz", "ready", public, (*Server).ready, nil},
-	{"GET", "/openapi.json", "document", public, (*Server).document, nil},
+func routesOf(operations []operation) (list []route) {
+	for _, o := range operations {
+		list = append(list, route{operation: o})
+	}
+	return list
+}
 
-	{"GET", "/metrics", "metrics", auditing, (*Server).metrics, nil},
+// nativeRoutes are routes, and those that dialects add to them.
+func nativeRoutes(all []*dialect.Dialect) (list []route) {
+	list = routesOf(routes)
+	for _, rt := range dialectRoutes(all) {
+		if rt.dialect == nil {
+			list = append(list, rt)
+		}
+	}
+	return list
+}
 
-	{"POST", "/v1/backup", "startBackup", adminOnly, (*Server).startBackup, nil},
-	{"GET", "/v1/backup", "backupStatus", adminOnly, (*Server).backupStatus, nil},
+// routes is the native API, without what dialects add. The document (openapi.json) says the same, and a test compares them.
+var routes = []operation{
+	{"GET", "/healthz", "health", public, (*Server).health},
+	{"GET", "/readyz", "ready", public, (*Server).ready},
+	{"GET", "/openapi.json", "document", public, (*Server).document},
 
-	{"POST", "/v1/keys", "createKey", adminOnly, (*Server).createKey, nil},
-	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys, nil},
-	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey, nil},
-	{"POST", "/v1/keys/{key}/rotate", "rotateKey", adminOnly, (*Server).rotateKey, nil},
+	{"GET", "/metrics", "metrics", auditing, (*Server).metrics},
 
-	{"GET", "/v1/audit", "listAudit", auditing, (*Server).listAudit, nil},
-	{"GET", "/v1/audit/head", "auditHead", auditing, (*Server).auditHead, nil},
-	{"GET", "/v1/audit/export", "exportAudit", auditing, (*Server).exportAudit, nil},
+	{"POST", "/v1/backup", "startBackup", adminOnly, (*Server).startBackup},
+	{"GET", "/v1/backup", "backupStatus", adminOnly, (*Server).backupStatus},
 
-	{"GET", "/v1/encryption", "keyStatus", auditing, (*Server).keyStatus, nil},
-	{"POST", "/v1/encryption/rotate", "rotateTenantKey", adminOnly, (*Server).rotateTenantKey, nil},
-	{"DELETE", "/v1/encryption/rotate", "cancelRotation", adminOnly, (*Server).cancelRotation, nil},
-	{"GET", "/v1/erasure/key", "receiptKey", everyRole, (*Server).receiptKey, nil},
-	{"POST", "/v1/erasure/verify", "verifyReceipt", auditing, (*Server).verifyReceipt, nil},
-	{"POST", "/v1/tenants/{tenant}/erase", "eraseTenant", adminOnly, (*Server).eraseTenant, nil},
+	{"POST", "/v1/keys", "createKey", adminOnly, (*Server).createKey},
+	{"GET", "/v1/keys", "listKeys", auditing, (*Server).listKeys},
+	{"DELETE", "/v1/keys/{key}", "revokeKey", adminOnly, (*Server).revokeKey},
+	{"POST", "/v1/keys/{key}/rotate", "rotateKey", adminOnly, (*Server).rotateKey},
 
-	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries, nil},
-	{"PUT", "/v1/galleries/{gallery}", "putGallery", adminOnly, (*Server).putGallery, nil},
-	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery, nil},
-	{"PATCH", "/v1/galleries/{gallery}", "patchGallery", adminOnly, (*Server).patchGallery, nil},
-	{"DELETE", "/v1/galleries/{gallery}", "deleteGallery", adminOnly, (*Server).deleteGallery, nil},
-	{"POST", "/v1/galleries/{gallery}/move", "moveGallery", adminOnly, (*Server).moveGallery, nil},
-	{"DELETE", "/v1/galleries/{gallery}/move", "cancelMove", adminOnly, (*Server).cancelMove, nil},
-	{"POST", "/v1/galleries/{gallery}/import", "importPeople", adminOnly, (*Server).importPeople, nil},
-	{"GET", "/v1/galleries/{gallery}/export", "exportPeople", adminOnly, (*Server).exportPeople, nil},
+	{"GET", "/v1/audit", "listAudit", auditing, (*Server).listAudit},
+	{"GET", "/v1/audit/head", "auditHead", auditing, (*Server).auditHead},
+	{"GET", "/v1/audit/export", "exportAudit", auditing, (*Server).exportAudit},
 
-	{"GET", "/v1/galleries/{gallery}/people", "listPeople", reading, (*Server).listPeople, nil},
-	{"PUT", "/v1/galleries/{gallery}/people/{person}", "putPerson", enrolling, (*Server).putPerson, nil},
-	{"GET", "/v1/galleries/{gallery}/people/{person}", "getPerson", reading, (*Server).getPerson, nil},
-	{"PATCH", "/v1/galleries/{gallery}/people/{person}", "patchPerson", enrolling, (*Server).patchPerson, nil},
-	{"DELETE", "/v1/galleries/{gallery}/people/{person}", "deletePerson", enrolling, (*Server).deletePerson, nil},
-	{"POST", "/v1/galleries/{gallery}/people/{person}/templates", "addTemplate", enrolling, (*Server).addTemplate, nil},
-	{"POST", "/v1/galleries/{gallery}/people/{person}/erase", "erasePerson", enrolling, (*Server).erasePerson, nil},
+	{"GET", "/v1/encryption", "keyStatus", auditing, (*Server).keyStatus},
+	{"POST", "/v1/encryption/rotate", "rotateTenantKey", adminOnly, (*Server).rotateTenantKey},
+	{"DELETE", "/v1/encryption/rotate", "cancelRotation", adminOnly, (*Server).cancelRotation},
+	{"GET", "/v1/erasure/key", "receiptKey", everyRole, (*Server).receiptKey},
+	{"POST", "/v1/erasure/verify", "verifyReceipt", auditing, (*Server).verifyReceipt},
+	{"POST", "/v1/tenants/{tenant}/erase", "eraseTenant", adminOnly, (*Server).eraseTenant},
 
-	{"POST", "/v1/galleries/{gallery}/people/{person}/verify", "verify", matching, (*Server).verify, nil},
-	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify, nil},
-	{"POST", "/v1/galleries/{gallery}/duplicates", "duplicates", deduping, (*Server).duplicates, nil},
-	{"POST", "/v1/galleries/{gallery}/dedupe", "startDedupe", adminOnly, (*Server).startDedupe, nil},
-	{"GET", "/v1/jobs", "listJobs", auditing, (*Server).listJobs, nil},
-	{"GET", "/v1/jobs/{job}", "getJob", auditing, (*Server).getJob, nil},
-	{"PATCH", "/v1/jobs/{job}", "patchJob", adminOnly, (*Server).patchJob, nil},
-	{"DELETE", "/v1/jobs/{job}", "deleteJob", adminOnly, (*Server).deleteJob, nil},
-	{"GET", "/v1/jobs/{job}/pairs", "jobPairs", auditing, (*Server).jobPairs, nil},
-	{"GET", "/v1/jobs/{job}/findings", "jobFindings", auditing, (*Server).jobFindings, nil},
+	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries},
+	{"PUT", "/v1/galleries/{gallery}", "putGallery", adminOnly, (*Server).putGallery},
+	{"GET", "/v1/galleries/{gallery}", "getGallery", everyRole, (*Server).getGallery},
+	{"PATCH", "/v1/galleries/{gallery}", "patchGallery", adminOnly, (*Server).patchGallery},
+	{"DELETE", "/v1/galleries/{gallery}", "deleteGallery", adminOnly, (*Server).deleteGallery},
+	{"POST", "/v1/galleries/{gallery}/move", "moveGallery", adminOnly, (*Server).moveGallery},
+	{"DELETE", "/v1/galleries/{gallery}/move", "cancelMove", adminOnly, (*Server).cancelMove},
+	{"POST", "/v1/galleries/{gallery}/import", "importPeople", adminOnly, (*Server).importPeople},
+	{"GET", "/v1/galleries/{gallery}/export", "exportPeople", adminOnly, (*Server).exportPeople},
 
-	{"POST", "/v1/compare", "compare", matching, (*Server).compare, nil},
-	{"POST", "/v1/extract", "extract", deduping, (*Server).extract, nil},
+	{"GET", "/v1/galleries/{gallery}/people", "listPeople", reading, (*Server).listPeople},
+	{"PUT", "/v1/galleries/{gallery}/people/{person}", "putPerson", enrolling, (*Server).putPerson},
+	{"GET", "/v1/galleries/{gallery}/people/{person}", "getPerson", reading, (*Server).getPerson},
+	{"PATCH", "/v1/galleries/{gallery}/people/{person}", "patchPerson", enrolling, (*Server).patchPerson},
+	{"DELETE", "/v1/galleries/{gallery}/people/{person}", "deletePerson", enrolling, (*Server).deletePerson},
+	{"POST", "/v1/galleries/{gallery}/people/{person}/templates", "addTemplate", enrolling, (*Server).addTemplate},
+	{"POST", "/v1/galleries/{gallery}/people/{person}/erase", "erasePerson", enrolling, (*Server).erasePerson},
+
+	{"POST", "/v1/galleries/{gallery}/people/{person}/verify", "verify", matching, (*Server).verify},
+	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify},
+	{"POST", "/v1/galleries/{gallery}/duplicates", "duplicates", deduping, (*Server).duplicates},
+	{"POST", "/v1/galleries/{gallery}/dedupe", "startDedupe", adminOnly, (*Server).startDedupe},
+	{"GET", "/v1/jobs", "listJobs", auditing, (*Server).listJobs},
+	{"GET", "/v1/jobs/{job}", "getJob", auditing, (*Server).getJob},
+	{"PATCH", "/v1/jobs/{job}", "patchJob", adminOnly, (*Server).patchJob},
+	{"DELETE", "/v1/jobs/{job}", "deleteJob", adminOnly, (*Server).deleteJob},
+	{"GET", "/v1/jobs/{job}/pairs", "jobPairs", auditing, (*Server).jobPairs},
+	{"GET", "/v1/jobs/{job}/findings", "jobFindings", auditing, (*Server).jobFindings},
+
+	{"POST", "/v1/compare", "compare", matching, (*Server).compare},
+	{"POST", "/v1/extract", "extract", deduping, (*Server).extract},
 }

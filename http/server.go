@@ -18,16 +18,21 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"mien/engine"
+	"mien/http/dialect"
 )
 
 // Server answers the native API on one listener. Safe for concurrent use.
 type Server struct {
-	cfg     Config
-	engine  *engine.Engine
-	log     *slog.Logger
-	router  *router
-	fast    *fasthttp.Server
-	budget  byteBudget
+	cfg    Config
+	engine *engine.Engine
+	log    *slog.Logger
+	router *router
+	fast   *fasthttp.Server
+	budget byteBudget
+
+	dialects []*dialect.Dialect
+	quiet    func() // ends what dialects do beside requests
+
 	slots   *slots        // Config.MaxRequests of them
 	bulk    chan struct{} // one of maxBulk each
 	watch   watch         // of requests that hold one
@@ -58,7 +63,6 @@ func New(cfg Config) (*Server, error) {
 		cfg:     cfg,
 		engine:  cfg.Engine,
 		log:     cfg.Logger,
-		router:  newRouter(routes),
 		budget:  byteBudget{max: int64(cfg.MaxBodyBytesInFlight)},
 		slots:   newSlots(cfg.MaxRequests),
 		exports: make(chan struct{}, maxExports),
@@ -67,6 +71,9 @@ func New(cfg Config) (*Server, error) {
 		rates:    newRates(cfg),
 		failures: newFailures(cfg.AuthFailures),
 	}
+	s.dialects = newDialects(cfg)
+	s.router = newRouter(allRoutes(s.dialects))
+	s.quiet = sync.OnceFunc(runDialects(s.dialects))
 	s.base, s.giveUp = context.WithCancel(context.Background())
 	s.fast = s.newFast()
 	return s, nil
@@ -156,6 +163,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.closed = true
 	l := s.mu.listener
 	s.mu.Unlock()
+	defer s.quiet()
 	if l == nil {
 		return nil
 	}
@@ -270,7 +278,10 @@ func (s *Server) answer(r *request, rep reply, err error) {
 		body, err = rep.marshal()
 	}
 	resp := &r.fc.Response
-	if err == nil && rep.status != fasthttp.StatusNoContent {
+	spoken := r.spokenBy()
+	if err == nil && spoken != nil {
+		err = r.writeSpoken(spoken, &dialect.Answer{Status: rep.status, Raw: body, ContentType: rep.contentType, Header: rep.header})
+	} else if err == nil && rep.status != fasthttp.StatusNoContent {
 		resp.Header.SetContentType(cmp.Or(rep.contentType, "application/json"))
 		if rep.stream != nil {
 			err = r.setStream(resp, rep.stream)
@@ -282,10 +293,13 @@ func (s *Server) answer(r *request, rep reply, err error) {
 		err = s.auditRefusal(r, err)
 		p := s.problemOf(err)
 		p.key = r.key
-		p.write(resp, r.id)
-		r.code = p.code
+		if r.code = p.code; spoken != nil {
+			r.refuse(spoken, p, err)
+		} else {
+			p.write(resp, r.id)
+		}
 		s.logFailure(r, err)
-	} else {
+	} else if spoken == nil {
 		resp.SetStatusCode(rep.status)
 		if rep.etag != "" {
 			resp.Header.Set("ETag", rep.etag)
@@ -305,7 +319,7 @@ func (s *Server) answer(r *request, rep reply, err error) {
 }
 
 func (rep reply) marshal() ([]byte, error) {
-	if rep.raw != nil || rep.stream != nil || rep.status == fasthttp.StatusNoContent {
+	if rep.raw != nil || rep.stream != nil || rep.value == nil || rep.status == fasthttp.StatusNoContent {
 		return rep.raw, nil
 	}
 	var b bytes.Buffer

@@ -72,7 +72,7 @@ func (k *keyStore) query() string {
 
 type keyCreateCmd struct {
 	keyStore
-	Role     string `help:"What the key may do: admin, enroller, matcher or auditor; must be given, or --operator." enum:"admin,enroller,matcher,auditor," default:""`
+	Role     string `help:"What the key may do: admin, enroller, matcher, auditor, or client, of another vendor's API; must be given, or --operator." enum:"admin,enroller,matcher,auditor,client," default:""`
 	Label    string `help:"A note for people."`
 	Operator bool   `help:"The key may make keys for every tenant (role admin only)."`
 
@@ -80,6 +80,7 @@ type keyCreateCmd struct {
 	Expires time.Duration `help:"How long the key is good: 720h (default: for ever)." placeholder:"TIME"`
 	Rate    float64       `help:"Requests a second that the key may make (default: the server's)." placeholder:"N"`
 	Burst   int           `help:"Requests at once; goes with --rate (default: those of a second)." placeholder:"N"`
+	Dialect string        `help:"The vendor's API that a key of the role client speaks, in the one gallery of --gallery." placeholder:"NAME"`
 	Scores  string        `help:"What answers about faces tell: exact (the default), rounded (similarity to two decimals), or decision." enum:"exact,rounded,decision," default:""`
 }
 
@@ -94,7 +95,7 @@ func (c *keyCreateCmd) Validate() error {
 // spec is what the flags ask for.
 func (c *keyCreateCmd) spec() engine.KeySpec {
 	s := engine.KeySpec{Role: engine.Role(c.Role), Label: c.Label, Operator: c.Operator, Galleries: c.Gallery, Rate: c.Rate, Burst: c.Burst,
-		Scores: engine.Scores(c.Scores)}
+		Scores: engine.Scores(c.Scores), Dialect: c.Dialect}
 	if c.Expires > 0 {
 		s.Expires = time.Now().Add(c.Expires)
 	}
@@ -117,6 +118,7 @@ func (c *keyCreateCmd) body() map[string]any {
 	set("rate", s.Rate, s.Rate > 0)
 	set("burst", s.Burst, s.Burst > 0)
 	set("scores", s.Scores, s.Scores != "")
+	set("dialect", s.Dialect, s.Dialect != "")
 	return body
 }
 

@@ -1,0 +1,96 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+	"unicode/utf8"
+)
+
+// Errors of what clients send.
+var (
+	// ErrContentType says that the body is stated to be something else than JSON.
+	ErrContentType = errors.New("dialect: the content type is not application/json")
+	// ErrJSON says that a body is no JSON object. See FieldError for one of its fields.
+	ErrJSON = errors.New("dialect: the body is not a JSON object")
+	// ErrBase64 says that a text is not base64, with or without a data: prefix.
+	ErrBase64 = errors.New("dialect: not base64")
+)
+
+// FieldError is a field of a JSON object that is missing, or of another type or form than is documented.
+type FieldError struct {
+	Field string
+	Want  string // "a string", "base64 of an image"
+}
+
+func (e *FieldError) Error() string { return fmt.Sprintf("the field %q must be %s", e.Field, e.Want) }
+
+// DecodeJSON decodes the call's body into v, a pointer to a struct with pointers to what must be told from what is not there. Fields
+// that v does not have are ignored, as vendors' APIs do, and so are null ones. Errors: ErrContentType, ErrJSON, *FieldError, the server's.
+func (c *Call) DecodeJSON(v any) error {
+	body, err := c.Body()
+	if err != nil {
+		return err
+	}
+	if t := c.Header("Content-Type"); t != "" {
+		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
+			return ErrContentType
+		}
+	}
+	return decodeJSON(body, v)
+}
+
+func decodeJSON(body []byte, v any) error {
+	if body = bytes.TrimSpace(body); len(body) == 0 || body[0] != '{' || !utf8.Valid(body) {
+		return ErrJSON
+	}
+	err := json.Unmarshal(body, v)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return &FieldError{e.Field, article(e.Type.Kind().String())}
+	}
+	if err != nil {
+		return ErrJSON
+	}
+	return nil
+}
+
+// article names a kind of Go's for people.
+func article(kind string) string {
+	switch {
+	case kind == "bool":
+		return "a boolean"
+	case kind == "string":
+		return "a string"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "float"), strings.HasPrefix(kind, "uint"):
+		return "a number"
+	}
+	return "an object"
+}
+
+// Base64 decodes base64 as clients send it: standard or URL-safe, with or without padding, with or without line breaks and a prefix
+// as in data:image/jpeg;base64. Errors: ErrBase64, also for nothing.
+func Base64(s string) ([]byte, error) {
+	if rest, ok := strings.CutPrefix(s, "data:"); ok {
+		kind, data, found := strings.Cut(rest, ",")
+		if !found || !strings.HasSuffix(kind, ";base64") {
+			return nil, ErrBase64
+		}
+		s = data
+	}
+	if strings.ContainsAny(s, "\r\n \t") {
+		s = strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "").Replace(s)
+	}
+	if strings.ContainsAny(s, "-_") {
+		s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
+	}
+	s = strings.TrimRight(s, "=")
+	data, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	if err != nil || len(data) == 0 {
+		return nil, ErrBase64
+	}
+	return data, nil
+}
