@@ -16,11 +16,8 @@ import (
 	"net"
 	nethttp "net/http"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +29,7 @@ import (
 	"mien/engine"
 	"mien/engine/transfer"
 	"mien/extract"
+	"mien/extract/extracttest"
 	"mien/http/certs/testca"
 )
 
@@ -462,34 +460,12 @@ func form(t testing.TB, parts ...part) (contentType string, body []byte) {
 
 // Photos and the real extractor.
 
-func face(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "testdata", "faces", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-var extractorUsed atomic.Bool
-
-var realExtractor = sync.OnceValues(func() (*extract.Extractor, error) {
-	name := "libonnxruntime.so"
-	if runtime.GOOS == "darwin" {
-		name = "libonnxruntime.dylib"
-	}
-	lib := filepath.Join("..", "build", "lib", runtime.GOOS+"-"+runtime.GOARCH, name)
-	return extract.New(extract.Config{Library: lib, Pack: filepath.Join("..", "build", "models", "default")})
-})
+func face(t testing.TB, name string) []byte { return extracttest.Photo(t, name) }
 
 // newPhotoHarness serves photos with the models that make setup makes.
 func newPhotoHarness(t testing.TB) *harness {
 	t.Helper()
-	extractorUsed.Store(true)
-	x, err := realExtractor()
-	if err != nil {
-		t.Fatalf("%v (make setup fetches library and models)", err)
-	}
+	x := extracttest.Default(t)
 	m := x.Manifest()
 	space := engine.Space{ID: m.Space, Dim: m.Dim}
 	for _, p := range m.Calibration {
@@ -508,10 +484,6 @@ func (f extractorFunc) Extract(ctx context.Context, data []byte, o extract.Optio
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if extractorUsed.Load() {
-		if x, err := realExtractor(); err == nil {
-			_ = x.Close()
-		}
-	}
+	extracttest.Close()
 	os.Exit(status)
 }

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"image"
-	"image/color"
-	"image/jpeg"
 	"image/png"
 	"math"
 	"strings"
@@ -14,6 +11,7 @@ import (
 
 	"mien/engine"
 	"mien/extract"
+	"mien/extract/extracttest"
 )
 
 // The road of a photo in each way that a request may carry it, with the real models.
@@ -136,66 +134,20 @@ var (
 	_ judging   = (*extract.Extractor)(nil)
 )
 
-// spoilt is a photo with each pixel changed, by its place and what it is.
-func spoilt(t *testing.T, photo []byte, pixel func(img image.Image, x, y int) color.Color) []byte {
-	t.Helper()
-	img, err := jpeg.Decode(bytes.NewReader(photo))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := img.Bounds()
-	out := image.NewRGBA(b)
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			out.Set(x, y, pixel(img, x, y))
-		}
-	}
-	var buf bytes.Buffer
-	if err := jpeg.Encode(&buf, out, &jpeg.Options{Quality: 95}); err != nil {
-		t.Fatal(err)
-	}
-	return buf.Bytes()
-}
-
-func dimmed(c color.Color, share float64) color.Color {
-	r, g, b, _ := c.RGBA()
-	of := func(v uint32) uint8 { return uint8(share * float64(v>>8)) }
-	return color.RGBA{of(r), of(g), of(b), 255}
-}
-
-// blurred is the mean of the pixels at most 5 away.
-func blurred(img image.Image, x, y int) color.Color {
-	var sum [3]uint32
-	n := uint32(0)
-	for v := max(y-5, 0); v < min(y+6, img.Bounds().Max.Y); v++ {
-		for u := max(x-5, 0); u < min(x+6, img.Bounds().Max.X); u++ {
-			r, g, b, _ := img.At(u, v).RGBA()
-			sum[0], sum[1], sum[2], n = sum[0]+r>>8, sum[1]+g>>8, sum[2]+b>>8, n+1
-		}
-	}
-	return color.RGBA{uint8(sum[0] / n), uint8(sum[1] / n), uint8(sum[2] / n), 255}
-}
-
 // A good photo passes a gate of the real measures, and is refused for what is wrong with it once it is spoilt.
 func TestGateOfRealPhotos(t *testing.T) {
 	h := newPhotoHarness(t)
 	const gate = `{"luminance_mean":50,"under_exposure_prevention":20,"sharpness":50,"illumination_uniformity":70,"single_face_present":50,"liveness":20}`
 	h.want(201, call{method: "PUT", path: "/v1/galleries/staff", body: []byte(`{"gate":{"enrol":` + gate + `}}`)})
 	good := face(t, "a_1.jpg")
-	left := 160 // of the face's middle
 	for what, c := range map[string]struct {
 		photo []byte
 		code  string
 	}{
-		"dark":    {spoilt(t, good, func(img image.Image, x, y int) color.Color { return dimmed(img.At(x, y), 0.1) }), "brightness_failed"},
-		"blurred": {spoilt(t, good, blurred), "sharpness_failed"},
-		"two":     {face(t, "group.jpg"), "several_faces"},
-		"shadowed": {spoilt(t, good, func(img image.Image, x, y int) color.Color {
-			if x < left {
-				return dimmed(img.At(x, y), 0.2)
-			}
-			return img.At(x, y)
-		}), "light_uniformity_failed"},
+		"dark":     {extracttest.Dark(t, good), "brightness_failed"},
+		"blurred":  {extracttest.Blurry(t, good), "sharpness_failed"},
+		"two":      {face(t, "group.jpg"), "several_faces"},
+		"shadowed": {extracttest.Shadowed(t, good, 160), "light_uniformity_failed"}, // 160: the face's middle
 	} {
 		p := h.refused(codeQualityFailed, call{method: "PUT", path: "/v1/galleries/staff/people/x?select=largest", contentType: "image/jpeg", body: c.photo})
 		if !strings.Contains(codesOf(p.Reasons), c.code) {

@@ -2,6 +2,8 @@ package dialect
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"mien/engine"
@@ -13,6 +15,8 @@ type Dialect struct {
 	// Name is that of keys that are for it (engine.Key.Dialect).
 	Name   string
 	Routes []Route
+	// Outcomes is the table of what each operation can answer, which the dialect's doc.go explains; its tests reach every row.
+	Outcomes []Outcome
 	// Under are the paths, without a slash at the end, below which what no route has is answered in the dialect's words.
 	Under []string
 	// Authenticate finds a request's key. Errors: those of engine.Authenticate, which Server.Authenticate answers; others are refused as
@@ -36,6 +40,16 @@ type Route struct {
 	Body            bool // a DELETE that has one; POST, PUT and PATCH have one always
 	Handle          func(*Call) (Answer, error)
 }
+
+// Outcome is an answer that an operation can give.
+type Outcome struct {
+	Op     string // of a Route; "" is any, such as an unknown path
+	Status int
+	Code   string // what the body says: the document's code, status or tag; "" where there is none
+	Cause  string // of the engine, extract or http
+}
+
+func (o Outcome) String() string { return strings.TrimSpace(strconv.Itoa(o.Status) + " " + o.Code) }
 
 // Answer is what a client is sent.
 type Answer struct {
