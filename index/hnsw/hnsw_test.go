@@ -747,3 +747,40 @@ func (w *world) recall(least float64) {
 		}
 	}
 }
+
+// TestBulk: rows wait while many are added, searches find them meanwhile, and they are linked when the last of those who add has ended.
+func TestBulk(t *testing.T) {
+	x, err := New(Config{Config: scan.Config{Dim: 64}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	v := make([]float32, 3000*64)
+	for i := range v {
+		v[i] = float32(rng.NormFloat64())
+	}
+	for i := 0; i < len(v); i += 64 {
+		simd.Normalize(v[i : i+64])
+	}
+	first, second := x.Bulk(), x.Bulk()
+	if err := x.Append(make([]uint32, 3000), v, make([]uint32, 3000)); err != nil {
+		t.Fatal(err)
+	}
+	first()
+	time.Sleep(10 * time.Millisecond)
+	if s := x.Status(); s.Linked != 0 || s.Waiting != 3000 {
+		t.Errorf("while rows are added: %+v", s)
+	}
+	hits, err := x.SearchInto(t.Context(), nil, v[64*2999:], index.Options{K: 1})
+	if err != nil || len(hits) != 1 || hits[0].Score < 0.999 {
+		t.Errorf("%v, %v", hits, err)
+	}
+	second()
+	if err := x.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := x.Status(); s.Linked != 3000 || s.Waiting != 0 {
+		t.Errorf("afterwards: %+v", s)
+	}
+}

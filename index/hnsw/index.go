@@ -85,6 +85,7 @@ type Index struct {
 	missed   []uint32 // rows that died before they were linked: a search from before that still compares them
 	dead     []corpse // rows that have died and are not swept, oldest first
 	linkers  int
+	bulks    int // calls of Bulk that have not ended: nothing is linked
 	sweeping bool
 	stopped  bool          // nothing is begun for now,
 	closing  bool          // nor ever again
@@ -263,10 +264,26 @@ func (x *Index) failLocked(err error) {
 
 // startLocked starts linkers for what waits: one for each worker, but only one while there are searches.
 func (x *Index) startLocked() {
-	for x.Coded() && !x.stopped && x.failed == nil && x.linkers < min(x.config.Workers, len(x.queue)-x.head) &&
+	for x.Coded() && !x.stopped && x.bulks == 0 && x.failed == nil && x.linkers < min(x.config.Workers, len(x.queue)-x.head) &&
 		(x.linkers == 0 || x.searching.Load() == 0) {
 		x.linkers++
 		x.background.Go(x.linkAll)
+	}
+}
+
+// Bulk begins a time in which many rows are added: they wait to be linked until end is called, once, so that the cores do what must be
+// done before a row is found, and linking, many times that, is not in its way. Searches are answered meanwhile as while rows wait.
+// Wait waits for the end.
+func (x *Index) Bulk() (end func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.bulks++
+	return func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.bulks--; x.bulks == 0 {
+			x.startLocked()
+		}
 	}
 }
 
@@ -312,7 +329,7 @@ func (x *Index) linkNext(l *linker) (more bool) {
 func (x *Index) take() (row uint32, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.head == len(x.queue) || x.stopped || x.linkers > 1 && x.searching.Load() > 0 {
+	if x.head == len(x.queue) || x.stopped || x.bulks > 0 || x.linkers > 1 && x.searching.Load() > 0 {
 		x.linkers--
 		return 0, false
 	}
