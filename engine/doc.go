@@ -236,11 +236,13 @@
 // ingestion, before which the log is synced: so it is not durable before what it was validated against (W2). It is durable when it is
 // visible, and memory changes in commit order all the same (W3).
 // B2  What is prepared outside the turn is prepared for people as the store showed them. Under the turn everybody's record is
-// looked at again; if one is another by now, the block is prepared again there, when all writes are in memory.
+// looked at again, unless all that the gallery was written meanwhile are blocks of this import with other people in them; if one is
+// another by now, the block is prepared again there, when all writes are in memory.
 // B3  A block has a person once: one that comes again begins the next block.
 // B4  Each person appears in memory whole, at one moment, as by any other write (S1); people of one block may appear one after
 // another. Nobody is told of them before all have.
 // B5  Tables that no ingestion has taken are not the store's: Open removes them.
+// B6  A graph links what is imported when the import has ended, in the background; the scan answers until then (hnsw.Index.Bulk).
 //
 // The audit log says of each block how many people it has made and replaced, in the same write, and does not name them; and of
 // an export, before anything of it leaves, that it was made.

@@ -63,7 +63,8 @@ type recentWrites struct {
 	writes     []recentWrite
 	remembered int    // of writes, the first: they are in memory
 	vectors    int    // of writes
-	last       uint64 // sequence number of the last write that is in memory
+	handed     uint64 // sequence number of the last write that was handed over
+	last       uint64 // that of the last one that is in memory
 	forgotten  uint64 // that of the last one that was dropped while somebody might have asked for it
 	checks     int    // that run
 }
@@ -92,12 +93,29 @@ func (r *recentWrites) end() {
 	}
 }
 
-// add notes a write that is handed over. REQUIRES: the turn.
-func (r *recentWrites) add(w recentWrite) {
+// add notes writes that are handed over as one. REQUIRES: the turn.
+func (r *recentWrites) add(all ...recentWrite) {
 	r.Lock()
 	defer r.Unlock()
-	r.writes = append(r.writes, w)
-	r.vectors += len(w.vectors)
+	r.writes = append(r.writes, all...)
+	for _, w := range all {
+		r.vectors += len(w.vectors)
+		r.handed = w.seq
+	}
+}
+
+// handedOver is the sequence number of the last write that was handed over, 0 if there was none. REQUIRES: the turn.
+func (r *recentWrites) handedOver() uint64 {
+	r.Lock()
+	defer r.Unlock()
+	return r.handed
+}
+
+// inMemory is the sequence number of the last write that is in memory.
+func (r *recentWrites) inMemory() uint64 {
+	r.Lock()
+	defer r.Unlock()
+	return r.last
 }
 
 // remember notes that the next write is in memory, where a search that begins from now on finds it.

@@ -83,8 +83,15 @@ func (e *Engine) Import(ctx context.Context, tenant, name string, o ImportOption
 	for range importBlocks {
 		im.free <- &importBlock{}
 	}
+	if x, ok := g.currentIndex().(bulkIndex); ok {
+		defer x.Bulk()()
+	}
 	return im.run(ctx, people, done)
 }
+
+// bulkIndex is an index that does in the background what can wait until an import has ended: Bulk begins one, and what it returns
+// ends it.
+type bulkIndex interface{ Bulk() (end func()) }
 
 func (e *Engine) importGallery(tenant, name string, o *ImportOptions) (*gallery, error) {
 	o.OnConflict = cmp.Or(o.OnConflict, ConflictReplace)
@@ -119,6 +126,18 @@ type importer struct {
 	g          *gallery
 	onConflict OnConflict
 	free       chan *importBlock
+
+	// What follows is owned by who has the turn.
+	handed  uint64         // sequence number of the last block that was handed over
+	foreign uint64         // that of the last write of the gallery, as far as known, that was none of these
+	blocks  []handedImport // that were handed over, but for those that were in memory when the last block was prepared
+}
+
+// handedImport is who is in a block that was handed over.
+type handedImport struct {
+	seq         uint64
+	first, last string
+	ids         map[string]struct{}
 }
 
 // importBlock is the people of one write.
@@ -126,23 +145,37 @@ type importBlock struct {
 	results []ImportResult // by their order in the file
 	people  []importPerson // who are to be written; by id from prepare on
 	ids     map[string]struct{}
-	vectors []float32 // of people, one after the other, in their order in the file
+	vectors []float32   // of people, one after the other, in their order in the file
+	rows    [][]float32 // of vectors
 	size    int
 
+	mark    uint64      // the gallery's writes up to this sequence number were in memory when people were staged
 	wrapper *sealer     // the tenant's key that wrapped those of people
 	staged  []*personTx // of people; nil for who is not written after all
 	rest    []change    // what staging them changes beside their templates
 	tables  []string    // their templates
 	bytes   int64       // of tables
+	arenas  [][]byte    // of the shards: sealed templates
 	commit  *commit     // nil: nothing was written
 }
 
 // importPerson is a person of a block.
 type importPerson struct {
-	at      int // in results
-	id      string
-	record  personRecord // created, updated, metadata, templates
-	vectors []float32    // float32[len(record.templates) × dim], part of the block's
+	at     int // in results
+	id     string
+	record personRecord // created, updated, metadata, templates
+	row    int          // of the block's, the first of len(record.templates)
+}
+
+// vectors are a person's, one after the other.
+func (b *importBlock) vectorsOf(p *importPerson, dim int) []float32 {
+	return b.vectors[p.row*dim : (p.row+len(p.record.templates))*dim]
+}
+
+// rowsOf are a person's.
+func (b *importBlock) rowsOf(p *importPerson) [][]float32 {
+	n := p.row + len(p.record.templates)
+	return b.rows[p.row:n:n]
 }
 
 func (im *importer) run(ctx context.Context, people iter.Seq2[PortablePerson, error], done func([]ImportResult) error) error {
@@ -232,7 +265,8 @@ func (im *importer) collect(ctx context.Context, people iter.Seq2[PortablePerson
 func (im *importer) newBlock(ctx context.Context) (*importBlock, error) {
 	select {
 	case b := <-im.free:
-		*b = importBlock{ids: map[string]struct{}{}, vectors: b.vectors[:0], people: b.people[:0], staged: b.staged[:0], rest: b.rest[:0]}
+		*b = importBlock{ids: make(map[string]struct{}, len(b.ids)), vectors: b.vectors[:0], rows: b.rows[:0], people: b.people[:0],
+			staged: b.staged[:0], rest: b.rest[:0], arenas: b.arenas, results: make([]ImportResult, 0, len(b.results))}
 		return b, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -261,7 +295,7 @@ func (b *importBlock) take(space Space, p PortablePerson) {
 	}
 	b.ids[p.ID] = struct{}{}
 	b.size += len(p.ID) + len(r.metadata) + 4*(len(b.vectors)-from) + 64
-	b.people = append(b.people, importPerson{at: at, id: p.ID, record: r})
+	b.people = append(b.people, importPerson{at: at, id: p.ID, record: r, row: from / space.Dim})
 }
 
 // record is the person's, as far as the file says it; the vectors are appended to the block's.
@@ -278,6 +312,7 @@ func (b *importBlock) record(space Space, p PortablePerson) (r personRecord, err
 	var outside bool
 	r.created, r.updated = importMillis(p.Created, &outside), importMillis(p.Updated, &outside)
 	last := uint32(0)
+	r.templates = make([]templateRecord, 0, len(p.Templates))
 	for i, t := range p.Templates {
 		if t.Number <= last || t.Number >= math.MaxUint32-MaxTemplates {
 			return r, refuse(ErrImportRecord, "the numbers of the person's templates are not 1 or more and rising")
@@ -307,46 +342,54 @@ func importMillis(t time.Time, outside *bool) int64 {
 // prepare sorts a block's people, seals their templates, on all cores, and writes these to tables, against the store as it is
 // now; commit sees whether it still is. Errors: the store's, ErrCorrupt.
 func (im *importer) prepare(ctx context.Context, b *importBlock) error {
-	dim := im.g.record.Dim
-	at := 0
-	for i := range b.people { // in the order of the file yet
-		n := len(b.people[i].record.templates) * dim
-		b.people[i].vectors, at = b.vectors[at:at+n:at+n], at+n
+	b.rows = appendRowsOf(b.rows, b.vectors, im.g.record.Dim)
+	byID := func(a, b importPerson) int { return cmp.Compare(a.id, b.id) }
+	if !slices.IsSortedFunc(b.people, byID) {
+		slices.SortFunc(b.people, byID)
 	}
-	slices.SortFunc(b.people, func(a, b importPerson) int { return cmp.Compare(a.id, b.id) })
 	return im.stageAll(ctx, b)
 }
 
 // importShard is a run of a block's people that one goroutine stages.
 type importShard struct {
-	tx     *tx
-	staged []*personTx
-	rest   []change
-	tables []string
-	bytes  int64
-	err    error
+	tx      *tx
+	staged  []*personTx
+	changes []change // that tx collects
+	rest    []change // of changes, what is not templates
+	tables  []string
+	bytes   int64
+	arena   []byte // sealed templates
+	plain   []byte // of one
+	err     error
 }
 
 // stageAll runs the shards of a block and puts together what they made. They write to the disk, so a halt parks them: it is not
 // waited for then.
 func (im *importer) stageAll(ctx context.Context, b *importBlock) error {
 	n := max(1, min(runtime.GOMAXPROCS(0), len(b.people)/256))
-	wrapper := im.g.seal.ring.current() // before anybody is wrapped by it
-	shards := make([]chan importShard, n)
+	b.wrapper = im.g.seal.ring.current() // before anybody is wrapped by it
+	b.mark = im.g.recent.inMemory()      // before anybody is looked for
+	for len(b.arenas) < n {
+		b.arenas = append(b.arenas, nil)
+	}
+	shards := make([]chan *importShard, n)
 	for i := range shards {
 		part := b.people[i*len(b.people)/n : (i+1)*len(b.people)/n]
-		shards[i] = make(chan importShard, 1)
-		go func() { shards[i] <- im.stage(b, part) }() // ends, or parks
+		s := &importShard{arena: b.arenas[i][:0]}
+		shards[i] = make(chan *importShard, 1)
+		go func() { // ends, or parks
+			s.err = im.stage(s, b, part)
+			shards[i] <- s
+		}()
 	}
-	b.wrapper = wrapper
 	b.staged, b.rest, b.tables, b.bytes = b.staged[:0], b.rest[:0], []string{}, 0
 	var failed error
-	for _, c := range shards {
+	for i, c := range shards {
 		select {
 		case s := <-c:
 			failed = cmp.Or(failed, s.err)
 			b.staged, b.rest = append(b.staged, s.staged...), append(b.rest, s.rest...)
-			b.tables, b.bytes = append(b.tables, s.tables...), b.bytes+s.bytes
+			b.tables, b.bytes, b.arenas[i] = append(b.tables, s.tables...), b.bytes+s.bytes, s.arena
 		case <-im.e.store.fs.halted:
 			return errStorageFailed
 		}
@@ -355,46 +398,59 @@ func (im *importer) stageAll(ctx context.Context, b *importBlock) error {
 }
 
 // stage stages people into changes of their own.
-func (im *importer) stage(b *importBlock, people []importPerson) (s importShard) {
-	st := im.e.store
-	s.tx = &tx{store: st, batch: st.db.NewBatchWithSize(len(people) * (len(b.vectors)/max(len(b.people), 1)*4 + 256)), now: st.now().UnixMilli()}
-	s.staged = make([]*personTx, len(people))
+func (im *importer) stage(s *importShard, b *importBlock, people []importPerson) error {
+	st, templates := im.e.store, 0
 	for i := range people {
-		if s.staged[i], s.err = im.stagePerson(s.tx, b, &people[i]); s.err != nil {
-			return s
+		templates += len(people[i].record.templates)
+	}
+	s.arena = slices.Grow(s.arena, templates*(4*im.g.record.Dim+subjectOverhead))
+	s.changes = make([]change, 0, templates)
+	s.tx = &tx{store: st, changes: &s.changes, now: st.now().UnixMilli()}
+	s.staged = make([]*personTx, len(people))
+	txs := make([]personTx, len(people))
+	for i := range people {
+		there, err := im.stagePerson(s, b, &people[i], &txs[i])
+		if err != nil {
+			return err
+		}
+		if there {
+			s.staged[i] = &txs[i]
 		}
 	}
-	templates := make([]change, 0, s.tx.batch.Count())
-	for _, c := range changesOf(nil, s.tx.batch) {
+	clear(s.plain)
+	rows := make([]change, 0, len(s.changes))
+	for _, c := range s.changes {
+		s.bytes += c.size()
 		if c.key[0] == prefixTemplate {
-			templates = append(templates, c)
+			rows = append(rows, c)
 		} else {
 			s.rest = append(s.rest, c)
 		}
 	}
-	s.bytes = int64(s.tx.batch.Len())
-	s.tables, s.err = st.tables.write(nil, sortChanges(templates))
-	return s
+	var err error
+	s.tables, err = st.tables.write(nil, sortChanges(rows))
+	return err
 }
 
-// stagePerson stages the templates of a person; nil if the person is there and is to stay. Its record is left to commit, which
+// stagePerson stages the templates of a person in x; false if the person is there and is to stay. Its record is left to commit, which
 // knows its version.
-func (im *importer) stagePerson(t *tx, b *importBlock, p *importPerson) (*personTx, error) {
+func (im *importer) stagePerson(s *importShard, b *importBlock, p *importPerson, x *personTx) (bool, error) {
 	result := &b.results[p.at]
 	result.Outcome, result.Err = ImportCreated, nil
-	x := im.g.newPersonTx(t, p.id)
+	*x = personTx{tx: s.tx, g: im.g, id: p.id, record: personRecord{created: s.tx.now, next: 1}}
 	if im.g.version(p.id) != 0 {
-		var err error
-		if x, err = im.g.personTx(t, p.id); err != nil {
-			return nil, err
+		have, err := im.g.personTx(s.tx, p.id)
+		if err != nil {
+			return false, err
 		}
+		*x = *have
 	}
 	if x.there() && im.onConflict != ConflictReplace {
 		result.Outcome = ImportSkipped
 		if im.onConflict == ConflictFail {
 			result.Outcome, result.Err = ImportFailed, errPersonExists
 		}
-		return nil, nil
+		return false, nil
 	}
 	first := p.record.templates[0].number
 	if x.there() {
@@ -406,14 +462,24 @@ func (im *importer) stagePerson(t *tx, b *importBlock, p *importPerson) (*person
 	x.block = b
 	x.dropTemplates(im.g.rules.Load().history)
 	x.key = im.g.newSubjectKey(p.id) // as of who is new, and as replaceTemplates (K1)
-	shift, dim := first-p.record.templates[0].number, im.g.record.Dim
+	x.record.templates = make([]templateRecord, 0, len(p.record.templates))
+	shift := first - p.record.templates[0].number
 	for i, r := range p.record.templates {
 		r.number += shift
-		x.storeTemplate(r, Template{Vector: p.vectors[i*dim : (i+1)*dim]})
+		s.storeTemplate(x, r, b.rows[p.row+i])
 	}
 	x.record.created, x.record.updated, x.record.metadata = p.record.created, p.record.updated, p.record.metadata
 	x.record.next = p.record.next + shift
-	return x, x.retain(0, nil)
+	return true, x.retain(0, nil)
+}
+
+// storeTemplate is personTx.storeTemplate with the shard's memory.
+func (s *importShard) storeTemplate(x *personTx, r templateRecord, v []float32) {
+	s.plain = appendVector(s.plain[:0], v)
+	from := len(s.arena)
+	s.arena = x.key.appendSeal(s.arena, x.g.templatePlace(x.id, r.number), s.plain)
+	x.set(templateKey(x.g.record.Number, x.id, r.number), s.arena[from:len(s.arena):len(s.arena)])
+	x.record.templates = append(x.record.templates, r)
 }
 
 // commit writes a block, if the store is still what it was prepared for; else it is prepared again, now that nobody else writes.
@@ -448,6 +514,9 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 		return err
 	}
 	created, replaced := 0, 0
+	rows := make([]change, 0, len(b.staged)+len(b.rest))
+	rows = append(rows, b.rest...)
+	t.changes = &rows
 	for _, p := range b.staged {
 		switch {
 		case p == nil:
@@ -461,21 +530,19 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 		p.record.version = t.seq
 		p.stage()
 	}
+	t.changes = nil
 	if created+replaced == 0 {
 		return nil
 	}
 	t.audit(auditEntry{tenant: im.g.tenant, op: AuditPeopleImport, gallery: im.g.name, note: fmt.Sprintf("created %d, replaced %d", created, replaced)})
-	for _, c := range b.rest {
-		if c.deletion {
-			t.delete(c.key)
-		} else {
-			t.set(c.key, c.value)
-		}
+	t.tables, t.tableRows, t.tableBytes = b.tables, rows, b.bytes
+	for _, c := range rows {
+		t.tableBytes += c.size()
 	}
-	t.tables, t.tableBytes = b.tables, b.bytes
 	t.onHandOver = append(t.onHandOver, func() {
 		im.g.unsynced.Add(1)
-		b.eachRecent(t.seq, im.g.record.Dim, im.g.recent.add)
+		im.g.recent.add(b.recent(t.seq)...)
+		im.noteHanded(t.seq, b)
 	})
 	t.also(func() {
 		im.g.putBlock(t.seq, b)
@@ -485,19 +552,25 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 	return nil
 }
 
-// eachRecent calls add with what the block did to each person's templates, for the checks of enrolments that run (D2).
-func (b *importBlock) eachRecent(seq uint64, dim int, add func(recentWrite)) {
+// recent is what the block did to each person's templates, for the checks of enrolments that run (D2).
+func (b *importBlock) recent(seq uint64) []recentWrite {
+	all := make([]recentWrite, 0, len(b.staged))
 	for i, p := range b.staged {
 		if p != nil {
-			add(recentWrite{seq: seq, person: p.id, clears: p.old != nil, vectors: vectorsOf(b.people[i].vectors, dim)})
+			all = append(all, recentWrite{seq: seq, person: p.id, clears: p.old != nil, vectors: b.rowsOf(&b.people[i])})
 		}
 	}
+	return all
 }
 
 // isPrepared reports whether everybody is in the store as the block was prepared for.
 func (im *importer) isPrepared(t *tx, b *importBlock) (bool, error) {
+	untouched := im.isUntouched(b)
 	if b.wrapper != im.g.seal.ring.current() { // the tenant's key was rotated meanwhile
 		return false, nil
+	}
+	if untouched {
+		return true, nil
 	}
 	for _, p := range b.staged {
 		if p == nil {
@@ -515,6 +588,36 @@ func (im *importer) isPrepared(t *tx, b *importBlock) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// isUntouched reports whether it is certain, without a look into the store, that nothing has changed of a block's people since it was
+// prepared: all that was written to the gallery meanwhile are blocks of this import, and of other people. REQUIRES: the turn.
+func (im *importer) isUntouched(b *importBlock) bool {
+	if last := im.g.recent.handedOver(); last != im.handed {
+		im.foreign = last
+	}
+	im.blocks = slices.DeleteFunc(im.blocks, func(h handedImport) bool { return h.seq <= b.mark })
+	if im.foreign > b.mark || len(b.people) == 0 {
+		return false
+	}
+	first, last := b.people[0].id, b.people[len(b.people)-1].id
+	for _, h := range im.blocks {
+		if last < h.first || h.last < first {
+			continue
+		}
+		for i := range b.people {
+			if _, ok := h.ids[b.people[i].id]; ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// noteHanded notes a block that is handed over. REQUIRES: the turn.
+func (im *importer) noteHanded(seq uint64, b *importBlock) {
+	im.handed = seq
+	im.blocks = append(im.blocks, handedImport{seq, b.people[0].id, b.people[len(b.people)-1].id, b.ids})
 }
 
 // prepareAgain prepares a block while no other write is under way, so that memory, too, says who is there. REQUIRES: the turn.
@@ -543,12 +646,11 @@ func (g *gallery) putBlock(version uint64, b *importBlock) {
 		if p == nil {
 			continue
 		}
-		v := b.people[i].vectors
 		if p.old != nil {
-			g.put(p.id, version, p.traits, len(p.record.templates), vectorsOf(v, g.record.Dim))
+			g.put(p.id, version, p.traits, len(p.record.templates), b.rowsOf(&b.people[i]))
 			continue
 		}
-		a.add(p.id, p.traits, len(p.record.templates), v)
+		a.add(p.id, p.traits, len(p.record.templates), b.vectorsOf(&b.people[i], g.record.Dim))
 	}
 	a.flush()
 	for _, p := range b.staged {
@@ -607,7 +709,8 @@ func (a *appender) flush() {
 	a.ids, a.traits, a.counts, a.vectors = a.ids[:0], a.traits[:0], a.counts[:0], a.vectors[:0]
 }
 
-func vectorsOf(v []float32, dim int) (rows [][]float32) {
+// appendRowsOf appends the vectors of dim numbers that v has to rows.
+func appendRowsOf(rows [][]float32, v []float32, dim int) [][]float32 {
 	for ; len(v) > 0; v = v[dim:] {
 		rows = append(rows, v[:dim:dim])
 	}

@@ -461,8 +461,10 @@ func parseJSONRecord(b []byte, v any) error {
 }
 
 func appendVector(dst []byte, v []float32) []byte {
-	for _, x := range v {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
+	from := len(dst)
+	dst = slices.Grow(dst, 4*len(v))[:from+4*len(v)]
+	for i, x := range v {
+		binary.LittleEndian.PutUint32(dst[from+4*i:], math.Float32bits(x))
 	}
 	return dst
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,10 +50,11 @@ type store struct {
 
 // commit is a write on its way.
 type commit struct {
-	batch    *pebble.Batch
-	tables   []string      // what else is written, if it goes to the store as tables (tables.go); else nil
-	remember func()        // changes memory; nil if there is nothing to change
-	done     chan struct{} // closed when it is durable and in memory
+	batch     *pebble.Batch
+	tables    []string      // what else is written, if it goes to the store as tables (tables.go); else nil
+	tableRows []change      // what goes into a table yet
+	remember  func()        // changes memory; nil if there is nothing to change
+	done      chan struct{} // closed when it is durable and in memory
 }
 
 // maxUnsynced bounds the writes between apply and fsync; Pebble itself stalls at 511.
@@ -82,6 +84,7 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 	// Iterators would take Pebble's central lock to queue compactions by reads; then a halted store's
 	// background work could hold up a reader. Point reads and lists are rare here.
 	o.Experimental.ReadSamplingMultiplier = -1
+	o.Experimental.SpanPolicyFunc = apartByPrefix
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: l.backgroundError,
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.damaged(i.Path, i.Details) },
@@ -94,6 +97,15 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	return o
+}
+
+// apartByPrefix ends the tables that compactions write where the first byte of the keys changes. A table with the last records of
+// people and the first templates spans all people to come: what is imported could not be put beside it, and would be written twice.
+func apartByPrefix(from []byte) (pebble.SpanPolicy, []byte, error) {
+	if len(from) == 0 || from[0] == math.MaxUint8 {
+		return pebble.SpanPolicy{}, nil, nil
+	}
+	return pebble.SpanPolicy{}, []byte{from[0] + 1}, nil
 }
 
 // openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat,
@@ -240,10 +252,10 @@ func (s *store) stage(ctx context.Context, t *tx, validate func(*tx) error) (c *
 	if ended := ctx.Err(); ended != nil {
 		return nil, false, ended
 	}
-	if err == nil && len(t.entries) > 0 && (t.seq == s.seq || !t.batch.Empty()) {
+	if err == nil && len(t.entries) > 0 && (t.seq == s.seq || !t.isEmpty()) {
 		err = s.stageAudit(t)
 	}
-	if err != nil || t.batch.Empty() {
+	if err != nil || t.isEmpty() {
 		return s.last.Load(), false, err
 	}
 	c, handedOver = s.handOver(t), true
@@ -305,7 +317,7 @@ func (s *store) handOver(t *tx) *commit {
 		t.set(keySequence, binary.BigEndian.AppendUint64(nil, t.seq))
 		s.seq = t.seq
 	}
-	c := &commit{batch: t.batch, tables: t.tables, remember: t.remember, done: make(chan struct{})}
+	c := &commit{batch: t.batch, tables: t.tables, tableRows: t.tableRows, remember: t.remember, done: make(chan struct{})}
 	s.disk.wrote(int64(t.batch.Len()) + t.tableBytes)
 	s.last.Store(c) // before the batch is visible: whoever reads it finds what to wait for
 	for _, f := range t.onHandOver {
@@ -459,16 +471,33 @@ type tx struct {
 	entries    []auditEntry           // of the tenants' logs, see audit
 	newSealers map[string]*tenantKeys // of tenants that come into being
 	format     uint32                 // that the store is raised to, 0 if it is not
-	tables     []string               // for commit
-	tableBytes int64
+	changes    *[]change              // where set and delete put what they are given, which must stay as it is, in place of batch; nil: batch
+	tables     []string               // for commit, as the next
+	tableRows  []change
+	tableBytes int64 // of both
 }
+
+// isEmpty reports whether nothing is staged.
+func (t *tx) isEmpty() bool { return t.batch.Empty() && t.tables == nil }
 
 func (t *tx) get(key []byte) ([]byte, bool, error) { return t.store.get(nil, key) }
 
 // set and its like stage a change. Batch methods fail only for a batch that is already applied.
-func (t *tx) set(key, value []byte) { must(t.batch.Set(key, value, nil)) }
+func (t *tx) set(key, value []byte) {
+	if t.changes != nil {
+		*t.changes = append(*t.changes, change{key, value, false})
+		return
+	}
+	must(t.batch.Set(key, value, nil))
+}
 
-func (t *tx) delete(key []byte) { must(t.batch.Delete(key, nil)) }
+func (t *tx) delete(key []byte) {
+	if t.changes != nil {
+		*t.changes = append(*t.changes, change{key, nil, true})
+		return
+	}
+	must(t.batch.Delete(key, nil))
+}
 
 func (t *tx) deletePrefix(prefix []byte) {
 	must(t.batch.DeleteRange(prefix, prefixEnd(prefix), nil))

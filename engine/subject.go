@@ -70,8 +70,12 @@ func (k *subjectKey) sealed() []byte {
 }
 
 func (k *subjectKey) seal(p place, plain []byte) []byte {
-	out := append(make([]byte, 0, subjectOverhead+len(plain)), subjectVersion)
-	return k.appendSealed(out, p, plain)
+	return k.appendSeal(make([]byte, 0, subjectOverhead+len(plain)), p, plain)
+}
+
+// appendSeal appends what seal returns.
+func (k *subjectKey) appendSeal(dst []byte, p place, plain []byte) []byte {
+	return k.appendSealed(append(dst, subjectVersion), p, plain)
 }
 
 func (k *subjectKey) appendSealed(dst []byte, p place, plain []byte) []byte {

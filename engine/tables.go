@@ -37,9 +37,11 @@ func (w *tableWriter) clean() error { return w.fs.RemoveAll(w.folder) }
 
 // change is one key of a batch.
 type change struct {
-	key, value []byte // of the batch
+	key, value []byte
 	deletion   bool
 }
+
+func (c change) size() int64 { return int64(len(c.key) + len(c.value)) }
 
 // changesOf appends to dst what a batch changes, in its order. REQUIRES: it has sets and deletions only.
 func changesOf(dst []change, b *pebble.Batch) []change {
@@ -147,9 +149,9 @@ func (w *tableWriter) remove(paths []string) {
 	}
 }
 
-// applyTables makes a write visible and durable whose changes are in tables, with those of its batch.
+// applyTables makes a write visible and durable whose changes are in tables, with the rows beside them and those of its batch.
 func (s *store) applyTables(c *commit) error {
-	paths, err := s.tables.write(slices.Clip(c.tables), sortChanges(changesOf(nil, c.batch)))
+	paths, err := s.tables.write(slices.Clip(c.tables), sortChanges(changesOf(c.tableRows, c.batch)))
 	if err != nil {
 		return err
 	}

@@ -80,12 +80,10 @@ func appendUnit(dst []float32, space Space, v []float32) ([]float32, error) {
 	if len(v) != space.Dim {
 		return dst, &TemplateLengthError{Space: space.ID, Want: space.Dim, Got: len(v)}
 	}
-	sum := 0.0 // float64: the squares of float32 neither overflow nor vanish in it
-	for i, x := range v {
-		if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
-			return dst, refuse(ErrTemplateNotFinite, "number %d of the template is %v: every number must be finite", i, x)
-		}
-		sum += float64(x) * float64(x)
+	sum := squares(v)
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		i := slices.IndexFunc(v, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) })
+		return dst, refuse(ErrTemplateNotFinite, "number %d of the template is %v: every number must be finite", i, v[i])
 	}
 	if sum == 0 {
 		return dst, refuse(ErrTemplateZeroNorm, "the template is all zeros: it has no direction to compare")
@@ -99,6 +97,24 @@ func appendUnit(dst []float32, space Space, v []float32) ([]float32, error) {
 		dst = append(dst, float32(float64(x)*scale))
 	}
 	return dst, nil
+}
+
+// squares is the sum of the squares, in float64, in which those of float32 neither overflow nor vanish. Four sums, for the additions
+// to overlap.
+func squares(v []float32) float64 {
+	var s [4]float64
+	for len(v) >= 4 {
+		a, b, c, d := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
+		s[0] += a * a
+		s[1] += b * b
+		s[2] += c * c
+		s[3] += d * d
+		v = v[4:]
+	}
+	for _, x := range v {
+		s[0] += float64(x) * float64(x)
+	}
+	return s[0] + s[1] + s[2] + s[3]
 }
 
 // cosineOf turns a dot product of unit vectors into a cosine. Rounding leaves a template against itself within
