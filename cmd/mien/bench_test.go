@@ -59,3 +59,28 @@ func TestBenchIndexRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestBenchImport: one object, of a file in each form and of people in no order, and the text.
+func TestBenchImport(t *testing.T) {
+	args := []string{"bench", "import", "--rows", "3000", "--dim", "32", "--dir", t.TempDir()}
+	stdout, stderr, code := mien(t, nil, append(args, "--shuffle", "--index", "hnsw", "--json")...)
+	var r importReport
+	if err := json.Unmarshal([]byte(stdout), &r); code != 0 || err != nil || stderr != "" {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if r.Rows != 3000 || r.Dim != 32 || r.Index != "hnsw" || r.Format != "binary" || r.Variant != "isotropic" || !r.Shuffled || r.FileBytes < 3000*4*32 ||
+		r.PerSecond <= 0 || r.CPUMicros <= 0 || r.DiskBytesPerSecond <= 0 || r.OfDisk <= 0 {
+		t.Errorf("%+v", r)
+	}
+	if stdout, _, code := mien(t, nil, append(args, "--format", "ndjson")...); code != 0 || !strings.HasPrefix(stdout, "3000 templates of 32 (isotropic, ndjson) into a scan gallery in ") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+	for want, args := range map[string][]string{
+		"--rows must be more than 0": {"--rows=0"},
+		"no such gallery":            {"--variant", "space", "--dim", "64"},
+	} {
+		if _, stderr, code := mien(t, nil, append([]string{"bench", "import"}, args...)...); code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
+		}
+	}
+}
