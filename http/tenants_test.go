@@ -49,7 +49,7 @@ func (h *harness) walk(token string, names *strings.Replacer, skip ...string) ma
 }
 
 // varying is what differs from one answer to the next.
-var varying = regexp.MustCompile(`"request_id":"[^"]*"|"(created|started|ended|covered|updated|last_used)":"[^"]*"|"version":\d+|"sha256":"[0-9a-f]{64}"|"id":"[0-9a-f]{16}"|"token":"[^"]*"`)
+var varying = regexp.MustCompile(`("request_id":"[^"]*"|"(created|started|ended|covered|updated|last_used)":"[^"]*"|"state":"(queued|running|done)"|"eta_seconds":[^,}]*|"version":\d+|"sha256":"[0-9a-f]{64}"|"id":"[0-9a-f]{16}"|"token":"[^"]*"),?`)
 
 // told is all that an answer tells: its status, its header fields and its body, but for what varies.
 func (a answer) told() string {
