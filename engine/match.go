@@ -50,13 +50,17 @@ func (e *Engine) verify(ctx context.Context, g *gallery, id string, probe Templa
 	if err != nil {
 		return Decision{}, err
 	}
-	own := g.rules.Load().policy.or(Policy{FMR: new(defaultVerifyFMR)})
-	// What fails is decided by the gallery's policy: by a call's, which may let everybody through, no question would.
-	if err := e.attempts.settle(subject{g.tenant, g.name, id}, decide(g.space.Calibration, cosineOf(dot), n, own).Match); err != nil {
+	own := g.rules.Load().policy.or(verifyDefault)
+	d := decide(g.space.Calibration, cosineOf(dot), n, policy.or(own))
+	match := d.Match
+	if !policy.IsZero() {
+		// What fails is decided by the gallery's policy: by a call's, which may let everybody through, no question would.
+		match = d.Cosine >= own.thresholdOfBest(g.space.Calibration, n)
+	}
+	if err := e.attempts.settle(subject{g.tenant, g.name, id}, match); err != nil {
 		return Decision{}, err
 	}
 	policy = policy.or(own)
-	d := decide(g.space.Calibration, cosineOf(dot), n, policy)
 	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: g.tenant, op: AuditVerify, gallery: g.name, person: id}, policy)))
 }
 
@@ -151,7 +155,7 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 	for i := range a {
 		dot += float64(a[i]) * float64(b[i])
 	}
-	policy = policy.or(Policy{FMR: new(defaultVerifyFMR)})
+	policy = policy.or(verifyDefault)
 	d := decide(space.Calibration, cosineOf(float32(dot)), 1, policy)
 	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: actorOf(ctx).Tenant, op: AuditCompare}, policy)))
 }

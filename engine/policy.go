@@ -9,6 +9,9 @@ const (
 	defaultDuplicatesFPIR = 1e-3
 )
 
+// verifyDefault decides where neither the call nor the gallery says. It is shared, and never changed.
+var verifyDefault = Policy{FMR: new(defaultVerifyFMR)}
+
 // IsZero reports whether no field is set; encoding/json omits such a policy.
 func (p Policy) IsZero() bool { return p == Policy{} }
 

@@ -90,4 +90,7 @@
 //	H2  What is reserved of the byte budget is released when serve returns, and not before the operation has.
 //	H3  On a body stream nothing is read after io.EOF; a Content-Length is counted, not trusted to end in io.EOF
 //	    (fasthttp v1.73.0, streaming.go).
+//	H4  A question goes back to its pool (match.go) wiped and when nothing holds a part of it: the engine and answers copy what
+//	    they keep. After a panic nobody knows, and it does not go back.
+//	H5  The context of a request (context.go) is never used again for another: what outlives its request still finds it ended.
 package http

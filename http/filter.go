@@ -33,7 +33,8 @@ func takeFieldValues(f *engine.Filter, raw []byte, at string) error {
 		return wrongType(raw, at, "an object")
 	}
 	f.Metadata = map[string][]any{}
-	return eachMember(raw, func(name string, value []byte) error {
+	return eachMember(raw, func(member, value []byte) error {
+		name := string(member)
 		if _, again := f.Metadata[name]; again {
 			return fail(codeBadJSON, "%q is given twice", pointer(at, clip(name)))
 		}

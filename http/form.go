@@ -37,9 +37,36 @@ type field struct {
 	repeat int
 }
 
+// operationForm is the fields of an operation, and what is made of them: one that serves many requests makes it once.
+type operationForm struct {
+	fields     []field
+	json       *object // of the fields; nil: not made yet
+	takesFiles bool
+}
+
+func newForm(fields []field) *operationForm {
+	return &operationForm{fields: fields, takesFiles: slices.ContainsFunc(fields, func(f field) bool { return f.file != nil })}
+}
+
+// object is the fields in JSON.
+func (f *operationForm) object() *object {
+	if f.json == nil {
+		var members []member
+		for _, x := range f.fields {
+			if x.json != nil {
+				members = append(members, member{x.name, x.json})
+			}
+		}
+		f.json = newObject("", members...)
+	}
+	return f.json
+}
+
 // decode fills the fields from the request, by its Content-Type. Errors: problems unsupported_media_type,
 // bad_json, bad_multipart, bad_request and those of the fields.
-func (r *request) decode(fields []field) error {
+func (r *request) decode(fields []field) error { return r.decodeForm(newForm(fields)) }
+
+func (r *request) decodeForm(f *operationForm) error {
 	body, err := r.readBody()
 	if err != nil {
 		return err
@@ -47,28 +74,37 @@ func (r *request) decode(fields []field) error {
 	if len(body) == 0 && r.contentType == "" {
 		return fail(codeBadRequest, "a body is needed: application/json, multipart/form-data or an image")
 	}
-	media, params, err := mime.ParseMediaType(r.contentType)
-	takesFiles := slices.ContainsFunc(fields, func(f field) bool { return f.file != nil })
+	media, params, err := parseMediaType(r.contentType)
 	switch {
 	case err != nil:
-		return unsupported(r.contentType, takesFiles)
-	case media == "application/json":
+		return unsupported(r.contentType, f.takesFiles)
+	case media == mediaJSON:
 		defer freeBody(body)
-		return r.decodeJSON(body, fields)
+		return r.decodeJSON(body, f)
 	case media == frameType:
 		defer freeBody(body)
-		return r.decodeFrame(body, fields)
-	case !takesFiles:
-		return unsupported(r.contentType, takesFiles)
+		return r.decodeFrame(body, f.fields)
+	case !f.takesFiles:
+		return unsupported(r.contentType, f.takesFiles)
 	case media == "multipart/form-data":
 		if err := r.noQuery(); err != nil {
 			return err
 		}
-		return decodeMultipart(body, params["boundary"], fields)
+		return decodeMultipart(body, params["boundary"], f.fields)
 	case media == "application/octet-stream" || strings.HasPrefix(media, "image/"):
-		return r.decodeRaw(body, fields)
+		return r.decodeRaw(body, f.fields)
 	}
-	return unsupported(r.contentType, takesFiles)
+	return unsupported(r.contentType, f.takesFiles)
+}
+
+const mediaJSON = "application/json"
+
+// parseMediaType is mime.ParseMediaType, which makes a map of what most requests have none of.
+func parseMediaType(s string) (media string, params map[string]string, err error) {
+	if s == mediaJSON || s == frameType {
+		return s, nil, nil
+	}
+	return mime.ParseMediaType(s)
 }
 
 func unsupported(contentType string, takesFiles bool) error {
@@ -79,17 +115,11 @@ func unsupported(contentType string, takesFiles bool) error {
 		"image/*, application/octet-stream or "+frameType, clip(contentType))
 }
 
-func (r *request) decodeJSON(body []byte, fields []field) error {
+func (r *request) decodeJSON(body []byte, f *operationForm) error {
 	if err := r.noQuery(); err != nil {
 		return err
 	}
-	var members []member
-	for _, f := range fields {
-		if f.json != nil {
-			members = append(members, member{f.name, f.json})
-		}
-	}
-	return decodeBody(body, members)
+	return decodeWhole(body, f.object())
 }
 
 // decodeRaw takes the body for the first file of the form, and the query for its options.
@@ -101,7 +131,7 @@ func (r *request) decodeRaw(body []byte, fields []field) error {
 	if len(body) == 0 {
 		return fail(codeBadRequest, "the body is empty; an image is expected")
 	}
-	if err := r.eachQuery(textFields(fields)); err != nil {
+	if err := r.eachQuery(fields); err != nil {
 		return err
 	}
 	return fields[i].file(body, "body")
@@ -110,9 +140,8 @@ func (r *request) decodeRaw(body []byte, fields []field) error {
 // rawBody reports whether the file may be a request's whole body: compare has two, and neither is the one.
 func (f field) rawBody() bool { return f.name == "image" }
 
-func textFields(fields []field) []field {
-	return slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return f.text == nil || f.noQuery })
-}
+// inQuery reports whether the field may be in a query.
+func (f field) inQuery() bool { return f.text != nil && !f.noQuery }
 
 // noQuery refuses query parameters where the body carries the options.
 func (r *request) noQuery() error {
@@ -124,6 +153,9 @@ func (r *request) noQuery() error {
 
 // eachQuery gives each parameter of the query to its field's text. Unknown and repeated ones are refused.
 func (r *request) eachQuery(fields []field) error {
+	if r.query == "" {
+		return nil
+	}
 	var seen []string
 	for pair := range strings.SplitSeq(r.query, "&") {
 		if pair == "" {
@@ -139,9 +171,10 @@ func (r *request) eachQuery(fields []field) error {
 			return fail(codeBadRequest, "query parameter %q is given twice", clip(name))
 		}
 		seen = append(seen, name)
-		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name && f.inQuery() })
 		if i < 0 {
-			return fail(codeBadRequest, "unknown query parameter %q; known here: %s", clip(name), names(fields))
+			known := slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return !f.inQuery() })
+			return fail(codeBadRequest, "unknown query parameter %q; known here: %s", clip(name), names(known))
 		}
 		if err := fields[i].text(value, name); err != nil {
 			return err

@@ -42,7 +42,8 @@ func (s *subject) takeFrame(most int) func([]byte, string) error {
 		}
 		space, numbers := string(body[frameHead:frameHead+name]), body[frameHead+name:]
 		for range n {
-			s.templates = append(s.templates, engine.Template{Space: space, Vector: float32s(numbers[:4*dim]), Source: "template"})
+			v := slices.Grow(s.vector(), dim)
+			s.templates = append(s.templates, engine.Template{Space: space, Vector: appendFloat32s(v, numbers[:4*dim]), Source: "template"})
 			numbers = numbers[4*dim:]
 		}
 		return nil
@@ -58,13 +59,12 @@ func atMost(n int) string {
 
 func u16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 
-// float32s is the numbers of little-endian bytes.
-func float32s(data []byte) []float32 {
-	v := make([]float32, len(data)/4)
-	for i := range v {
-		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+// appendFloat32s appends the numbers of little-endian bytes.
+func appendFloat32s(dst []float32, data []byte) []float32 {
+	for ; len(data) >= 4; data = data[4:] {
+		dst = append(dst, math.Float32frombits(binary.LittleEndian.Uint32(data)))
 	}
-	return v
+	return dst
 }
 
 // decodeFrame takes the body for the form's frame, and the query for its options.
@@ -73,7 +73,7 @@ func (r *request) decodeFrame(body []byte, fields []field) error {
 	if i < 0 {
 		return fail(codeUnsupported, "a frame of templates is not understood here; send application/json")
 	}
-	if err := r.eachQuery(textFields(fields)); err != nil {
+	if err := r.eachQuery(fields); err != nil {
 		return err
 	}
 	return fields[i].frame(body, "body")

@@ -203,8 +203,8 @@ func FuzzJSON(f *testing.F) {
 			return
 		}
 		got := map[string]json.RawMessage{}
-		if err := eachMember(trimmed, func(name string, value []byte) error {
-			got[name] = value
+		if err := eachMember(trimmed, func(name, value []byte) error {
+			got[string(name)] = value
 			return nil
 		}); err != nil {
 			t.Fatal(err)

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -34,39 +32,34 @@ const statusClientGone = 499
 type watch struct {
 	mu struct {
 		sync.Mutex
-		inFlight map[*watched]struct{}
-		timer    *time.Timer
-		armed    bool
+		first *watched // of those in flight; nil: none
+		timer *time.Timer
+		armed bool
 	}
 }
 
-// watched is a request in flight: the socket that it came from and how to end it.
+// watched is a request in flight: the socket that it came from and how to end it. A request has one, so that to watch it allocates
+// nothing.
 type watched struct {
-	socket syscall.RawConn
-	cancel context.CancelCauseFunc
+	socket  syscall.RawConn
+	context *lazyContext
+
+	on         bool // the list; protected by watch.mu, as are its links
+	prev, next *watched
 }
 
-// begin returns a context that ends with the cause errClientGone if the client closes nc before end is called.
-// end must be called, and ends it as well. A connection that is no socket is not watched.
-func (w *watch) begin(ctx context.Context, nc net.Conn) (_ context.Context, end func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	x := &watched{socketOf(nc), cancel}
-	if x.socket != nil {
-		w.add(x)
+// begin has x cancelled with the cause errClientGone if its client closes the socket before end. A connection that is no socket is
+// not watched.
+func (w *watch) begin(x *watched) {
+	if x.socket == nil {
+		return
 	}
-	return ctx, func() {
-		w.remove(x)
-		cancel(nil)
-	}
-}
-
-func (w *watch) add(x *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.mu.inFlight == nil {
-		w.mu.inFlight = map[*watched]struct{}{}
+	if x.on, x.next = true, w.mu.first; x.next != nil {
+		x.next.prev = x
 	}
-	w.mu.inFlight[x] = struct{}{}
+	w.mu.first = x
 	if !w.mu.armed {
 		w.armLocked()
 	}
@@ -81,38 +74,53 @@ func (w *watch) armLocked() {
 	w.mu.timer.Reset(lookEvery)
 }
 
-func (w *watch) remove(x *watched) {
+// end ends what begin began. Idempotent.
+func (w *watch) end(x *watched) {
+	if x.socket == nil {
+		return
+	}
 	w.mu.Lock()
-	delete(w.mu.inFlight, x)
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	if !x.on {
+		return
+	}
+	if x.next != nil {
+		x.next.prev = x.prev
+	}
+	if x.prev != nil {
+		x.prev.next = x.next
+	} else {
+		w.mu.first = x.next
+	}
+	x.on, x.prev, x.next = false, nil, nil
 }
 
 // look is never run twice at once: it is what arms the timer again.
 func (w *watch) look() {
 	for _, x := range w.all() {
 		if closedByClient(x.socket) {
-			x.cancel(errClientGone)
-			w.remove(x)
+			x.context.cancel(errClientGone)
+			w.end(x)
 		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.mu.armed = len(w.mu.inFlight) > 0; w.mu.armed {
+	if w.mu.armed = w.mu.first != nil; w.mu.armed {
 		w.armLocked()
 	}
 }
 
-func (w *watch) all() []*watched {
+func (w *watch) all() (all []*watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.mu.inFlight))
+	for x := w.mu.first; x != nil; x = x.next {
+		all = append(all, x)
+	}
+	return all
 }
 
-// socketOf is the socket under a connection, below TLS; nil if there is none.
+// socketOf is the socket of a connection without TLS; nil if there is none.
 func socketOf(nc net.Conn) syscall.RawConn {
-	if c, ok := nc.(*conn); ok {
-		nc = c.raw
-	}
 	if c, ok := nc.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
 			return raw
@@ -123,7 +131,7 @@ func socketOf(nc net.Conn) syscall.RawConn {
 
 // blameClient returns err as errClientGone if it says no more than that ctx has ended, and the client was why.
 func blameClient(ctx context.Context, err error) error {
-	if context.Cause(ctx) == errClientGone && (errors.Is(err, context.Canceled) || errors.Is(err, engine.ErrOutcomeUnknown)) {
+	if err != nil && context.Cause(ctx) == errClientGone && (errors.Is(err, context.Canceled) || errors.Is(err, engine.ErrOutcomeUnknown)) {
 		return fmt.Errorf("%w: %w", errClientGone, err)
 	}
 	return err

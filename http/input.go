@@ -1,7 +1,6 @@
 package http
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -31,6 +30,20 @@ type subject struct {
 	gate      engine.Gate  // the request's
 	want      extract.Want // beside templates and what gates need; 0 says nothing
 	space     string       // to make templates of photos in where the path names no gallery; "" is the default
+
+	spare    []float32 // memory for a template; nil: none
+	template struct {  // that is being decoded
+		engine.Template
+		*object
+		place string // of the object
+	}
+}
+
+// vector is memory for a template, empty.
+func (s *subject) vector() []float32 {
+	v := s.spare
+	s.spare = nil
+	return v
 }
 
 func (s *subject) addPhoto(data []byte, at string) error {
@@ -46,10 +59,24 @@ func (s *subject) takeImage(raw []byte, at string) error {
 	return s.addPhoto(data, at)
 }
 
+// takeTemplate decodes a template: {"space": "…", "f32": base64 of little-endian float32[dim]}.
 func (s *subject) takeTemplate(raw []byte, at string) error {
-	t, err := decodeTemplate(raw, at)
-	s.templates = append(s.templates, t)
-	return err
+	t := &s.template
+	if t.object == nil || t.place != at {
+		t.object, t.place = newObject(at, member{"space", takeString(&t.Space)}, member{"f32", takeFloats(&t.Vector)}), at
+	}
+	t.Template = engine.Template{Source: "template", Vector: s.vector()}
+	err := t.decode(raw, at)
+	switch {
+	case err != nil:
+		return err
+	case t.Space == "":
+		return fail(codeBadJSON, "%q is missing: the id of the template's embedding space", at+"/space")
+	case len(t.Vector) == 0:
+		return fail(codeBadJSON, "%q is missing: base64 of little-endian float32 numbers", at+"/f32")
+	}
+	s.templates = append(s.templates, t.Template)
+	return nil
 }
 
 // takeSeveral gives each element of an array of 1 to engine.MaxTemplates to take.
@@ -135,41 +162,6 @@ func (s *subject) selection() extract.Select {
 		return extract.SelectAll
 	}
 	return extract.SelectOne
-}
-
-// decodeTemplate decodes a template: {"space": "…", "f32": base64 of little-endian float32[dim]}.
-func decodeTemplate(raw []byte, at string) (engine.Template, error) {
-	t := engine.Template{Source: "template"}
-	err := decodeObject(raw, at, []member{
-		{"space", takeString(&t.Space)},
-		{"f32", takeFloats(&t.Vector)},
-	})
-	switch {
-	case err != nil:
-		return t, err
-	case t.Space == "":
-		return t, fail(codeBadJSON, "%q is missing: the id of the template's embedding space", at+"/space")
-	case t.Vector == nil:
-		return t, fail(codeBadJSON, "%q is missing: base64 of little-endian float32 numbers", at+"/f32")
-	}
-	return t, nil
-}
-
-// takeFloats decodes base64 of little-endian float32 numbers.
-func takeFloats(dst *[]float32) func([]byte, string) error {
-	return func(raw []byte, at string) error {
-		buf := newBody(base64.StdEncoding.DecodedLen(len(raw)))
-		defer freeBody(buf)
-		data := buf
-		if err := takeBytes(&data)(raw, at); err != nil {
-			return err
-		}
-		if len(data)%4 != 0 {
-			return fail(codeTemplateLength, "%q has %d bytes, which is no whole number of float32", at, len(data))
-		}
-		*dst = float32s(data)
-		return nil
-	}
 }
 
 // templateBody is a template in an answer.

@@ -25,15 +25,34 @@ type member struct {
 	take func(value []byte, at string) error
 }
 
+// object is members of an object at one place in the body, and the pointer of each, so that they need not be made of every request.
+type object struct {
+	members []member
+	at      []string
+}
+
+func newObject(at string, members ...member) *object {
+	o := &object{members: members}
+	for _, m := range members {
+		o.at = append(o.at, pointer(at, m.name))
+	}
+	return o
+}
+
 // decodeBody decodes a body that must be one JSON object of the given members.
 func decodeBody(body []byte, members []member) error {
+	return decodeWhole(body, &object{members: members})
+}
+
+// decodeWhole is decodeBody for an object that was made before.
+func decodeWhole(body []byte, o *object) error {
 	if !utf8.Valid(body) {
 		return fail(codeBadJSON, "the body is not valid UTF-8")
 	}
 	if !validJSON(body) {
 		return fail(codeBadJSON, "%s", syntaxDetail(body))
 	}
-	return decodeObject(bytes.Trim(body, jsonSpace), "", members)
+	return o.decode(bytes.Trim(body, jsonSpace), "")
 }
 
 const jsonSpace = " \t\r\n"
@@ -97,21 +116,33 @@ func syntaxDetail(body []byte) string {
 
 // decodeObject gives each value of the object raw to its member. REQUIRES: raw is valid JSON, trimmed.
 func decodeObject(raw []byte, at string, members []member) error {
+	return (&object{members: members}).decode(raw, at)
+}
+
+// decode is decodeObject. REQUIRES: at is the object's own, if it has one.
+func (o *object) decode(raw []byte, at string) error {
 	if raw[0] != '{' {
 		return wrongType(raw, at, "an object")
 	}
 	var seen uint64 // by index of members, which are few
-	return eachMember(raw, func(name string, value []byte) error {
-		i := slices.IndexFunc(members, func(m member) bool { return m.name == name })
+	return eachMember(raw, func(name, value []byte) error {
+		i := slices.IndexFunc(o.members, func(m member) bool { return m.name == string(name) })
 		if i < 0 {
-			return unknownMember(at, name, members)
+			return unknownMember(at, string(name), o.members)
 		}
 		if seen&(1<<i) != 0 {
-			return fail(codeBadJSON, "%q is given twice", pointer(at, name))
+			return fail(codeBadJSON, "%q is given twice", o.pointer(at, i))
 		}
 		seen |= 1 << i
-		return members[i].take(value, pointer(at, name))
+		return o.members[i].take(value, o.pointer(at, i))
 	})
+}
+
+func (o *object) pointer(at string, i int) string {
+	if o.at != nil {
+		return o.at[i]
+	}
+	return pointer(at, o.members[i].name)
 }
 
 func unknownMember(at, name string, members []member) error {
@@ -122,19 +153,20 @@ func unknownMember(at, name string, members []member) error {
 	return fail(codeBadJSON, "unknown field %q; known here: %s", pointer(at, clip(name)), strings.Join(names, ", "))
 }
 
-// eachMember calls f with each name and trimmed value of an object. REQUIRES: raw is a valid JSON object.
-func eachMember(raw []byte, f func(name string, value []byte) error) error {
-	rest := bytes.TrimLeft(raw[1:], jsonSpace)
+// eachMember calls f with each name and trimmed value of an object, neither of which outlives the call. REQUIRES: raw is a
+// valid JSON object.
+func eachMember(raw []byte, f func(name, value []byte) error) error {
+	rest := trimSpace(raw[1:])
 	for rest[0] != '}' {
 		n := valueLen(rest)
 		name, err := unquote(rest[:n])
 		if err != nil {
 			return err
 		}
-		rest = bytes.TrimLeft(rest[n:], jsonSpace)
-		rest = bytes.TrimLeft(rest[1:], jsonSpace) // the colon
+		rest = trimSpace(rest[n:])
+		rest = trimSpace(rest[1:]) // the colon
 		n = valueLen(rest)
-		if err := f(string(name), rest[:n]); err != nil {
+		if err := f(name, rest[:n]); err != nil {
 			return err
 		}
 		rest = afterComma(rest[n:])
@@ -144,7 +176,7 @@ func eachMember(raw []byte, f func(name string, value []byte) error) error {
 
 // eachElement calls f with the index and each trimmed value of an array. REQUIRES: raw is a valid JSON array.
 func eachElement(raw []byte, f func(i int, value []byte) error) error {
-	rest := bytes.TrimLeft(raw[1:], jsonSpace)
+	rest := trimSpace(raw[1:])
 	for i := 0; rest[0] != ']'; i++ {
 		n := valueLen(rest)
 		if err := f(i, rest[:n]); err != nil {
@@ -155,10 +187,18 @@ func eachElement(raw []byte, f func(i int, value []byte) error) error {
 	return nil
 }
 
+// trimSpace cuts spaces off the head: bytes.TrimLeft makes a set of them first.
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
+	return b
+}
+
 func afterComma(b []byte) []byte {
-	b = bytes.TrimLeft(b, jsonSpace)
+	b = trimSpace(b)
 	if b[0] == ',' {
-		b = bytes.TrimLeft(b[1:], jsonSpace)
+		b = trimSpace(b[1:])
 	}
 	return b
 }

@@ -146,7 +146,8 @@ func takeGate(dst *engine.Gate) func([]byte, string) error {
 		}
 		g := engine.Gate{}
 		*dst = g
-		return eachMember(raw, func(name string, value []byte) error {
+		return eachMember(raw, func(member, value []byte) error {
+			name := string(member)
 			var least *float64
 			if err := takeFloat(&least)(value, pointer(at, clip(name))); err != nil {
 				return err

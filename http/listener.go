@@ -115,7 +115,7 @@ func (l *listener) secure(nc net.Conn) net.Conn {
 }
 
 func (l *listener) admit(nc net.Conn) *conn {
-	c := &conn{Conn: l.secure(nc), raw: nc, listener: l}
+	c := &conn{Conn: l.secure(nc), raw: nc, socket: socketOf(nc), listener: l}
 	l.mu.Lock()
 	full := len(l.conns) >= l.max
 	if !full {
@@ -208,8 +208,10 @@ func (l *listener) closeAll() {
 // conn is a connection that knows whether a request is on it, and whether its last answer left bytes of the
 // client unread. Safe for concurrent use as a net.Conn is.
 type conn struct {
-	net.Conn          // what is served: raw, or TLS over it
-	raw      net.Conn // as accepted
+	net.Conn                 // what is served: raw, or TLS over it
+	raw      net.Conn        // as accepted
+	socket   syscall.RawConn // of raw; nil: it is none
+	client   string          // RemoteAddr without the port, once somebody asked; of who serves it
 	listener *listener
 	linger   atomic.Bool
 	once     sync.Once

@@ -22,19 +22,34 @@ func (s *Server) logRequest(r *request, resp *fasthttp.Response) {
 	if r.code == codeClientGone {
 		status = statusClientGone
 	}
-	s.log.LogAttrs(r.context(), slog.LevelInfo, "request",
+	now := time.Now()
+	record := slog.NewRecord(now, slog.LevelInfo, "request", 0) // Logger would look up the caller for each
+	record.AddAttrs(
 		slog.String("method", clip(r.method)),
 		slog.String("route", pattern),
 		slog.Int("status", status),
 		slog.String("code", string(r.code)),
-		slog.Float64("ms", float64(time.Since(r.start).Microseconds())/1000),
-		slog.String("client", r.fc.RemoteIP().String()),
+		slog.Float64("ms", float64(now.Sub(r.start).Microseconds())/1000),
+		slog.String("client", r.client()),
 		slog.String("tenant", r.key.Tenant),
 		slog.String("key", r.key.ID),
 		slog.String("request_id", r.id),
 		slog.Int("bytes_in", max(r.length, int(r.reserved))),
 		slog.Int("bytes_out", max(resp.Header.ContentLength(), len(bodyOf(resp)))),
 	)
+	_ = s.log.Handler().Handle(r.context(), record) // as Logger does
+}
+
+// client is the address that the request came from.
+func (r *request) client() string {
+	c, ok := r.fc.Conn().(*conn)
+	if !ok {
+		return r.fc.RemoteIP().String()
+	}
+	if c.client == "" {
+		c.client = r.fc.RemoteIP().String()
+	}
+	return c.client
 }
 
 // logFailure writes the cause of a failure of ours; a client's mistakes are in the record of the request.

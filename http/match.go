@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"mien/engine"
 	"mien/extract"
@@ -16,12 +17,57 @@ type decisionBody struct {
 	Face *faceBody `json:"face,omitempty"` // of the photo that was sent
 }
 
-// decodeProbe decodes the photo or template that a request asks about, its policy and further fields.
-func (r *request) decodeProbe(sub *subject, policy *engine.Policy, more ...field) error {
-	if err := r.decode(slices.Concat(sub.one(), policyFields(policy), more)); err != nil {
+// question is what a 1:1 or 1:N operation is asked, with the form that takes it. Its sixty closures are made once and serve many
+// requests, one at a time, and so does the memory of a template.
+type question struct {
+	subject
+	options engine.IdentifyOptions
+	form    *operationForm
+}
+
+// newQuestion returns a question whose form has more fields besides a photo or template and a policy.
+func newQuestion(more func(*question) []field) *question {
+	q := new(question)
+	q.form = newForm(slices.Concat(q.one(), policyFields(&q.options.Policy), more(q)))
+	return q
+}
+
+// verifications and searches are questions to be asked again.
+var (
+	verifications = sync.Pool{New: func() any { return newQuestion(func(*question) []field { return nil }) }}
+	searches      = sync.Pool{New: func() any { return newQuestion((*question).searchFields) }}
+)
+
+func (q *question) searchFields() []field {
+	o := &q.options
+	return []field{
+		{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
+		{name: "filter", json: takeFilter(&o.Filter), text: textFilter(&o.Filter), noQuery: true},
+		{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)},
+		{name: "ef", json: takeInt(&o.EF, 1, engine.MaxEF), text: textInt(&o.EF, 1, engine.MaxEF)},
+	}
+}
+
+// reset wipes the question. REQUIRES: nothing holds a part of it.
+func (q *question) reset() {
+	kept := subject{spare: q.spare, templates: q.templates[:0]}
+	for _, t := range q.templates {
+		clear(t.Vector)
+		if 4*cap(t.Vector) <= maxPooledBody {
+			kept.spare = t.Vector[:0]
+		}
+	}
+	clear(q.templates)
+	kept.template.object, kept.template.place = q.template.object, q.template.place
+	q.subject, q.options = kept, engine.IdentifyOptions{}
+}
+
+// decodeQuestion decodes what a request asks.
+func (r *request) decodeQuestion(q *question) error {
+	if err := r.decodeForm(q.form); err != nil {
 		return err
 	}
-	return cmp.Or(sub.check("image", "template"), policy.Validate(), r.ownPolicy(*policy))
+	return cmp.Or(q.check("image", "template"), q.options.Policy.Validate(), r.ownPolicy(q.options.Policy))
 }
 
 // resolveOne is resolve for a subject of one photo or template; face is nil for a template.
@@ -37,17 +83,23 @@ func (r *request) resolveOne(sub *subject) (probe engine.Template, face *faceBod
 }
 
 func (s *Server) verify(r *request) (reply, error) {
-	var policy engine.Policy
-	var sub subject
-	if err := r.decodeProbe(&sub, &policy); err != nil {
+	q := verifications.Get().(*question)
+	rep, err := s.verifyAs(r, q)
+	q.reset() // after a panic nobody knows who holds it
+	verifications.Put(q)
+	return rep, err
+}
+
+func (s *Server) verifyAs(r *request, q *question) (reply, error) {
+	if err := r.decodeQuestion(q); err != nil {
 		return reply{}, err
 	}
-	return sub.steadily(func() (reply, error) {
-		probe, face, err := r.resolveOne(&sub)
+	return q.steadily(func() (reply, error) {
+		probe, face, err := r.resolveOne(&q.subject)
 		if err != nil {
 			return reply{}, err
 		}
-		d, err := s.engine.Verify(r.ctx, r.key.Tenant, r.params[0], r.params[1], probe, policy)
+		d, err := s.engine.Verify(r.ctx, r.key.Tenant, r.params[0], r.params[1], probe, q.options.Policy)
 		return reply{status: 200, value: decisionBody{d, face}}, err
 	})
 }
@@ -66,25 +118,27 @@ func (s *Server) identify(r *request) (reply, error) { return r.search(s.engine.
 func (s *Server) duplicates(r *request) (reply, error) { return r.search(s.engine.Duplicates) }
 
 func (r *request) search(find search) (reply, error) {
-	sub := &subject{group: true}
-	var o engine.IdentifyOptions
-	err := r.decodeProbe(sub, &o.Policy,
-		field{name: "top_k", json: takeInt(&o.TopK, 1, engine.MaxTopK), text: textInt(&o.TopK, 1, engine.MaxTopK)},
-		field{name: "filter", json: takeFilter(&o.Filter), text: textFilter(&o.Filter), noQuery: true},
-		field{name: "exact", json: takeBool(&o.Exact), text: textBool(&o.Exact)},
-		field{name: "ef", json: takeInt(&o.EF, 1, engine.MaxEF), text: textInt(&o.EF, 1, engine.MaxEF)})
-	if err != nil {
+	q := searches.Get().(*question)
+	q.group = true
+	rep, err := r.searchAs(find, q)
+	q.reset()
+	searches.Put(q)
+	return rep, err
+}
+
+func (r *request) searchAs(find search, q *question) (reply, error) {
+	if err := r.decodeQuestion(q); err != nil {
 		return reply{}, err
 	}
-	return sub.steadily(func() (reply, error) {
-		if sub.sel == "all" {
-			return r.searchGroup(find, sub, o)
+	return q.steadily(func() (reply, error) {
+		if q.sel == "all" {
+			return r.searchGroup(find, &q.subject, q.options)
 		}
-		probe, face, err := r.resolveOne(sub)
+		probe, face, err := r.resolveOne(&q.subject)
 		if err != nil {
 			return reply{}, err
 		}
-		found, err := find(r.ctx, r.key.Tenant, r.params[0], probe, o)
+		found, err := find(r.ctx, r.key.Tenant, r.params[0], probe, q.options)
 		found.Candidates = orEmpty(found.Candidates)
 		return reply{status: 200, value: candidatesBody{found, face}}, err
 	})

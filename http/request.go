@@ -3,10 +3,11 @@ package http
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -25,6 +26,9 @@ type request struct {
 	fc     *fasthttp.RequestCtx
 	ctx    context.Context // ends at deadline, when the client is gone or when Shutdown gives up
 
+	lazy    lazyContext // what ctx is, or is made of
+	watched watched
+
 	id          string // X-Request-Id
 	method      string
 	path        string // raw
@@ -35,7 +39,8 @@ type request struct {
 	deadline    time.Time
 
 	route  *route
-	params []string // of the path, unescaped
+	params []string  // of the path, unescaped
+	room   [2]string // for params
 	key    engine.Key
 
 	expected bool  // the client waits for "100 Continue"; the request is looked at again when its body comes
@@ -65,8 +70,8 @@ func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {
 	r := &request{
 		server:      s,
 		fc:          fc,
-		method:      string(h.Method()),
-		contentType: string(h.ContentType()),
+		method:      known(h.Method(), methods),
+		contentType: known(h.ContentType(), contentTypes),
 		length:      max(h.ContentLength(), -1),
 		start:       time.Now(),
 	}
@@ -78,6 +83,22 @@ func (s *Server) newRequest(fc *fasthttp.RequestCtx) *request {
 	r.target = string(h.RequestURI())
 	r.path, r.query = splitTarget(r.target)
 	return r
+}
+
+// Strings that most requests have, which need no copies.
+var (
+	methods      = []string{fasthttp.MethodPost, fasthttp.MethodGet, fasthttp.MethodPut, fasthttp.MethodDelete, fasthttp.MethodPatch}
+	contentTypes = []string{mediaJSON, frameType, ""}
+)
+
+// known is a copy of b, that of the list if it has one.
+func known(b []byte, list []string) string {
+	for _, s := range list {
+		if string(b) == s {
+			return s
+		}
+	}
+	return string(b)
 }
 
 // setBusy tells the connection whether a request is on it.
@@ -112,17 +133,20 @@ func notRequestID(b byte) bool {
 	return !(b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("._-", b) >= 0)
 }
 
+// newRequestID is no secret, so it need not come from crypto/rand, which takes half a microsecond.
 func newRequestID() string {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+	var text [16]byte
+	binary.BigEndian.PutUint64(b[:], rand.Uint64())
+	hex.Encode(text[:], b[:])
+	return string(text[:])
 }
 
 // admit decides everything that can be decided before the body: route, method, key, role, size. It reserves
 // nothing. Errors: problems of 401, 403, 404, 405, 413 and 415.
 func (s *Server) admit(r *request) error {
 	var err error
-	if r.route, r.params, err = s.router.find(r.method, r.path); err != nil {
+	if r.route, r.params, err = s.router.find(r.method, r.path, r.room[:0]); err != nil {
 		return err
 	}
 	if r.route.roles != nil {
@@ -151,7 +175,7 @@ func (s *Server) admit(r *request) error {
 // conditional refuses a write under a condition that is not looked at: to ignore it would overwrite what the client
 // meant to protect. Reads may carry conditions; answering in full is always right.
 func (r *request) conditional() error {
-	if !r.route.takesBody() && r.method != fasthttp.MethodDelete {
+	if !r.route.takesBody() && r.method != fasthttp.MethodDelete || !mayBeConditional(r.fc.Request.Header.RawHeaders()) {
 		return nil
 	}
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Unmodified-Since"} {
@@ -160,6 +184,20 @@ func (r *request) conditional() error {
 		}
 	}
 	return nil
+}
+
+// mayBeConditional reports whether a name of the header begins with If-: to look for three costs as much as all other looks at it.
+func mayBeConditional(raw []byte) bool {
+	for at := 0; ; {
+		if len(raw)-at >= 3 && raw[at]|0x20 == 'i' && raw[at+1]|0x20 == 'f' && raw[at+2] == '-' {
+			return true
+		}
+		n := bytes.IndexByte(raw[at:], '\n')
+		if n < 0 {
+			return false
+		}
+		at += n + 1
+	}
 }
 
 func (s *Server) authorize(r *request) error {

@@ -11,28 +11,35 @@ const maxSegments = 8
 
 // router finds the route of a raw path. It works on the path as sent and unescapes each segment alone, so
 // that a person's id may hold a slash as %2F; literal segments match only unescaped.
-type router struct{ routes []*route }
+type router struct {
+	routes [maxSegments + 1][]*route // by the number of segments
+}
 
 func newRouter(table []route) *router {
 	r := &router{}
 	for _, t := range table {
 		t.segments = strings.Split(t.pattern[1:], "/")
-		r.routes = append(r.routes, &t)
+		n := len(t.segments)
+		r.routes[n] = append(r.routes[n], &t)
 	}
 	return r
 }
 
-// find returns the route of method and rawPath with its unescaped path parameters, in order.
+// find returns the route of method and rawPath with its unescaped path parameters, in order, appended to params.
 // Errors: problems route_not_found, method_not_allowed, bad_id.
-func (r *router) find(method, rawPath string) (*route, []string, error) {
-	segments := strings.SplitN(rawPath, "/", maxSegments+2)[1:]
+func (r *router) find(method, rawPath string, params []string) (*route, []string, error) {
+	var room [maxSegments]string
+	segments, ok := appendSegments(room[:0], rawPath)
+	if !ok {
+		return nil, nil, notFound(rawPath)
+	}
 	var allowed []*route
-	for _, rt := range r.routes {
+	for _, rt := range r.routes[len(segments)] {
 		if !rt.matches(segments) {
 			continue
 		}
 		if rt.method == method || (method == "HEAD" && rt.method == "GET") {
-			params, err := rt.params(segments)
+			params, err := rt.params(params, segments)
 			return rt, params, err
 		}
 		allowed = append(allowed, rt)
@@ -43,10 +50,22 @@ func (r *router) find(method, rawPath string) (*route, []string, error) {
 	return nil, nil, notAllowed(method, allowed)
 }
 
-func (rt *route) matches(segments []string) bool {
-	if len(segments) != len(rt.segments) {
-		return false
+// appendSegments cuts a path behind its first slash. It has no more than cap(dst) segments, or ok is false.
+func appendSegments(dst []string, rawPath string) (_ []string, ok bool) {
+	_, rest, more := strings.Cut(rawPath, "/")
+	for more {
+		if len(dst) == cap(dst) {
+			return nil, false
+		}
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
+		dst = append(dst, segment)
 	}
+	return dst, true
+}
+
+// matches REQUIRES: as many segments as the route's.
+func (rt *route) matches(segments []string) bool {
 	for i, s := range rt.segments {
 		if s[0] == '{' {
 			if segments[i] == "" {
@@ -59,8 +78,7 @@ func (rt *route) matches(segments []string) bool {
 	return true
 }
 
-func (rt *route) params(segments []string) ([]string, error) {
-	var params []string
+func (rt *route) params(params, segments []string) ([]string, error) {
 	for i, s := range rt.segments {
 		if s[0] != '{' {
 			continue

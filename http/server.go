@@ -247,18 +247,31 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 	if r.route.isBulk() {
 		r.deadline = r.start.Add(bulkTimeout)
 	}
-	ctx, cancel := context.WithDeadline(s.base, r.deadline)
-	defer cancel()
-	if r.route.roles != nil {
-		var end func()
-		ctx, end = s.watch.begin(ctx, r.fc.Conn())
-		defer end()
-		ctx = engine.WithActor(ctx, r.actor())
-	}
-	r.ctx = ctx
+	s.begin(r)
+	defer s.end(r)
 	rep, err = r.route.handle(s, r)
 	rep.value = scoresFor(&r.key, rep.value)
-	return rep, blameClient(ctx, err)
+	return rep, blameClient(r.ctx, err)
+}
+
+// begin makes the context of a request.
+func (s *Server) begin(r *request) {
+	r.lazy.Context, r.lazy.deadline = s.base, r.deadline
+	r.ctx = &r.lazy
+	if r.route.roles == nil {
+		return
+	}
+	r.ctx = engine.WithActor(r.ctx, r.actor())
+	if c, ok := r.fc.Conn().(*conn); ok {
+		r.watched.socket, r.watched.context = c.socket, &r.lazy
+		s.watch.begin(&r.watched)
+	}
+}
+
+// end ends the context of a request.
+func (s *Server) end(r *request) {
+	s.watch.end(&r.watched)
+	r.lazy.end()
 }
 
 // allowOptions turns the 405 of an OPTIONS request into the 204 that lists the methods.
@@ -270,6 +283,13 @@ func allowOptions(r *request, err error) (reply, error) {
 	r.fc.Response.Header.Set("Allow", p.allow)
 	return reply{status: fasthttp.StatusNoContent}, nil
 }
+
+// Headers of every answer, as they are written.
+var (
+	headerRequestID        = []byte("X-Request-Id")
+	headerOptions, nosniff = []byte("X-Content-Type-Options"), []byte("nosniff")
+	headerCache, noStore   = []byte("Cache-Control"), []byte("no-store")
+)
 
 // answer writes the response and the log record of a request.
 func (s *Server) answer(r *request, rep reply, err error) {
@@ -305,9 +325,9 @@ func (s *Server) answer(r *request, rep reply, err error) {
 			resp.Header.Set("ETag", rep.etag)
 		}
 	}
-	resp.Header.Set("X-Request-Id", r.id)
-	resp.Header.Set("X-Content-Type-Options", "nosniff")
-	resp.Header.Set("Cache-Control", "no-store")
+	resp.Header.SetCanonical(headerRequestID, []byte(r.id))
+	resp.Header.SetCanonical(headerOptions, nosniff)
+	resp.Header.SetCanonical(headerCache, noStore)
 	if r.unread() || s.draining.Load() || r.code == codeClientGone {
 		resp.SetConnectionClose()
 		if c, ok := r.fc.Conn().(*conn); ok {
@@ -321,6 +341,11 @@ func (s *Server) answer(r *request, rep reply, err error) {
 func (rep reply) marshal() ([]byte, error) {
 	if rep.raw != nil || rep.stream != nil || rep.value == nil || rep.status == fasthttp.StatusNoContent {
 		return rep.raw, nil
+	}
+	if a, ok := rep.value.(jsonAppender); ok {
+		if b, ok := a.appendJSON(make([]byte, 0, 256)); ok {
+			return append(b, '\n'), nil
+		}
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -271,7 +271,7 @@ func (c *serveCmd) logger(to *os.File) (log *slog.Logger, flush func()) {
 	if c.LogFormat == "text" || c.LogFormat == "auto" && term.IsTerminal(int(to.Fd())) {
 		return slog.New(logHandler{slog.NewTextHandler(w, o), w}), w.flush
 	}
-	return slog.New(logHandler{slog.NewJSONHandler(w, o), w}), w.flush
+	return slog.New(logHandler{jsonHandler{slog.NewJSONHandler(w, o), w}, w}), w.flush
 }
 
 // announce logs the effective configuration and says on stdout where the server is and what to try.
