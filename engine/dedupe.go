@@ -145,6 +145,7 @@ type looked struct {
 	vectors [][]float32
 	own     []float64 // cosine of each template to the nearest of the others; 2 with one template only
 	odd     []bool    // whether none of the others verifies it
+	quality []uint32  // of each template, as in its record
 	from    uint32    // the first row that must be compared
 }
 
@@ -270,7 +271,7 @@ func (d *deduping) look(n entry) (*looked, error) {
 		if err != nil || v == nil {
 			return nil, err // replaced since the record was read
 		}
-		p.numbers, p.vectors = append(p.numbers, t.number), append(p.vectors, v)
+		p.numbers, p.vectors, p.quality = append(p.numbers, t.number), append(p.vectors, v), append(p.quality, t.quality)
 	}
 	p.compareOwn(d.record.Own)
 	if n.version <= d.counted {
@@ -319,6 +320,9 @@ func (h *hygieneRecord) add(r *personRecord, now time.Time) {
 		h.OneTemplate++
 	}
 	for _, t := range r.templates {
+		if t.quality == 0 {
+			h.Unjudged++
+		}
 		made := fromMillis(t.created)
 		switch {
 		case made.After(now.AddDate(-1, 0, 0)):
@@ -406,11 +410,16 @@ func (d *deduping) note(a asker, hits []index.Hit) {
 			d.found = append(d.found, pairOf(a, o))
 		}
 	}
-	if !a.odd[a.template] {
+	score := scoreOf(a.quality[a.template])
+	low := score != nil && *score < d.record.MinQuality
+	if !a.odd[a.template] && !low {
 		return
 	}
-	f := finding{resultRecord: resultRecord{Kind: FindingInconsistent, A: a.id, Template: a.numbers[a.template], Own: a.own[a.template]}, aVersion: a.version}
-	if len(others) > 0 && others[0].cosine >= d.record.Suspect && others[0].cosine > f.Own {
+	f := finding{resultRecord: resultRecord{Kind: FindingInconsistent, A: a.id, Template: a.numbers[a.template], Own: a.own[a.template],
+		Quality: a.quality[a.template]}, aVersion: a.version}
+	if !a.odd[a.template] {
+		f.Kind = FindingLowQuality
+	} else if len(others) > 0 && others[0].cosine >= d.record.Suspect && others[0].cosine > f.Own {
 		o := others[0]
 		f.Kind, f.B, f.Cosine, f.bVersion = FindingMislabelled, o.id, o.cosine, o.version
 	}

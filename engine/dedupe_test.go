@@ -387,6 +387,52 @@ func TestDedupeBest(t *testing.T) {
 	mustCheck(t, e)
 }
 
+// TestHygieneQuality: a template of a photo that was judged too bad is a finding, once, unless something worse is wrong with it.
+func TestHygieneQuality(t *testing.T) {
+	rng := newRand(t)
+	e := open(t, dedupeConfig(vfs.NewMem()))
+	if _, _, err := e.CreateGallery(t.Context(), "t", "g", GallerySpec{Space: spaceCoded.ID}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(id string, scores ...float64) {
+		t.Helper()
+		face := randomUnit(rng, spaceCoded).Vector
+		var spec PersonSpec
+		for _, score := range scores {
+			p := Template{Space: spaceCoded.ID, Vector: nearUnit(rng, face, 0.9), Source: "image", Photo: &Photo{Judged: map[string]float64{"unified_score": score}}}
+			if score < 0 {
+				p.Photo = nil
+			}
+			spec.Templates = append(spec.Templates, p)
+		}
+		if _, _, err := e.PutPerson(t.Context(), "t", "g", id, spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("bad", 19.99)
+	put("edge", 20, 90)
+	put("mixed", 80, 3, -1)
+	put("unknown", -1)
+	for min, want := range map[float64]string{0: "", 20: "bad 1 19.99, mixed 2 3", 100: "bad 1 19.99, edge 1 20, edge 2 90, mixed 1 80, mixed 2 3"} {
+		j := waitJob(t, e, mustDedupe(t, e, "g", DedupeSpec{MinQuality: &min}).ID)
+		var got []string
+		for _, f := range allFindings(t, e, j.ID) {
+			if f.Kind != FindingLowQuality || (f.Own == nil) != (f.Person == "bad") {
+				t.Errorf("%+v", f)
+			}
+			got = append(got, fmt.Sprint(f.Person, " ", f.Template, " ", *f.Quality))
+		}
+		if strings.Join(got, ", ") != want || j.Hygiene.LowQuality != len(got) || j.Hygiene.Unjudged != 2 || j.MinQuality != min {
+			t.Errorf("min_quality %v: %q, want %q; %+v", min, got, want, j)
+		}
+		if err := e.DeleteJob(t.Context(), "t", j.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := e.StartDedupe(t.Context(), "t", "g", DedupeSpec{MinQuality: new(100.1)})
+	wantErr(t, err, ErrLimit)
+}
+
 // TestHygiene plants references that are wrong.
 func TestHygiene(t *testing.T) {
 	rng := newRand(t)
@@ -421,7 +467,7 @@ func TestHygiene(t *testing.T) {
 	if !slices.Equal(kinds, want) {
 		t.Errorf("findings %q, want %q", kinds, want)
 	}
-	if h := (Hygiene{People: 54, Templates: 58, OneTemplate: 51, Under1Year: 51, Over1Year: 2, Over5Years: 2, Over10Years: 3, Mislabelled: 1, Inconsistent: 2}); j.Hygiene != h {
+	if h := (Hygiene{People: 54, Templates: 58, OneTemplate: 51, Under1Year: 51, Over1Year: 2, Over5Years: 2, Over10Years: 3, Unjudged: 58, Mislabelled: 1, Inconsistent: 2}); j.Hygiene != h {
 		t.Errorf("%+v, want %+v", j.Hygiene, h)
 	}
 	// The photo under the wrong id is a conflict of the two as well.

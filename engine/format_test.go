@@ -426,13 +426,14 @@ func TestRecordNames(t *testing.T) {
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, Duplicates: "warn", DuplicatePolicy: policyRecord{FPIR: x}},
 		`{"number":1,"space":"s","dim":2,"index":"scan","created":"1970-01-01T00:00:07Z","history":2,"filterable":["a","b"]}`: galleryRecord{
 			Number: 1, Space: "s", Dim: 2, Index: "scan", Created: at, History: 2, Filterable: []string{"a", "b"}},
-		`{"kind":"dedupe","state":"failed","reason":"r","policy":{"fmr":0.5},"false_pairs":1.5,"threshold":0.4,"suspect":0.3,"own":0.2,"max_pairs":9,"templates":8,` +
+		`{"kind":"dedupe","state":"failed","reason":"r","policy":{"fmr":0.5},"false_pairs":1.5,"threshold":0.4,"suspect":0.3,"own":0.2,"max_pairs":9,"min_quality":40,"templates":8,` +
 			`"created":"1970-01-01T00:00:07Z","started":"1970-01-01T00:00:07Z","ended":"1970-01-01T00:00:07Z","covered":"1970-01-01T00:00:07Z","watermark":7,"after":"p","counted":6,` +
-			`"people":5,"done":4,"floor":0.6,"truncated":true,"hygiene":{"people":1,"templates":2,"one_template":3,"under_1_year":4,"over_1_year":5,"over_5_years":6,"over_10_years":7}}`: jobRecord{
-			Kind: "dedupe", State: "failed", Reason: "r", Policy: policyRecord{FMR: x}, FalsePairs: 1.5, Threshold: 0.4, Suspect: 0.3, Own: 0.2, MaxPairs: 9, Templates: 8,
+			`"people":5,"done":4,"floor":0.6,"truncated":true,"hygiene":{"people":1,"templates":2,"one_template":3,"under_1_year":4,"over_1_year":5,"over_5_years":6,"over_10_years":7,"unjudged":8}}`: jobRecord{
+			Kind: "dedupe", State: "failed", Reason: "r", Policy: policyRecord{FMR: x}, FalsePairs: 1.5, Threshold: 0.4, Suspect: 0.3, Own: 0.2, MaxPairs: 9, MinQuality: 40, Templates: 8,
 			Created: at, Started: at, Ended: at, Covered: at, Watermark: 7, After: "p", Counted: 6, People: 5, Done: 4, Floor: 0.6, Truncated: true,
-			Hygiene: hygieneRecord{1, 2, 3, 4, 5, 6, 7, 0, 0}},
-		`{"kind":"mislabelled","a":"p","a_at":2,"b":"q","b_at":3,"cosine":0.5,"template":1,"own":-0.5}`: resultRecord{"mislabelled", "p", 2, "q", 3, 0.5, 1, -0.5},
+			Hygiene: hygieneRecord{1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0}},
+		`{"kind":"mislabelled","a":"p","a_at":2,"b":"q","b_at":3,"cosine":0.5,"template":1,"own":-0.5}`: resultRecord{"mislabelled", "p", 2, "q", 3, 0.5, 1, -0.5, 0},
+		`{"kind":"low_quality","a":"p","a_at":2,"cosine":0,"template":1,"own":2,"quality":301}`:         resultRecord{Kind: "low_quality", A: "p", AAt: 2, Template: 1, Own: 2, Quality: 301},
 		`{"kind":"pair","a":"p","a_at":2,"b":"q","b_at":3,"cosine":0.5}`:                                resultRecord{Kind: "pair", A: "p", AAt: 2, B: "q", BAt: 3, Cosine: 0.5},
 		`{"id":"i","tenant":"t","role":"admin","created":"1970-01-01T00:00:07Z","hash":"AQ=="}`:         keyRecord{ID: "i", Tenant: "t", Role: "admin", Created: at, Hash: []byte{1}},
 		`{"id":"i","tenant":"t","role":"admin","operator":true,"label":"l","created":"1970-01-01T00:00:07Z","revoked":"1970-01-01T00:00:07Z","hash":"AQ=="}`: keyRecord{

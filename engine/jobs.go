@@ -48,7 +48,13 @@ type DedupeSpec struct {
 	ExpectedFalsePairs float64
 	// MaxPairs is how many pairs are kept, the best: 1..MaxJobPairs, 0 is DefaultJobPairs.
 	MaxPairs int
+	// MinQuality is the unified score, 0..100, below which a template's photo is a finding (FindingLowQuality). nil is DefaultMinQuality.
+	MinQuality *float64
 }
+
+// DefaultMinQuality is the unified score that README recommends for probes: below it every hundredth good photo is lost, and most of
+// those that will not be matched.
+const DefaultMinQuality = 40
 
 // Job is a long work on a gallery, as it was at one moment.
 type Job struct {
@@ -62,6 +68,7 @@ type Job struct {
 	FMR                float64 `json:"fmr"`                  // at the threshold
 	ExpectedFalsePairs float64 `json:"expected_false_pairs"` // at the threshold, of all pairs of templates when it was made
 	MaxPairs           int     `json:"max_pairs"`
+	MinQuality         float64 `json:"min_quality"` // below which a photo's unified score is a finding
 
 	Created time.Time `json:"created"`
 	Started time.Time `json:"started,omitzero"`
@@ -92,8 +99,10 @@ type Hygiene struct {
 	Over1Year    int `json:"templates_over_1_year"`
 	Over5Years   int `json:"templates_over_5_years"`
 	Over10Years  int `json:"templates_over_10_years"`
-	Mislabelled  int `json:"mislabelled"`  // findings of this kind
-	Inconsistent int `json:"inconsistent"` // findings of this kind
+	Unjudged     int `json:"templates_without_quality"` // whose photo's unified score is not known
+	Mislabelled  int `json:"mislabelled"`               // findings of this kind
+	Inconsistent int `json:"inconsistent"`              // findings of this kind
+	LowQuality   int `json:"low_quality"`               // findings of this kind
 }
 
 // jobKindDedupe is the one kind of job that there is.
@@ -239,6 +248,9 @@ func (s DedupeSpec) validate() error {
 	if s.MaxPairs < 0 || s.MaxPairs > MaxJobPairs {
 		return refuse(ErrLimit, "max_pairs is %d: it must be from 1 to %d", s.MaxPairs, MaxJobPairs)
 	}
+	if q := s.MinQuality; q != nil && !(*q >= 0 && *q <= 100) {
+		return refuse(ErrLimit, "min_quality is %v: it must be from 0 to 100", *q)
+	}
 	return nil
 }
 
@@ -253,7 +265,7 @@ func (s DedupeSpec) record(g *gallery) jobRecord {
 		Kind: jobKindDedupe, State: string(JobQueued), Policy: recordOfPolicy(s.Policy), FalsePairs: s.ExpectedFalsePairs,
 		Threshold: p.threshold(c, n), Suspect: Policy{FPIR: new(defaultIdentifyFPIR)}.threshold(c, n),
 		Own:      Policy{}.or(rules.policy, Policy{FMR: new(defaultVerifyFMR)}).threshold(c, 1),
-		MaxPairs: cmp.Or(s.MaxPairs, DefaultJobPairs), Templates: n,
+		MaxPairs: cmp.Or(s.MaxPairs, DefaultJobPairs), Templates: n, MinQuality: *cmp.Or(s.MinQuality, new(float64(DefaultMinQuality))),
 	}
 }
 
@@ -428,14 +440,14 @@ func (e *Engine) dropJobs(t *tx, number uint64) {
 func (x *job) info() Job {
 	x.mu.Lock()
 	r, pairs, findings := x.mu.record, x.mu.pairs, x.mu.findings
-	mislabelled, inconsistent := x.mu.mislabelled, x.mu.findings-x.mu.mislabelled
+	mislabelled, lowQuality := x.mu.mislabelled, x.mu.lowQuality
 	x.mu.Unlock()
 	fmr := x.fmrAt(r.Threshold)
 	j := Job{ID: x.id, Kind: r.Kind, Gallery: x.g.name, State: JobState(r.State), Reason: r.Reason, Threshold: r.Threshold,
-		FMR: fmr, ExpectedFalsePairs: fmr * pairsOf(r.Templates), MaxPairs: r.MaxPairs, Created: r.Created, Started: r.Started, Ended: r.Ended,
+		FMR: fmr, ExpectedFalsePairs: fmr * pairsOf(r.Templates), MaxPairs: r.MaxPairs, MinQuality: r.MinQuality, Created: r.Created, Started: r.Started, Ended: r.Ended,
 		Covered: r.Covered, People: r.People, Done: r.Done, Pairs: min(pairs, r.MaxPairs), Findings: findings, Truncated: r.Truncated || pairs > r.MaxPairs}
 	j.Hygiene = Hygiene(r.Hygiene)
-	j.Hygiene.Mislabelled, j.Hygiene.Inconsistent = mislabelled, inconsistent
+	j.Hygiene.Mislabelled, j.Hygiene.LowQuality, j.Hygiene.Inconsistent = mislabelled, lowQuality, findings-mislabelled-lowQuality
 	if !j.State.ended() {
 		j.State = JobQueued
 		x.addPace(&j)

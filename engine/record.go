@@ -252,11 +252,17 @@ func (r *personRecord) person(id string) Person {
 	return p
 }
 
+// scoreOf is the unified score of a template's quality; nil where it was not judged.
+func scoreOf(quality uint32) *float64 {
+	if quality == 0 {
+		return nil
+	}
+	return new(float64(quality-1) / 100)
+}
+
 func (t templateRecord) info() TemplateInfo {
 	info := TemplateInfo{ID: strconv.FormatUint(uint64(t.number), 10), Source: t.source, Created: fromMillis(t.created), Photo: t.photo, By: t.by}
-	if t.quality > 0 {
-		info.Quality = new(float64(t.quality-1) / 100)
-	}
+	info.Quality = scoreOf(t.quality)
 	if t.replaced > 0 {
 		info.Replaced = fromMillis(t.replaced)
 	}
@@ -400,7 +406,8 @@ type jobRecord struct {
 	Suspect    float64      `json:"suspect"`   // from which on a template may be somebody else's,
 	Own        float64      `json:"own"`       // and below which it is not verified by the person's others
 	MaxPairs   int          `json:"max_pairs"`
-	Templates  int          `json:"templates"` // of the gallery when the job was made
+	MinQuality float64      `json:"min_quality,omitempty"` // a unified score; of jobs before there was one, 0
+	Templates  int          `json:"templates"`             // of the gallery when the job was made
 	Created    time.Time    `json:"created"`
 	Started    time.Time    `json:"started,omitzero"`
 	Ended      time.Time    `json:"ended,omitzero"`
@@ -424,7 +431,7 @@ func (r jobRecord) end(s JobState, now int64) jobRecord {
 
 // sameSpec reports whether both were asked for alike.
 func (r jobRecord) sameSpec(o jobRecord) bool {
-	return r.Kind == o.Kind && r.Policy.policy().equal(o.Policy.policy()) && r.FalsePairs == o.FalsePairs && r.MaxPairs == o.MaxPairs
+	return r.Kind == o.Kind && r.Policy.policy().equal(o.Policy.policy()) && r.FalsePairs == o.FalsePairs && r.MaxPairs == o.MaxPairs && r.MinQuality == o.MinQuality
 }
 
 // hygieneRecord is a Hygiene in a jobRecord.
@@ -436,8 +443,10 @@ type hygieneRecord struct {
 	Over1Year    int `json:"over_1_year,omitempty"`
 	Over5Years   int `json:"over_5_years,omitempty"`
 	Over10Years  int `json:"over_10_years,omitempty"`
+	Unjudged     int `json:"unjudged,omitempty"`
 	Mislabelled  int `json:"-"`
 	Inconsistent int `json:"-"`
+	LowQuality   int `json:"-"`
 }
 
 const jsonRecordVersion = 1

@@ -19,6 +19,9 @@ const (
 	FindingMislabelled = "mislabelled"
 	// FindingInconsistent is a template that none of the person's others verifies, and nobody else's is near to.
 	FindingInconsistent = "inconsistent"
+	// FindingLowQuality is a template of a photo whose unified score is below what the job asks for, such as a blurred one, and
+	// that is neither of the others.
+	FindingLowQuality = "low_quality"
 )
 
 // Pair is two people with templates at or above a job's threshold.
@@ -37,8 +40,10 @@ type Finding struct {
 	Kind     string `json:"kind"`
 	Person   string `json:"person"`
 	Template string `json:"template"` // id, unique within the person
-	// Own is the cosine of the person's template that is nearest to this one.
-	Own float64 `json:"own_cosine"`
+	// Own is the cosine of the person's template that is nearest to this one; nil where there is no other.
+	Own *float64 `json:"own_cosine,omitempty"`
+	// Quality is the unified score of the template's photo, 0..100; nil where it was not judged.
+	Quality *float64 `json:"quality,omitempty"`
 	// Other is whom the template is nearest to otherwise, of FindingMislabelled.
 	Other      string  `json:"other,omitempty"`
 	Similarity float64 `json:"similarity,omitempty"`
@@ -57,6 +62,7 @@ type resultRecord struct {
 	Cosine   float64 `json:"cosine"`
 	Template uint32  `json:"template,omitempty"`
 	Own      float64 `json:"own,omitempty"`
+	Quality  uint32  `json:"quality,omitempty"` // as in a templateRecord
 }
 
 const kindPair = "pair"
@@ -105,6 +111,7 @@ type results struct {
 	next                         uint32         // the number of the next
 	sorted                       []*result      // all of them, or nil if they changed
 	pairs, findings, mislabelled int
+	lowQuality                   int
 }
 
 func newResults() results {
@@ -123,7 +130,10 @@ func (r *results) count(x *result, n int) {
 		r.pairs += n
 	case FindingMislabelled:
 		r.mislabelled += n
-		fallthrough
+		r.findings += n
+	case FindingLowQuality:
+		r.lowQuality += n
+		r.findings += n
 	default:
 		r.findings += n
 	}
@@ -249,7 +259,10 @@ func (e *Engine) JobFindings(ctx context.Context, tenant, id string, limit int, 
 	}
 	findings = make([]Finding, len(found))
 	for i, r := range found {
-		f := Finding{Kind: r.Kind, Person: r.A, Template: strconv.FormatUint(uint64(r.Template), 10), Own: r.Own, Other: r.B}
+		f := Finding{Kind: r.Kind, Person: r.A, Template: strconv.FormatUint(uint64(r.Template), 10), Other: r.B, Quality: scoreOf(r.Quality)}
+		if r.Own <= 1 {
+			f.Own = &r.Own
+		}
 		if s := x.g.space; s != nil && r.B != "" {
 			f.Cosine, f.Similarity, f.FMR = r.Cosine, s.Calibration.Similarity(r.Cosine), x.fmrAt(r.Cosine)
 		}

@@ -35,6 +35,7 @@ func (s *Server) startDedupe(r *request) (reply, error) {
 	err := r.decodeOptional([]field{
 		{name: "policy", json: takePolicy(&spec.Policy)},
 		{name: "expected_false_pairs", json: takeFloat(&falsePairs)},
+		{name: "min_quality", json: takeFloat(&spec.MinQuality)},
 		{name: "max_pairs", json: takeInt(&spec.MaxPairs, 1, engine.MaxJobPairs)},
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func TestDedupeRealFaces(t *testing.T) {
 				named.hits++
 			case f.Kind == engine.FindingMislabelled:
 				wrong++
-				t.Logf("not planted: template %s of %s looks like %s at %.3f, its own at %.3f", f.Template, f.Person, f.Other, f.Cosine, f.Own)
+				t.Logf("not planted: template %s of %s looks like %s at %.3f, its own at %.3f", f.Template, f.Person, f.Other, f.Cosine, *f.Own)
 			default:
 				looked++
 			}

@@ -22,6 +22,7 @@ type jobFlags struct {
 	policyFlags
 	ExpectedFalsePairs *float64 `help:"Instead of a policy: the threshold at which so many pairs of strangers are to be expected among all pairs of templates (default: 1)." xor:"policy" placeholder:"N"`
 	MaxPairs           int      `help:"How many pairs are kept, the best (default: 10000)." placeholder:"N"`
+	MinQuality         *float64 `help:"Unified score below which a reference's photo is reported (default: 40)." placeholder:"SCORE"`
 	Job                string   `help:"Print the results of a job that is there, and wait for it if it has not ended." placeholder:"ID"`
 	Gallery            string   `help:"Gallery to look through." short:"g"`
 }
@@ -36,6 +37,20 @@ func (c *jobFlags) Validate() error {
 
 func jobPath(id string) string { return "/v1/jobs/" + url.PathEscape(id) }
 
+// follow runs the job and shows how far it is.
+func (c *jobFlags) follow(ctx context.Context, out *output) (*client, engine.Job, *jobReport, error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, engine.Job{}, nil, err
+	}
+	r := newJobReport(out)
+	j, err := c.run(ctx, client, r)
+	if err != nil {
+		return nil, j, nil, r.finish(err)
+	}
+	return client, j, r, nil
+}
+
 // run starts the job, unless it is there, and follows it to its end. When ctx ends, the job goes on.
 func (c *jobFlags) run(ctx context.Context, client *client, r *jobReport) (j engine.Job, err error) {
 	id := c.Job
@@ -46,6 +61,9 @@ func (c *jobFlags) run(ctx context.Context, client *client, r *jobReport) (j eng
 		}
 		if c.ExpectedFalsePairs != nil {
 			body["expected_false_pairs"] = *c.ExpectedFalsePairs
+		}
+		if c.MinQuality != nil {
+			body["min_quality"] = *c.MinQuality
 		}
 		if c.MaxPairs != 0 {
 			body["max_pairs"] = c.MaxPairs
@@ -104,14 +122,9 @@ type dedupeCmd struct{ jobFlags }
 
 // Run prints the pairs of people who look like one, the nearest first. Its exit code says whether there are any.
 func (c *dedupeCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
+	client, j, r, err := c.follow(ctx, out)
 	if err != nil {
 		return err
-	}
-	r := newJobReport(out)
-	j, err := c.run(ctx, client, r)
-	if err != nil {
-		return r.finish(err)
 	}
 	pairs := 0
 	err = eachOf(ctx, client, j.ID, "pairs", func(p engine.Pair) {
@@ -141,14 +154,9 @@ type hygieneCmd struct{ jobFlags }
 
 // Run prints what looks wrong with a gallery's references. Its exit code says whether anything does.
 func (c *hygieneCmd) Run(ctx context.Context, out *output) error {
-	client, err := c.client()
+	client, j, r, err := c.follow(ctx, out)
 	if err != nil {
 		return err
-	}
-	r := newJobReport(out)
-	j, err := c.run(ctx, client, r)
-	if err != nil {
-		return r.finish(err)
 	}
 	found := 0
 	err = eachOf(ctx, client, j.ID, "pairs", func(p engine.Pair) {
@@ -171,7 +179,13 @@ func (c *hygieneCmd) Run(ctx context.Context, out *output) error {
 }
 
 func findingLine(f engine.Finding) string {
-	line := fmt.Sprintf("%s\t%s template %s\tcosine to the person's others %.3f", f.Kind, f.Person, f.Template, f.Own)
+	line := fmt.Sprintf("%s\t%s template %s", f.Kind, f.Person, f.Template)
+	if f.Own != nil {
+		line += fmt.Sprintf("\tcosine to the person's others %.3f", *f.Own)
+	}
+	if f.Quality != nil {
+		line += fmt.Sprintf("\tunified score %.0f", *f.Quality)
+	}
 	if f.Other != "" {
 		line += fmt.Sprintf("\tnearest to %s: similarity %.3f, cosine %.3f", f.Other, f.Similarity, f.Cosine)
 	}
@@ -181,9 +195,9 @@ func findingLine(f engine.Finding) string {
 func hygieneText(j engine.Job) string {
 	h := j.Hygiene
 	return fmt.Sprintf("%d people with %d templates, %d with one only; %d templates are older than 1 year, %d than 5, %d than 10\n"+
-		"%d pairs conflict, %d templates look mislabelled, %d match none of their person's others%s; job %s is %s",
+		"%d pairs conflict, %d templates look mislabelled, %d match none of their person's others, %d are of photos below unified score %.0f (of %d it is not known)%s; job %s is %s",
 		h.People, h.Templates, h.OneTemplate, h.Over1Year+h.Over5Years+h.Over10Years, h.Over5Years+h.Over10Years, h.Over10Years,
-		j.Pairs, h.Mislabelled, h.Inconsistent, truncatedText(j), j.ID, j.State)
+		j.Pairs, h.Mislabelled, h.Inconsistent, h.LowQuality, j.MinQuality, h.Unjudged, truncatedText(j), j.ID, j.State)
 }
 
 // jobReport shows a job's progress and results: a bar and text on a terminal, JSON lines otherwise.
