@@ -25,6 +25,8 @@ const (
 	AuditPersonPut     = "person.put"
 	AuditPersonUpdate  = "person.update"
 	AuditPersonDelete  = "person.delete"
+	AuditPersonErase   = "person.erase" // with a receipt
+	AuditPersonProve   = "person.prove" // the proof of an erasure; what came of it is in the note
 	AuditTemplateAdd   = "template.add"
 	AuditPeopleImport  = "people.import" // a block of people; how many is in the note
 	AuditPeopleExport  = "people.export" // of everybody, with templates

@@ -105,6 +105,35 @@
 // moment and a record of another; and Open, which reads every record, would read twice as many rows. What that costs is that a
 // rotation writes the records again with the keys, without sealing them anew.
 //
+// # Proofs of erasure
+//
+// ErasePersonProved and ProveErasure show, check by check, that nothing of the store answers for a person who was erased.
+//
+//	delete again ─▶ flush, compact the person's keys, wait for files to go ─▶ wipe and save the index ─▶ look everywhere ─▶ signed proof
+//
+// Q1  What a proof finds is in it, whatever it is: a check that finds something fails, and names the file. A proof has passed if all have.
+// Q2  Reads come first: the person's rows in the store, in both spaces of a move, the retention index, results of jobs, documents about them; then what
+// calls answer, searches by the person's own templates among it, by the index and exactly; then the index's files.
+// Q3  Then the bytes of all files in the data folder and the key store, whoever put them there, are searched. A person's key is found
+// wherever it is, for 65 bytes that open in its place with a living version of the tenant's key are one, and nothing else is (subject.go): so
+// copies from before a rotation, and keys that were replaced, are found too, and no one needs to have noted anything down. Where the person was
+// erased for the proof, the beginnings of all their sealed rows, noted before, are looked for as well. Records of Pebble's log that go over
+// from one block to the next are put together. Files that come while others are read are read in turn.
+// Q4  The same search looks for the key of somebody who is there, and the proof fails if it does not find that: a search that can't find
+// anything proves nothing.
+// Q5  Who was enrolled under the id since is another person: their keys are not those that the receipt names.
+// Q6  Pebble's logs are deleted, and never written over for the next (logsAreDeleted): what is behind the end of a log, or waits to be used
+// again, would be found otherwise. What that costs was within the noise of the disk it was measured on: 1,500 people with photos of
+// 64 KiB, one writer: median 0.81 to 1.02 ms against 0.83 to 0.87; 16 writers: 9.4 to 11.8 ms against 10.0 to 12.2.
+//
+// What a proof does not say: what is in backups, which are sealed by another key and are not read, even below the data folder (Keys says when
+// those end); what the process's memory has, where vectors of the erased are overwritten as their rows are, and blocks of sealed rows
+// may be in Pebble's cache; and what the disk keeps. A deleted file's blocks are the file system's until it writes over them; flash moves
+// what is written over, and file systems that copy on write, and snapshots of disks, keep it. What is there is sealed by a key
+// that is there sealed by the tenant's. So a rotation of that, which destroys the version in the key store, is what reaches there; and
+// where the key store is on such a disk too, destroying it is as good as the disk's own erasure is. A person who was last written before
+// format 5 had no key: of them rows are looked for, and only by ErasePersonProved.
+//
 // # API keys
 //
 // A key has the rights of its role in its tenant, less what narrows it: galleries, an expiry, a rate, coarser scores. The engine

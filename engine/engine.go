@@ -41,6 +41,7 @@ type Engine struct {
 	backupKey []byte
 	program   string
 	backups   backups
+	proving   atomic.Bool // an erasure is being proved
 
 	sweepEvery, eraseHold, auditKeep time.Duration // see Config
 

@@ -53,6 +53,8 @@ var (
 	ErrNotRotating = errors.New("key is not being rotated")
 	// ErrReceipt says that a text is no erasure receipt of this store.
 	ErrReceipt = errors.New("bad receipt")
+	// ErrProving says that an erasure is being proved.
+	ErrProving = errors.New("erasure is being proved")
 	// ErrKeyNotFound says that the tenant has no such API key.
 	ErrKeyNotFound = errors.New("key not found")
 	// ErrKeyEnded says that a key can't be rotated: it was revoked, has expired or was rotated before.
@@ -285,6 +287,7 @@ var (
 	errStorageFailed    = &Error{ErrStorageFailed, "the server's disk refused a write: nothing more is written until its operator has mended it and restarted the server; searches work"}
 	errNoBackupDir      = &Error{ErrNoBackupDir, "this server has no folder for backups: its operator sets one with --backup-dir"}
 	errBackupRunning    = &Error{ErrBackupRunning, "a backup is being made: wait until it has ended"}
+	errProving          = &Error{ErrProving, "an erasure is being proved, which reads all files of the store: try again when it is done"}
 	errNoRoomToOpen     = &Error{ErrStorageFull, "the disk has no room to open the store: free some and start again"}
 	errFailedToOpen     = &Error{ErrStorageFailed, "the disk failed while the store was being opened: mend it and start again"}
 	errGalleryDamaged   = &Error{ErrCorrupt, "the gallery can't be read from the server's disk and answers nothing; the server's log names the file: its operator must restore the store from a backup; other galleries work"}

@@ -29,6 +29,8 @@ type searcher interface {
 	Rows() int
 	MemoryBytes() int64
 	Save(sequence uint64, owner []byte) error
+	DropSaved() error
+	Residue() (scan.Residue, error)
 	Close() error
 }
 
@@ -92,7 +94,12 @@ func (e *Engine) indexFolder(g *gallery) string {
 	if e.indexDir == "" {
 		return ""
 	}
-	return filepath.Join(e.indexDir, strconv.FormatUint(g.record.Number, 10))
+	return e.indexFolderOf(g.record.Number)
+}
+
+// indexFolderOf is that of a gallery's number. REQUIRES: indexes have files.
+func (e *Engine) indexFolderOf(number uint64) string {
+	return filepath.Join(e.indexDir, strconv.FormatUint(number, 10))
 }
 
 // retire closes an index that no new call finds, and removes folder if it is not "" (I2). In the background: Close waits

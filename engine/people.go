@@ -132,11 +132,11 @@ func (patch PersonPatch) retention() (personChange, error) {
 // DeletePerson deletes a person with all templates. It is let through on a nearly full disk. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, ErrVersion, and those of every write.
 func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string, o WriteOptions) error {
-	return e.deletePerson(ctx, tenant, name, id, o, func(*personTx) error { return nil })
+	return e.deletePerson(ctx, AuditPersonDelete, tenant, name, id, o, func(*personTx) error { return nil })
 }
 
-// deletePerson calls look with who is about to be deleted.
-func (e *Engine) deletePerson(ctx context.Context, tenant, name, id string, o WriteOptions, look func(*personTx) error) error {
+// deletePerson calls look with who is about to be deleted, and has it recorded as op.
+func (e *Engine) deletePerson(ctx context.Context, op, tenant, name, id string, o WriteOptions, look func(*personTx) error) error {
 	if err := e.enterPerson(ctx, tenant, name, id); err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (e *Engine) deletePerson(ctx context.Context, tenant, name, id string, o Wr
 			if err := p.check(o, true); err != nil {
 				return err
 			}
-			p.auditPerson(AuditPersonDelete)
+			p.auditPerson(op)
 			if err := cmp.Or(look(p), p.forgetAbout(e)); err != nil {
 				return err
 			}

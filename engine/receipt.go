@@ -42,7 +42,8 @@ const (
 
 // ErasedKey is a key that was destroyed.
 type ErasedKey struct {
-	Space string `json:"space,omitempty"`
+	Space   string `json:"space,omitempty"`
+	Gallery uint64 `json:"gallery_number,omitempty"` // of the gallery's rows in the store
 	// ID is the SHA-256 of "mien subject key v1" and the key, in hex: it tells nothing of the key, and who still has the key can
 	// be shown to have it.
 	ID         string `json:"id,omitempty"`
@@ -65,21 +66,34 @@ func (g *gallery) keyID(id string, wrapped []byte) (string, error) {
 		return "", err
 	}
 	defer clear(key)
+	return idOfKey(key), nil
+}
+
+func idOfKey(key []byte) string {
 	h := sha256.New()
 	h.Write([]byte("mien subject key v1"))
 	h.Write(key)
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // ErasePerson is DeletePerson with a receipt. Errors: DeletePerson's.
 func (e *Engine) ErasePerson(ctx context.Context, tenant, name, id string, o WriteOptions) (Receipt, error) {
+	return e.erasePerson(ctx, tenant, name, id, o, nil)
+}
+
+// erasePerson takes traces of the person unless t is nil.
+func (e *Engine) erasePerson(ctx context.Context, tenant, name, id string, o WriteOptions, t *traces) (Receipt, error) {
 	r := Receipt{Kind: ReceiptPerson, Tenant: tenant, Gallery: name, Person: id}
-	err := e.deletePerson(ctx, tenant, name, id, o, func(p *personTx) (err error) {
+	err := e.deletePerson(ctx, AuditPersonErase, tenant, name, id, o, func(p *personTx) (err error) {
 		r.Time, r.Sequence = fromMillis(p.now), p.seq
 		r.Templates, r.Photos, r.Keys = 0, 0, []ErasedKey{}
-		if err = r.count(p); err == nil && p.next != nil && p.next.old != nil {
-			err = r.count(p.next)
+		t.reset()
+		for _, p := range []*personTx{p, p.next} {
+			if err == nil && p != nil && p.old != nil {
+				err = cmp.Or(r.count(p), t.take(p))
+			}
 		}
+		err = cmp.Or(err, t.takeDocuments(p))
 		r.Remains = e.remains(p)
 		return err
 	})
@@ -106,14 +120,17 @@ func (r *Receipt) count(p *personTx) error {
 		return err
 	}
 	id, err := p.g.keyID(p.id, p.old.key.wrapped)
-	r.Keys = append(r.Keys, ErasedKey{Space: p.g.record.Space, ID: id, SealedWith: version})
+	r.Keys = append(r.Keys, ErasedKey{Space: p.g.record.Space, Gallery: p.g.record.Number, ID: id, SealedWith: version})
 	return err
 }
+
+// liveFiles is a Remainder.Where, what a proof of erasure ends.
+const liveFiles = "files of the live store"
 
 // remains says what an erased person leaves behind.
 func (e *Engine) remains(p *personTx) []Remainder {
 	ring := p.g.seal.ring
-	files := Remainder{Where: "files of the live store", What: "sealed rows, and the destroyed key, sealed",
+	files := Remainder{Where: liveFiles, What: "sealed rows, and the destroyed key, sealed",
 		Until: "the store's next compactions of these rows, or at once by a proof of erasure"}
 	copies := Remainder{Where: "backups of the store made before", What: "sealed rows, and the key, sealed by the version of the tenant's key that is named",
 		Until: "that version is destroyed by the next rotation of the tenant's key, and no backup of the key store has it"}
@@ -155,9 +172,14 @@ func receiptKeyID(public ed25519.PublicKey) string {
 
 func (e *Engine) signed(r Receipt) Receipt {
 	r.JWS = ""
-	text := segment(receiptHeader{"EdDSA", e.ReceiptKey().ID}) + "." + segment(r)
-	r.JWS = text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(e.receipts, []byte(text)))
+	r.JWS = e.sign(r)
 	return r
+}
+
+// sign is the JWS of a Receipt or Proof.
+func (e *Engine) sign(v any) string {
+	text := segment(receiptHeader{"EdDSA", e.ReceiptKey().ID}) + "." + segment(v)
+	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(e.receipts, []byte(text)))
 }
 
 func segment(v any) string {
@@ -186,7 +208,8 @@ func verifyReceipt(public ed25519.PublicKey, jws string) (r Receipt, err error) 
 	}
 	header, err1 := base64.RawURLEncoding.DecodeString(parts[0])
 	payload, err2 := base64.RawURLEncoding.DecodeString(parts[1])
-	if errors.Join(err1, err2) != nil || !bytes.Contains(header, []byte(`"EdDSA"`)) || json.Unmarshal(payload, &r) != nil {
+	if errors.Join(err1, err2) != nil || !bytes.Contains(header, []byte(`"EdDSA"`)) || json.Unmarshal(payload, &r) != nil ||
+		r.Kind != ReceiptPerson && r.Kind != ReceiptTenant { // a Proof is signed with the same key
 		return Receipt{}, bad
 	}
 	r.JWS = jws
@@ -206,7 +229,7 @@ func (e *Engine) EraseTenant(ctx context.Context, tenant string) (Receipt, error
 		return Receipt{}, err
 	}
 	r := Receipt{Kind: ReceiptTenant, Tenant: tenant, Remains: []Remainder{
-		{Where: "files of the live store", What: "sealed rows", Until: "the store's next compactions of these rows"},
+		{Where: liveFiles, What: "sealed rows", Until: "the store's next compactions of these rows"},
 		{Where: "backups of the store made before", What: "sealed rows", Until: "no backup of the key store has a version of the tenant's key that is named"}}}
 	e.rotator.cancel(tenant)
 	err = e.store.update(context.WithoutCancel(ctx), true, func(t *tx) error { // there is no way back once the keys are gone

@@ -80,6 +80,7 @@ func pebbleOptions(c Config, disk vfs.FS, l *storeLogger) *pebble.Options {
 		FlushDelayDeleteRange:       10 * time.Second, // a deleted gallery leaves the disk soon
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		DisableAutomaticCompactions: c.inspect,
+		Cleaner:                     logsAreDeleted{},
 	}
 	// Iterators would take Pebble's central lock to queue compactions by reads; then a halted store's
 	// background work could hold up a reader. Point reads and lists are rare here.
@@ -107,6 +108,18 @@ func apartByPrefix(from []byte) (pebble.SpanPolicy, []byte, error) {
 	}
 	return pebble.SpanPolicy{}, []byte{from[0] + 1}, nil
 }
+
+// logsAreDeleted deletes what Pebble has no more use for, and has it not write new logs over old ones: such a log holds, behind what is
+// new, what was erased, and so do those that wait to be written over (doc.go, Q6).
+//
+// Pebble has no option for that; it does so where a cleaner is an ArchiveCleaner, for which the embedded one passes. Clean is
+// DeleteCleaner's, which lies less deep. TestLogsAreDeleted holds it.
+type logsAreDeleted struct {
+	pebble.DeleteCleaner
+	notReused
+}
+
+type notReused struct{ pebble.ArchiveCleaner }
 
 // openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat,
 // ErrStorageFull, ErrStorageFailed, the disk's.

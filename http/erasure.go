@@ -1,15 +1,74 @@
 package http
 
+import (
+	"context"
+	"time"
+
+	"mien/engine"
+)
+
+// proveTimeout bounds a proof of an erasure, which reads all files of the store, however short other requests are.
+const proveTimeout = 10 * time.Minute
+
+// erasedPerson is a receipt, and the proof if one was asked for.
+type erasedPerson struct {
+	engine.Receipt
+	Proof *engine.Proof `json:"proof,omitempty"`
+}
+
 func (s *Server) erasePerson(r *request) (reply, error) {
-	if err := r.decodeOptional(nil); err != nil {
+	prove := false
+	if err := r.decodeOptional([]field{{name: "prove", json: takeBool(&prove)}}); err != nil {
 		return reply{}, err
 	}
 	o, err := r.writeOptions()
 	if err != nil {
 		return reply{}, err
 	}
-	receipt, err := s.engine.ErasePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], o)
-	return reply{status: 200, value: receipt}, err
+	var done erasedPerson
+	if !prove {
+		done.Receipt, err = s.engine.ErasePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], o)
+		return reply{status: 200, value: done}, err
+	}
+	ctx, end := s.unhurried(r)
+	defer end()
+	var proof engine.Proof
+	if done.Receipt, proof, err = s.engine.ErasePersonProved(ctx, r.key.Tenant, r.params[0], r.params[1], o); err == nil {
+		done.Proof = &proof
+	} else if done.JWS != "" { // the person is gone, and the receipt is all there is to show for it
+		s.log.Error("an erasure is not proved", "request", r.id, "error", err)
+		err = nil
+	}
+	return reply{status: 200, value: done}, err
+}
+
+// unhurried is a context for work that takes longer than a request may: it ends with the client, and after proveTimeout.
+func (s *Server) unhurried(r *request) (ctx context.Context, end func()) {
+	x := &watched{socket: r.watched.socket, context: &lazyContext{Context: s.base, deadline: r.start.Add(proveTimeout)}}
+	s.watch.begin(x)
+	return engine.WithActor(x.context, r.actor()), func() {
+		s.watch.end(x)
+		x.context.end()
+	}
+}
+
+// proveErasure proves the erasure that a receipt is of, to whose tenant it is about, and to operators.
+func (s *Server) proveErasure(r *request) (reply, error) {
+	jws, err := r.receipt()
+	if err != nil {
+		return reply{}, err
+	}
+	receipt, err := s.engine.VerifyReceipt(jws)
+	if err == nil {
+		_, err = r.tenant(receipt.Tenant)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	ctx, end := s.unhurried(r)
+	defer end()
+	proof, err := s.engine.ProveErasure(ctx, jws)
+	return reply{status: 200, value: proof}, err
 }
 
 // eraseTenant is an operator's, for another tenant than the key's own: the last operator's key must not go by a slip.
@@ -36,15 +95,7 @@ func (s *Server) receiptKey(r *request) (reply, error) {
 
 // verifyReceipt says what a receipt of this server says, to whose tenant it is about, and to operators.
 func (s *Server) verifyReceipt(r *request) (reply, error) {
-	var jws string
-	err := r.decode([]field{{name: "jws", json: func(raw []byte, at string) error {
-		if raw[0] != '"' {
-			return wrongType(raw, at, "a string")
-		}
-		text, err := unquote(raw)
-		jws = string(text)
-		return err
-	}}})
+	jws, err := r.receipt()
 	if err != nil {
 		return reply{}, err
 	}
@@ -53,6 +104,19 @@ func (s *Server) verifyReceipt(r *request) (reply, error) {
 		_, err = r.tenant(receipt.Tenant)
 	}
 	return reply{status: 200, value: receipt}, err
+}
+
+// receipt reads the body of a request about a receipt.
+func (r *request) receipt() (jws string, err error) {
+	err = r.decode([]field{{name: "jws", json: func(raw []byte, at string) error {
+		if raw[0] != '"' {
+			return wrongType(raw, at, "a string")
+		}
+		text, err := unquote(raw)
+		jws = string(text)
+		return err
+	}}})
+	return jws, err
 }
 
 func (s *Server) keyStatus(r *request) (reply, error) {

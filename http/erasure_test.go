@@ -35,8 +35,28 @@ func TestErasureOfPerson(t *testing.T) {
 	if again.Sequence != r.Sequence || again.Person != "ada" {
 		t.Errorf("%+v", again)
 	}
+	var p engine.Proof
+	h.want(200, call{method: "POST", path: "/v1/erasure/prove", body: body}).into(t, &p)
+	if !p.Passed || p.Person != "ada" || p.Files == 0 {
+		t.Errorf("%+v", p)
+	}
+	_, stranger := h.key("other", engine.KeySpec{Role: engine.RoleAdmin})
+	h.refused(codeForbidden, call{method: "POST", path: "/v1/erasure/prove", body: body, token: stranger})
 	body[len(body)-5] ^= 1
+	h.refused(codeBadReceipt, call{method: "POST", path: "/v1/erasure/prove", body: body})
 	h.refused(codeBadReceipt, call{method: "POST", path: "/v1/erasure/verify", body: body})
+}
+
+func TestErasureIsProved(t *testing.T) {
+	h := newHarness(t, nil)
+	h.staff()
+	var r erasedPerson
+	h.want(200, call{method: "POST", path: "/v1/galleries/staff/people/ada/erase", body: []byte(`{"prove":true}`)}).into(t, &r)
+	if r.Person != "ada" || r.Proof == nil || !r.Proof.Passed || r.Proof.JWS == r.JWS || len(r.Proof.Checks) != 6 {
+		t.Errorf("%+v", r)
+	}
+	h.refused(codeBadJSON, call{method: "POST", path: "/v1/galleries/staff/people/bob/erase", body: []byte(`{"prove":1}`)})
+	h.want(200, call{method: "GET", path: "/v1/galleries/staff/people/bob"})
 }
 
 func TestErasureOfTenant(t *testing.T) {

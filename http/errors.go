@@ -82,6 +82,7 @@ var sentinels = []sentinel{
 	{engine.ErrAttempts, codeAttemptsExceeded, nil},
 	{engine.ErrAudit, codeAuditUnavailable, nil}, // before what it wraps
 	{engine.ErrNoBackupDir, codeBackupUnconfigured, nil},
+	{engine.ErrProving, codeErasureProving, nil},
 	{engine.ErrBackupRunning, codeBackupRunning, nil},
 	{engine.ErrStorageFull, codeStorageFull, nil},
 	{engine.ErrStorageFailed, codeStorageFailed, nil},

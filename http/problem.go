@@ -68,6 +68,7 @@ const (
 	codeBadFilter          code = "bad_filter"
 	codePersonSuspended    code = "person_suspended"
 	codeDuplicate          code = "duplicate"
+	codeErasureProving     code = "erasure_proving"
 	codeBackupRunning      code = "backup_running"
 	codeBackupUnconfigured code = "backup_unconfigured"
 
@@ -161,6 +162,7 @@ var codes = map[code]struct {
 	codeBadFilter:          {400, "The filter is not allowed"},
 	codePersonSuspended:    {409, "The person is suspended"},
 	codeDuplicate:          {409, "The face is enrolled under another id"},
+	codeErasureProving:     {409, "An erasure is being proved"},
 	codeBackupRunning:      {409, "A backup is being made"},
 	codeBackupUnconfigured: {409, "There is no folder for backups"},
 

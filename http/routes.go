@@ -119,6 +119,7 @@ var routes = []operation{
 	{"DELETE", "/v1/encryption/rotate", "cancelRotation", adminOnly, (*Server).cancelRotation},
 	{"GET", "/v1/erasure/key", "receiptKey", everyRole, (*Server).receiptKey},
 	{"POST", "/v1/erasure/verify", "verifyReceipt", auditing, (*Server).verifyReceipt},
+	{"POST", "/v1/erasure/prove", "proveErasure", auditing, (*Server).proveErasure},
 	{"POST", "/v1/tenants/{tenant}/erase", "eraseTenant", adminOnly, (*Server).eraseTenant},
 
 	{"GET", "/v1/galleries", "listGalleries", everyRole, (*Server).listGalleries},

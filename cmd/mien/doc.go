@@ -53,6 +53,7 @@
 //	0  done (verify and compare: a match)
 //	1  failed, with one line on stderr
 //	2  verify and compare: no match; identify: nobody; extract: no face, or none that passes the gate; enroll and import: some
-//	   photos or people were refused; dedupe: there are pairs; hygiene: references conflict or look wrong
+//	   photos or people were refused; dedupe: there are pairs; hygiene: references conflict or look wrong; erase --prove: something
+//	   is left
 //	80 the command line is wrong
 package main

@@ -32,7 +32,7 @@ func TestEraseAndRotate(t *testing.T) {
 	run("g\t", "galleries", "create", "g")
 	var g engine.Gallery
 	s.want(200, "GET", "/v1/galleries/g", nil, &g)
-	for i, id := range []string{"ada", "bob"} {
+	for i, id := range []string{"ada", "bob", "cy", "dan", "eva"} {
 		s.want(201, "PUT", "/v1/galleries/g/people/"+id, map[string]any{"templates": []any{template(g.Space, uint64(i))}}, nil)
 	}
 	if runtime.GOOS == "linux" {
@@ -47,6 +47,13 @@ func TestEraseAndRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("erased person ada of gallery g", "erase", "--check", file)
+	out := run("nothing is left", "erase", "-g", "g", "cy", "--prove")
+	for _, line := range []string{"rows\tok", "answers\tok", "index\tok", "keys\tok\tlooked at ", "sealed\tok", "control\tok", "not looked at: the audit log"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("the proof has no %q:\n%s", line, out)
+		}
+	}
+	run(`"passed":true`, "--json", "erase", "--prove", "--check", file)
 	if _, stderr, code := s.run("erase", "-g", "g", "ada"); code != 1 || !strings.Contains(stderr, "person_not_found") {
 		t.Errorf("%d %q", code, stderr)
 	}
@@ -65,6 +72,13 @@ func TestEraseAndRotate(t *testing.T) {
 	local("version 3 of ", "encryption", "rotate", "--data", data)
 	local("erased person bob of gallery g", "erase", "--data", data, "-g", "g", "bob")
 	local("erased person ada", "erase", "--data", data, "--check", file)
+	local("nothing is left", "erase", "--data", data, "--prove", "--check", file)
+	// A file that somebody copied beside the store before is found.
+	copyTable(t, filepath.Join(data, "store"), filepath.Join(data, "copy"))
+	out, stderr, code := mien(t, nil, "erase", "--data", data, "-g", "g", "dan", "--prove")
+	if code != 2 || !strings.Contains(out, "SOMETHING IS LEFT") || !strings.Contains(out, "keys\tFAILED") || !strings.Contains(out, "in copy/") {
+		t.Errorf("exit code %d, %s %s", code, out, stderr)
+	}
 	local("erased tenant default", "erase", "--data", data, "--tenant", "default")
 	var r engine.Receipt
 	if json.Unmarshal([]byte(receipt), &r) != nil || len(r.Keys) != 1 {
@@ -97,5 +111,13 @@ func TestMasterKeyCommand(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(data, "master.key")); err == nil {
 		t.Error("a master key was written beside the store")
+	}
+}
+
+// copyTable copies the files of a store.
+func copyTable(t *testing.T, store, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(store)); err != nil {
+		t.Fatal(err)
 	}
 }
