@@ -242,7 +242,8 @@
 //
 // N1  A document is sealed by the tenant's data key, under its kind and id; it is read, changed and written in one turn
 // (ChangeDocument), so two changes never lose one, and a change that refuses leaves what was there. A write that is
-// recorded in the audit log is one batch with its record (A1).
+// recorded in the audit log is one batch with its record (A1), and with further documents that it makes (DocumentOptions.Also): a
+// session's end with the messages that tell of it.
 // N2  A document about a person is refused where the person is not there, and deleted in the batch that deletes the person: by
 // DeletePerson, retention, the deletion of the gallery, a move that drops people. That of a tenant takes all documents.
 // A person who is put anew in the place of one who was there keeps them.

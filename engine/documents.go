@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +21,8 @@ type Document struct {
 	ID    string // within its kind, as of people; in the clear in the store
 	Value []byte // up to MaxDocumentBytes, sealed by the tenant's data key; the caller's own copy
 
-	// Gallery and Person, both or neither, are who the document is about. It is deleted with the person, in the same write. They
-	// are set when the document is made.
+	// Gallery and Person, both or neither, are who the document is about. It is deleted with the person, in the same write. A
+	// change may set them: who a session is about may become known by it.
 	Gallery, Person string
 	// Expires is from when on the document is there for nobody, to the millisecond; zero: never.
 	Expires time.Time
@@ -39,6 +41,9 @@ type DocumentOptions struct {
 	// Audit is the operation that the write is recorded as in the tenant's log, with the document's Gallery and Person; "" records none.
 	Audit string
 	Note  string // of the record; nothing personal
+	// Also returns documents that the same write makes or replaces, each by its Kind and ID; nil: none. It is called after change
+	// has changed something, and must be as quick.
+	Also func() []Document
 }
 
 // documents counts what the store has of them, and says when the next expires.
@@ -297,13 +302,33 @@ func (e *Engine) ChangeDocument(ctx context.Context, tenant, kind, id string, o 
 		if now, err = change(asked); err != nil || now == asked {
 			return err
 		}
-		now, err = w.stage(now.clone(), o)
-		return err
+		if now, err = w.stage(now.clone(), o); err != nil || o.Also == nil {
+			return err
+		}
+		return w.stageAlso(o.Also())
 	})
 	if err != nil {
 		return nil, err
 	}
 	return now, nil
+}
+
+// stageAlso stages further documents of a write, which are not recorded. Errors: as ChangeDocument.
+func (w *documentWrite) stageAlso(list []Document) error {
+	for _, d := range list {
+		if _, err := w.e.checkDocument(w.tenant, d.Kind, d.ID); err != nil {
+			return err
+		}
+		also := documentWrite{e: w.e, tx: w.tx, keys: w.keys, tenant: w.tenant, kind: d.Kind, id: d.ID, others: w.others}
+		if err := also.read(); err != nil {
+			return err
+		}
+		if _, err := also.stage(d.clone(), DocumentOptions{}); err != nil {
+			return err
+		}
+		w.others = also.others
+	}
+	return nil
 }
 
 func (d *Document) clone() *Document {
@@ -323,6 +348,7 @@ type documentWrite struct {
 	tenant, kind, id string
 	stored           *Document // in the store
 	old              *Document // that is there: stored, unless it has expired
+	others           int       // how many more documents there are by this and what the same write staged before
 }
 
 func (w *documentWrite) read() error {
@@ -367,7 +393,7 @@ func (w *documentWrite) complete(d *Document) error {
 		return refuse(ErrDocument, "the document would have expired already: name a time that is to come")
 	case (d.Gallery == "") != (d.Person == ""):
 		return refuse(ErrDocument, "a document is about a person of a gallery, or about nobody: name both or neither")
-	case w.stored == nil && w.e.documents.count(w.tenant) >= MaxDocuments:
+	case w.stored == nil && w.e.documents.count(w.tenant)+w.others >= MaxDocuments:
 		return refuse(ErrDocumentsFull, "the tenant has %d documents, the most there may be: wait until some expire, or delete some", MaxDocuments)
 	}
 	if d.Person == "" {
@@ -406,6 +432,7 @@ func (w *documentWrite) set(d *Document) {
 		}
 		n++
 	}
+	w.others += n
 	w.e.noteDocuments(w.tx, w.tenant, n, d.end())
 }
 
@@ -557,6 +584,13 @@ func (e *Engine) TenantSecret(ctx context.Context, tenant, label string) ([]byte
 		return nil, err
 	}
 	return keys.derive("mien/tenant-secret/v1\x00" + tenant + "\x00" + label), nil
+}
+
+// DocumentTenants are the tenants that have documents, in order: for what works through those of all.
+func (e *Engine) DocumentTenants() []string {
+	e.documents.mu.Lock()
+	defer e.documents.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.documents.mu.count))
 }
 
 // Now is the time by the engine's clock, by which documents expire.

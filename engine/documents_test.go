@@ -192,6 +192,49 @@ func TestDocumentChanges(t *testing.T) {
 	mustCheck(t, e)
 }
 
+// TestDocumentsTogether: what a change says besides is in the same write, or nothing of it is; and a change may say whom a document
+// is about.
+func TestDocumentsTogether(t *testing.T) {
+	mem := vfs.NewMem()
+	e := open(t, testConfig(mem))
+	mustGallery(t, e, "t", "g")
+	mustPerson(t, e, "g", "ann")
+	session := Document{Kind: "a.session", ID: "one", Value: []byte("active")}
+	mustDocument(t, e, "t", session)
+	complete := func(person string, also ...Document) error {
+		_, err := e.ChangeDocument(t.Context(), "t", "a.session", "one", DocumentOptions{Also: func() []Document { return also }}, func(old *Document) (*Document, error) {
+			return &Document{Value: []byte("completed"), Gallery: "g", Person: person}, nil
+		})
+		return err
+	}
+	event := Document{Kind: "a.event", ID: "1", Value: []byte("done"), Gallery: "g", Person: "ann"}
+	wantErr(t, complete("ann", event, Document{Kind: "a.event", ID: "2", Value: make([]byte, MaxDocumentBytes+1)}), ErrDocument)
+	wantErr(t, complete("ann", event, Document{Kind: "a.event", ID: "2", Gallery: "g", Person: "bob"}), ErrPersonNotFound)
+	wantErr(t, complete("ann", event, Document{Kind: "no/kind", ID: "2"}), ErrID)
+	if d, err := e.Document(t.Context(), "t", "a.session", "one"); err != nil || string(d.Value) != "active" {
+		t.Errorf("a refused change left %+v %v", d, err)
+	}
+	mustMove(t, complete("ann", event, Document{Kind: "a.event", ID: "2", Value: []byte("nobody's")}))
+	for range 2 {
+		list, err := e.Documents(t.Context(), "t", "a.event", 0, "")
+		if err != nil || len(list) != 2 || string(list[0].Value) != "done" || list[0].Person != "ann" {
+			t.Errorf("%+v %v", list, err)
+		}
+		if got := e.DocumentTenants(); len(got) != 1 || got[0] != "t" {
+			t.Errorf("tenants with documents: %q", got)
+		}
+		mustCheck(t, e)
+		e = reopen(t, e, testConfig(mem))
+	}
+	mustMove(t, e.DeletePerson(t.Context(), "t", "g", "ann", WriteOptions{}))
+	_, err := e.Document(t.Context(), "t", "a.session", "one")
+	wantErr(t, err, ErrDocumentNotFound)
+	if list, err := e.Documents(t.Context(), "t", "a.event", 0, ""); err != nil || len(list) != 1 || list[0].ID != "2" {
+		t.Errorf("%+v %v", list, err)
+	}
+	mustCheck(t, e)
+}
+
 // TestDocumentsRefused: what can't be stored is refused, and changes nothing.
 func TestDocumentsRefused(t *testing.T) {
 	e, now := clockedEngine(t)
