@@ -95,12 +95,15 @@ func softmaxAt(logits []float32, i int) float32 {
 	return float32(1 / sum)
 }
 
-func verdictOf(score float32) Liveness {
+func verdictOf(score float32) Liveness { return Liveness{score, VerdictOf(score)} }
+
+// VerdictOf is what a score of liveness, in [0, 1], is taken for (doc.go, "Liveness"); NaN is a Spoof.
+func VerdictOf(score float32) Verdict {
 	switch {
 	case score >= liveFrom:
-		return Liveness{score, Live}
+		return Live
 	case score >= uncertainFrom:
-		return Liveness{score, Uncertain}
+		return Uncertain
 	}
-	return Liveness{score, Spoof}
+	return Spoof
 }

@@ -141,3 +141,28 @@ func Shadowed(t testing.TB, photo []byte, middle int) []byte {
 		return img.At(x, y)
 	})
 }
+
+// WashedOut is a photo without its blacks and with a blue cast, as of a poor print: the default pack's liveness is uncertain about it.
+func WashedOut(t testing.TB, photo []byte) []byte { return Spoilt(t, photo, washedOut) }
+
+func washedOut(img image.Image, x, y int) color.Color {
+	r, g, b, _ := img.At(x, y).RGBA()
+	of := func(v uint32, share float64) uint8 { return uint8(min(60+share*float64(v>>8), 255)) }
+	return color.RGBA{of(r, .5), of(g, .55), of(b, .7), 255}
+}
+
+// Replayed is a photo as of a screen in the dark that shows it: the default pack's liveness takes it for a spoof.
+func Replayed(t testing.TB, photo []byte) []byte {
+	return Spoilt(t, photo, func(img image.Image, x, y int) color.Color {
+		const share, rim = .6, .04 // of the picture, and of the device's edge about it
+		w, h := float64(img.Bounds().Dx()), float64(img.Bounds().Dy())
+		u, v := (float64(x)/w-.5)/share+.5, (float64(y)/h-.5)/share+.5
+		switch out := max(-u, -v, u-1, v-1); {
+		case out > rim:
+			return color.RGBA{20, 20, 20, 255}
+		case out >= 0:
+			return color.RGBA{10, 10, 10, 255}
+		}
+		return washedOut(img, int(u*w), int(v*h))
+	})
+}
