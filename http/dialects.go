@@ -35,6 +35,9 @@ func dialectRoutes(all []*dialect.Dialect) (list []route) {
 			if rt.Roles == nil {
 				r.dialect = d
 			}
+			if slices.Contains(rt.Roles, engine.RoleClient) {
+				r.clientsOf = d.Name
+			}
 			if rt.Roles == nil && !rt.Public {
 				r.roles = clients
 			}
@@ -97,6 +100,8 @@ func (r *request) mayDo() error {
 	switch d := r.route.dialect; {
 	case !slices.Contains(r.route.roles, r.key.Role):
 		return fail(codeForbidden, "this needs a key of the role %s; this key's role is %s", roleNames(r.route.roles), r.key.Role)
+	case d == nil && r.key.Role == engine.RoleClient && r.key.Dialect != r.route.clientsOf:
+		return fail(codeForbidden, "of clients' keys this is for those of the dialect %s; this key's dialect is %s", r.route.clientsOf, r.key.Dialect)
 	case d == nil:
 		return r.route.reaches(r.key, r.params)
 	case r.key.Dialect != d.Name:

@@ -36,6 +36,8 @@ type route struct {
 	segments []string         // of pattern, set by newRouter
 	dialect  *dialect.Dialect // of which it is, nil for the native API
 	body     bool             // a DELETE that has one
+
+	clientsOf string // of a native one: the dialect whose clients may ask for it, where RoleClient is among the roles
 }
 
 // unbound are the operations that a key that is bound to galleries may use though their paths name none: they are about no

@@ -31,7 +31,8 @@ type Dialect struct {
 }
 
 // Route is one operation. Those with Roles are additions to the native API that the dialect needs: they lie below /v1, are asked for with
-// a native key of one of the roles, are refused in the native way and are described in openapi.json. The others are the vendor's.
+// a native key of one of the roles, are refused in the native way and are described in openapi.json. With engine.RoleClient among
+// them keys of clients of this dialect may ask too, in the native way. The others are the vendor's.
 type Route struct {
 	Method, Pattern string // of literal segments and {names}
 	Op              string // operationId; in the audit log what a refusal is of
@@ -80,7 +81,8 @@ type Failure struct {
 	Err     error
 }
 
-// Refusal is an error of a dialect's own with which a native route answers the problem of a code of the native API.
+// Refusal is an error of a dialect's own that is the problem of a code of the native API: a native route answers with it, and of the
+// vendor's Dialect.Refuse words it.
 type Refusal struct {
 	Code   string
 	Detail string
@@ -103,6 +105,8 @@ type Call struct {
 	Gallery string
 	// Person is whom the request is about, for the audit log's record of a refusal. Set by handlers.
 	Person string
+	// State is what the dialect itself wants to know of the request in Refuse and Finish. Set by handlers.
+	State any
 }
 
 // Photo is an image that templates are made of.

@@ -12,7 +12,7 @@
 //  1. All limits of the native API hold: connections, bodies, requests in flight, rates, time.
 //  2. A route that asks for a key is called with a key of the role client that is for this dialect, and Call.Gallery is the one gallery
 //     that the key is bound to. A key of another dialect, or of the native API, is refused as one that may not; so is a client's
-//     key by the native API and by other dialects.
+//     key by the native API, but for what its own dialect adds and opens to clients (Route.Roles), and by other dialects.
 //  3. Whatever is refused below the dialect's paths, by http, engine or extract, is worded by Dialect.Refuse, an unknown path and a wrong
 //     method included; but for what is no request of HTTP and connections that are too many, which nobody has read a path of.
 //  4. Refusals of good keys are in the audit log, as the native API's are.

@@ -71,18 +71,69 @@ func article(kind string) string {
 	return "an object"
 }
 
-// Base64 decodes base64 as clients send it: standard or URL-safe, with or without padding, with or without line breaks and a prefix
-// as in data:image/jpeg;base64. Errors: ErrBase64, also for nothing.
-func Base64(s string) ([]byte, error) {
+// NoQuery refuses a query, for routes with Roles that take none. Errors: *Refusal.
+func (c *Call) NoQuery() error {
+	if _, query, _ := strings.Cut(c.Target, "?"); query != "" {
+		return &Refusal{"bad_request", "no query is understood here"}
+	}
+	return nil
+}
+
+// DecodeNative is DecodeJSON for routes with Roles, which take no query: as the native API has it, a field that v does not have is
+// refused. Errors: *Refusal, the server's.
+func (c *Call) DecodeNative(v any) error {
+	if err := c.NoQuery(); err != nil {
+		return err
+	}
+	err := c.DecodeJSON(v)
+	if e, ok := errors.AsType[*FieldError](err); ok {
+		return &Refusal{"bad_json", e.Error()}
+	}
+	switch err {
+	case ErrContentType:
+		return &Refusal{"unsupported_media_type", "send JSON: Content-Type: application/json"}
+	case ErrJSON:
+		return &Refusal{"bad_json", "the body must be a JSON object"}
+	case nil:
+		return c.refuseUnknown(v)
+	}
+	return err
+}
+
+func (c *Call) refuseUnknown(v any) error {
+	body, err := c.Body()
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil { // its type and syntax are right
+		return &Refusal{"bad_json", "the body has a field that is not known here; GET /openapi.json has those that are"}
+	}
+	return nil
+}
+
+// Unfold takes the prefix, as in data:image/jpeg;base64, and line breaks off a text that is to be base64. Errors: ErrBase64, for another prefix.
+func Unfold(s string) (string, error) {
 	if rest, ok := strings.CutPrefix(s, "data:"); ok {
 		kind, data, found := strings.Cut(rest, ",")
 		if !found || !strings.HasSuffix(kind, ";base64") {
-			return nil, ErrBase64
+			return "", ErrBase64
 		}
 		s = data
 	}
 	if strings.ContainsAny(s, "\r\n \t") {
 		s = strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "").Replace(s)
+	}
+	return s, nil
+}
+
+// Base64 decodes base64 as clients send it: standard or URL-safe, with or without padding, with or without line breaks and a prefix
+// as in data:image/jpeg;base64. Errors: ErrBase64, also for nothing.
+func Base64(s string) ([]byte, error) {
+	s, err := Unfold(s)
+	if err != nil {
+		return nil, err
 	}
 	if strings.ContainsAny(s, "-_") {
 		s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
