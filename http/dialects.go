@@ -14,12 +14,13 @@ import (
 
 	"mien/engine"
 	"mien/http/dialect"
+	"mien/http/facephi"
 )
 
 // The APIs of other vendors (package dialect): their routes are beside the native ones in the router, and go the same way.
 
 // newDialects makes the dialects that are spoken.
-func newDialects(Config) []*dialect.Dialect { return nil }
+func newDialects(Config) []*dialect.Dialect { return []*dialect.Dialect{facephi.New()} }
 
 // allRoutes are those of the native API and of dialects.
 func allRoutes(all []*dialect.Dialect) []route {
