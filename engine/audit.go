@@ -2,12 +2,14 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -34,7 +36,8 @@ const (
 	AuditKeyRevoke     = "key.revoke"
 	AuditKeyRotate     = "key.rotate"
 	AuditTenantRotate  = "tenant.rotate" // its key
-	AuditTenantErase   = "tenant.erase"  // in the log of the tenant whose key did it
+	AuditTenantErase   = "tenant.erase"  // in the logs of other tenants, see auditTenantErasure
+	AuditRootRotate    = "root.rotate"   // of the store's root key, in the operators' logs
 	AuditVerify        = "verify"
 	AuditIdentify      = "identify"
 	AuditDuplicates    = "duplicates"
@@ -286,6 +289,31 @@ func (c *auditChain) tenants() (all []string) {
 func (t *tx) audit(a auditEntry) {
 	a.time, a.actor = t.now, t.actor
 	t.entries = append(t.entries, a)
+}
+
+// auditAlone records what is no write of anything else. Errors: those of every write.
+func (e *Engine) auditAlone(ctx context.Context, entries ...auditEntry) error {
+	return e.store.updateAudit(ctx, func(t *tx) error {
+		t.now, t.actor = t.store.now().UnixMilli(), actorOf(ctx)
+		for _, a := range entries {
+			t.audit(a)
+		}
+		return nil
+	})
+}
+
+// operatorTenants are those who have a key in use that is an operator's: in whose logs it is recorded what is of the whole store.
+func (e *Engine) operatorTenants() (tenants []string) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	now := e.store.now()
+	for _, k := range e.mu.keys {
+		if k.Operator && k.ended(now).IsZero() && !slices.Contains(tenants, k.Tenant) {
+			tenants = append(tenants, k.Tenant)
+		}
+	}
+	slices.Sort(tenants)
+	return tenants
 }
 
 // stageAudit stages the records of t.entries, a block for each tenant.

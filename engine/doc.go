@@ -92,12 +92,17 @@
 // all it has: a crash between the two is finished by the next start, which finds a tenant whose keys were destroyed.
 // K11  A receipt of an erasure is signed with an Ed25519 key of the key store. It is not derived from the master key: it
 // would change with it, and a RootKey gives no bytes.
+// K12  The root key is changed on a stopped store: each key is wrapped by the new root key as well, file by file; when the new one has
+// opened all of them as they are on the disk, what the store is opened with is switched to it; then what the old one wrapped is taken
+// out, file by file, and overwritten as K6 says. So the old one opens everything up to the switch, and the new one from before it on. A start with
+// the new one ends what was left undone; before the switch another attempt, with the same new key or another, takes it up. What root keys wrap,
+// and nothing else, is written: the store does not change. Backups keep the key store of their time, and so its root key.
 //
 // What an erasure promises: nobody is found or read as soon as it is acknowledged. What is left in the files of the live store is sealed by a
 // key that is only there, sealed; compactions remove both. What is in backups of the store is sealed so too, by a version of the tenant's
 // key that is destroyed no later than Config.RotateEvery after it was made, and the time the rotation takes; then backups open only with
 // a backup of the key store. So everything is gone after RotateEvery and the life of the key store's backups: with seven days
-// each, after fourteen. Backup takes the key store along, so from its backups somebody goes by pruning only. It does not reach what was last written before format 5 and is in backups of before the first rotation: there the
+// each, after fourteen. Backup takes the key store along, so from its backups somebody goes by pruning only, unless it leaves that out (V6). It does not reach what was last written before format 5 and is in backups of before the first rotation: there the
 // tenant's data key, which outlives rotations, sealed it. Index files hold sealed templates of who was erased until their slots are
 // written again (C1); they are sealed by the data key too: do not back them up.
 //
@@ -623,7 +628,7 @@
 //	                                  names answer as names that nobody has (http)
 //	with a photo or mask before       gates with liveness, a risk signal (extract)                       most good prints and screens; masks, injected video
 //	the camera
-//	reads the disk, or a stolen       sealing (K1 to K11), each row in its place                         ids of people and names of galleries; sizes and times
+//	reads the disk, or a stolen       sealing (K1 to K12), each row in its place                         ids of people and names of galleries; sizes and times
 //	backup
 //	writes to the disk                rows don't open elsewhere, nor records that were forged; the       older rows of a person, or a whole older store and log,
 //	                                  audit chain against a head that was noted down elsewhere           put back: nothing notices until a rotation (K8)

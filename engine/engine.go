@@ -149,6 +149,9 @@ func (e *Engine) start(master *sealer) error {
 	if err := e.load(); err != nil {
 		return err
 	}
+	if err := e.keys.endRotation(); err != nil {
+		return err
+	}
 	e.started = true
 	go e.writeDecisions() // until closeAudit
 	e.checking.Go(e.keepRetention)

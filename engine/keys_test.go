@@ -453,7 +453,14 @@ func TestSealingInFIPSMode(t *testing.T) {
 }
 
 func TestKeyFiles(t *testing.T) {
-	keys := []storedKey{{keyOfTenant, 1, 5, []byte("abc")}, {keyOfTenant, 7, -1, []byte{}}}
+	keys := []storedKey{{keyOfTenant, 1, 5, []byte("abc"), nil}, {keyOfTenant, 7, -1, []byte{}, nil}}
+	testKeyFile(t, keys)
+	keys[0].next = []byte("to come")
+	testKeyFile(t, keys)
+}
+
+func testKeyFile(t *testing.T, keys []storedKey) {
+	t.Helper()
 	b := appendKeyFile(nil, keys)
 	got, err := parseKeyFile(b)
 	if err != nil || !reflect.DeepEqual(got, keys) {
@@ -473,7 +480,8 @@ func TestKeyFiles(t *testing.T) {
 
 func FuzzKeyFile(f *testing.F) {
 	f.Add(appendKeyFile(nil, nil))
-	f.Add(appendKeyFile(nil, []storedKey{{keyOfStore, 1, 2, []byte("x")}}))
+	f.Add(appendKeyFile(nil, []storedKey{{keyOfStore, 1, 2, []byte("x"), nil}}))
+	f.Add(appendKeyFile(nil, []storedKey{{keyOfStore, 1, 2, []byte("x"), nil}, {keyOfTenant, 2, 3, []byte("y"), []byte("z")}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, err := parseKeyFile(b)
 		if err != nil {

@@ -61,16 +61,19 @@ type storedKey struct {
 	version uint32
 	created int64 // ms since 1970
 	wrapped []byte
+	next    []byte // by the root key that is to come; nil but while that is changed (K12)
 }
 
 // A key file holds the keys of one owner, a tenant or the store itself (""), little endian:
 //
 //	"mienkeys" · format u32 · count u32 · count × (kind u8 · version u32 · created ms i64 · size u32 · wrapped[size]) · CRC-32C u32 of all before
 //
-// One without keys is what is left of a tenant whose keys were destroyed. Format history: 1 the first.
+// In format 2 each key has size u32 · next[size] behind it, and one at least has a next. A file without keys is what is left of a tenant
+// whose keys were destroyed. Format history: 1 the first; 2 while the root key is changed.
 const (
 	keyFileMagic   = "mienkeys"
 	keyFileFormat  = 1
+	keyFileTwice   = 2
 	maxWrapped     = 64 << 10
 	maxKeyFileSize = 16 << 20
 )
@@ -78,49 +81,78 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func appendKeyFile(dst []byte, keys []storedKey) []byte {
-	begin := len(dst)
+	begin, format := len(dst), uint32(keyFileFormat)
+	if slices.ContainsFunc(keys, func(k storedKey) bool { return k.next != nil }) {
+		format = keyFileTwice
+	}
 	dst = append(dst, keyFileMagic...)
-	dst = binary.LittleEndian.AppendUint32(dst, keyFileFormat)
+	dst = binary.LittleEndian.AppendUint32(dst, format)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(keys)))
 	for _, k := range keys {
 		dst = binary.LittleEndian.AppendUint32(append(dst, k.kind), k.version)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(k.created))
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(k.wrapped)))
-		dst = append(dst, k.wrapped...)
+		dst = appendSized(dst, k.wrapped)
+		if format == keyFileTwice {
+			dst = appendSized(dst, k.next)
+		}
 	}
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[begin:], castagnoli))
 }
 
+func appendSized(dst, b []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(dst, uint32(len(b))), b...)
+}
+
 // parseKeyFile is the inverse of appendKeyFile; the keys alias b. Errors: ErrFormat, ErrCorrupt.
 func parseKeyFile(b []byte) (keys []storedKey, err error) {
-	const head, tail, entry = len(keyFileMagic) + 8, 4, 1 + 4 + 8 + 4
+	const head, tail, entry = len(keyFileMagic) + 8, 4, 1 + 4 + 8
 	if len(b) < head+tail || string(b[:len(keyFileMagic)]) != keyFileMagic {
 		return nil, fmt.Errorf("%w: it is no key file", ErrCorrupt)
 	}
-	if format := binary.LittleEndian.Uint32(b[8:]); format > keyFileFormat {
-		return nil, fmt.Errorf("%w (key file of format %d, this program knows %d)", ErrFormat, format, keyFileFormat)
+	format := binary.LittleEndian.Uint32(b[8:])
+	if format > keyFileTwice {
+		return nil, fmt.Errorf("%w (key file of format %d, this program knows %d)", ErrFormat, format, keyFileTwice)
 	}
 	body := b[:len(b)-tail]
 	if binary.LittleEndian.Uint32(b[len(body):]) != crc32.Checksum(body, castagnoli) {
 		return nil, fmt.Errorf("%w: key file: checksum", ErrCorrupt)
 	}
-	count, rest := binary.LittleEndian.Uint32(b[12:]), body[head:]
+	count, rest, twice := binary.LittleEndian.Uint32(b[12:]), body[head:], false
 	for range count {
 		if len(rest) < entry {
-			return nil, fmt.Errorf("%w: key file: cut", ErrCorrupt)
+			return nil, errKeyFileCut
 		}
 		k := storedKey{kind: rest[0], version: binary.LittleEndian.Uint32(rest[1:]), created: int64(binary.LittleEndian.Uint64(rest[5:]))}
-		size := binary.LittleEndian.Uint32(rest[13:])
-		if rest = rest[entry:]; size > maxWrapped || int(size) > len(rest) {
-			return nil, fmt.Errorf("%w: key file: cut", ErrCorrupt)
+		if k.wrapped, rest, err = cutSized(rest[entry:]); err == nil && format == keyFileTwice {
+			k.next, rest, err = cutSized(rest)
 		}
-		k.wrapped, rest = rest[:size:size], rest[size:]
+		if err != nil {
+			return nil, err
+		}
+		if len(k.next) == 0 {
+			k.next = nil
+		}
+		twice = twice || k.next != nil
 		keys = append(keys, k)
 	}
-	if len(rest) > 0 {
-		return nil, fmt.Errorf("%w: key file: bytes behind its keys", ErrCorrupt)
+	if len(rest) > 0 || twice != (format == keyFileTwice) || format == 0 {
+		return nil, fmt.Errorf("%w: key file: bytes behind its keys, or another format than it says", ErrCorrupt)
 	}
 	return keys, nil
+}
+
+var errKeyFileCut = fmt.Errorf("%w: key file: cut", ErrCorrupt)
+
+// cutSized is the inverse of appendSized; b aliases from. Errors: ErrCorrupt.
+func cutSized(from []byte) (b, rest []byte, err error) {
+	if len(from) < 4 {
+		return nil, nil, errKeyFileCut
+	}
+	size := binary.LittleEndian.Uint32(from)
+	if from = from[4:]; size > maxWrapped || int(size) > len(from) {
+		return nil, nil, errKeyFileCut
+	}
+	return from[:size:size], from[size:], nil
 }
 
 // keyStore is the folder of key files. It goes past haltFS: a file of it is replaced whole or not at all, and who can't is
@@ -129,6 +161,8 @@ type keyStore struct {
 	fs   vfs.FS
 	dir  string
 	root RootKey
+
+	rotating bool // a file has been read whose keys are wrapped twice
 }
 
 const (
@@ -188,6 +222,7 @@ func (k *keyStore) read(owner string) (keys []storedKey, found bool, err error) 
 	if keys, err = parseKeyFile(b); err != nil {
 		return nil, false, fmt.Errorf("engine: key file %s: %w", keyFileName(owner), err)
 	}
+	k.rotating = k.rotating || slices.ContainsFunc(keys, func(s storedKey) bool { return s.next != nil })
 	return keys, true, nil
 }
 
@@ -306,6 +341,9 @@ func (k *keyStore) newKey(owner string, kind byte, version uint32, now int64) (s
 // unwrap opens a stored key; the caller clears it. Errors: ErrMasterKey.
 func (k *keyStore) unwrap(owner string, s storedKey) ([]byte, error) {
 	key, err := k.root.Unwrap(s.wrapped, s.context(owner))
+	if err != nil && s.next != nil {
+		key, err = k.root.Unwrap(s.next, s.context(owner))
+	}
 	if err == nil && len(key) != 32 {
 		clear(key)
 		err = fmt.Errorf("a key of %d bytes", len(key))

@@ -214,11 +214,7 @@ func (e *Engine) recordProof(ctx context.Context, p Proof) error {
 			}
 		}
 	}
-	return e.store.updateAudit(ctx, func(t *tx) error {
-		t.entries = []auditEntry{{tenant: p.Tenant, time: e.store.now().UnixMilli(), actor: actorOf(ctx), op: AuditPersonProve,
-			gallery: p.Gallery, person: p.Person, note: note}}
-		return nil
-	})
+	return e.auditAlone(ctx, auditEntry{tenant: p.Tenant, op: AuditPersonProve, gallery: p.Gallery, person: p.Person, note: note})
 }
 
 // proving is a proof that is being made.

@@ -266,9 +266,7 @@ func (e *Engine) stageErasure(t *tx, tenant string, r *Receipt) error {
 	if err != nil {
 		return err
 	}
-	if by := e.tenantOf(t.actor); by != "" && by != tenant {
-		t.audit(auditEntry{tenant: by, op: AuditTenantErase, target: tenant})
-	}
+	e.auditTenantErasure(t, tenant)
 	t.onHandOver = append(t.onHandOver, func() {
 		e.dropSealer(tenant)
 		delete(e.store.audit.heads, tenant)
@@ -286,6 +284,21 @@ func (e *Engine) stageErasure(t *tx, tenant string, r *Receipt) error {
 		}
 	})
 	return nil
+}
+
+// auditTenantErasure has the end of a tenant recorded where it can be, for the tenant's own log ends with it: in that of the tenant
+// whose key did it; and where no key did, on a stopped data folder, in those of the operators, who may see all tenants. If the erased tenant
+// was the last operator's, the receipt is what is left.
+func (e *Engine) auditTenantErasure(t *tx, tenant string) {
+	tenants := []string{e.tenantOf(t.actor)}
+	if tenants[0] == "" {
+		tenants = e.operatorTenants()
+	}
+	for _, by := range tenants {
+		if by != tenant {
+			t.audit(auditEntry{tenant: by, op: AuditTenantErase, target: tenant})
+		}
+	}
 }
 
 // tenantOf is that of the key that makes a call, "" for none.

@@ -10,7 +10,7 @@ import (
 )
 
 type encryptionCmd struct {
-	Rotate encryptionRotateCmd `cmd:"" help:"Rotate the key that seals a tenant's people: old backups of the store open no more."`
+	Rotate encryptionRotateCmd `cmd:"" help:"Rotate the key that seals a tenant's people: old backups of the store open no more. With --root: the master key."`
 }
 
 type encryptionRotateCmd struct {
@@ -18,6 +18,8 @@ type encryptionRotateCmd struct {
 	Status bool `help:"Only say how far a rotation is." xor:"what"`
 	Cancel bool `help:"Interrupt the rotation; it is taken up again by the next call, or the next start." xor:"what"`
 	Wait   bool `help:"Wait until it is done; always so with --data." xor:"what"`
+	Root   bool `help:"Rotate the master key of a stopped data folder (--data) instead: wrap the keys of all tenants by a new one, and no more by the old." xor:"what"`
+	rootFlags
 }
 
 // rotationPoll is how often a rotation that is waited for is asked after.
@@ -25,6 +27,12 @@ const rotationPoll = 200 * time.Millisecond
 
 // Run rotates the tenant's key.
 func (c *encryptionRotateCmd) Run(ctx context.Context, out *output) error {
+	if c.Root {
+		return c.rotateRoot(ctx, out)
+	}
+	if c.NewMasterKey != "" {
+		return errors.New("--new-master-key goes with --root")
+	}
 	const path = "/v1/encryption"
 	var s engine.KeyStatus
 	err := c.run(func(e *engine.Engine) (err error) {

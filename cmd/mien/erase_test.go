@@ -86,6 +86,66 @@ func TestEraseAndRotate(t *testing.T) {
 	}
 }
 
+// TestRotateMasterKey puts a new master key in the place of the old one, and one that is named, and finds what an attempt before left.
+func TestRotateMasterKey(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(data, "master.key")
+	write := func(name, key string) string {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(key+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	first, third := strings.Repeat("5a", engine.MasterKeyBytes), strings.Repeat("3c", engine.MasterKeyBytes)
+	write(file, first)
+	run := func(code int, say string, args ...string) {
+		t.Helper()
+		out, stderr, got := mien(t, nil, args...)
+		if got != code || !strings.Contains(out+stderr, say) || strings.Contains(out+stderr, first) {
+			t.Fatalf("%v: exit code %d, %q %q; want %d and %q", args, got, out, stderr, code, say)
+		}
+	}
+	run(0, "mien_", "keys", "create", "--operator", "--data", data)
+	run(0, "mien_", "keys", "create", "--tenant", "acme", "--role", "matcher", "--data", data)
+	run(1, "stop the server", "encryption", "rotate", "--root")
+	run(1, "goes with --root", "encryption", "rotate", "--data", data, "--new-master-key", file)
+	run(1, "in no file", "encryption", "rotate", "--root", "--data", data, "--master-key-command", "echo "+first)
+	old, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	write(file+".new", strings.Repeat("00", 2)) // of an attempt that a full disk ended, as if
+	run(1, "is not 64 hex digits", "encryption", "rotate", "--root", "--data", data)
+	if err := os.Remove(file + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	run(0, "3 key files", "encryption", "rotate", "--root", "--data", data)
+	now, err := os.ReadFile(file)
+	if err != nil || string(now) == first+"\n" || len(now) != len(first)+1 {
+		t.Errorf("master.key is %d bytes, %v", len(now), err)
+	}
+	if b := make([]byte, 8); true {
+		if _, err := old.ReadAt(b, 0); err != nil || string(b) != strings.Repeat("\x00", 8) {
+			t.Errorf("the old key's file still has %q, %v", b, err)
+		}
+	}
+	if _, err := os.Stat(file + ".new"); err == nil {
+		t.Error("master.key.new is there")
+	}
+	run(0, "acme", "keys", "list", "--tenant", "acme", "--data", data)
+	run(1, "does not open", "keys", "list", "--data", data, "--master-key-command", "echo "+first)
+	named := write(filepath.Join(t.TempDir(), "third.key"), third)
+	run(0, `"key_files":3`, "--json", "encryption", "rotate", "--root", "--data", data, "--new-master-key", named)
+	run(1, "does not open", "keys", "list", "--data", data)
+	run(0, "acme", "keys", "list", "--tenant", "acme", "--data", data, "--master-key", named)
+	run(1, "is in use", "encryption", "rotate", "--root", "--data", data, "--master-key", named, "--new-master-key", named)
+}
+
 // TestMasterKeyCommand takes the master key from a command.
 func TestMasterKeyCommand(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
