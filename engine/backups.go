@@ -152,7 +152,7 @@ func (e *Engine) backUp(ctx context.Context) (made Backup, err error) {
 	if err != nil {
 		return made, err
 	}
-	return folder.Write(ctx, backup.Spec{Time: begin, Sequence: c.sequence, Store: c.format, Program: e.program,
+	return folder.Write(ctx, backup.Spec{Time: begin, Sequence: c.sequence, Store: c.format, Program: e.program, WithoutKeys: e.keysApart,
 		Sources: c.sources, FS: e.store.fs.FS, Reserve: e.store.disk.minFree, Progress: e.backups.progress})
 }
 

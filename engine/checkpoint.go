@@ -61,6 +61,9 @@ func (e *Engine) makeCheckpoint(ctx context.Context, c *checkpoint) error {
 		if err := e.store.db.Checkpoint(disk.PathJoin(dir, "store")); err != nil {
 			return err
 		}
+		if e.keysApart {
+			return nil
+		}
 		return e.stageKeys(dir)
 	})
 	if err == nil {

@@ -72,6 +72,9 @@ type Config struct {
 	BackupDir string
 	// BackupKey is the MasterKeyBytes long key of that folder; nil makes one of the master key (BackupKey). It is not retained.
 	BackupKey []byte
+	// BackupWithoutKeys leaves the key store out of backups, so that they open only with a copy of it that is kept apart: keys that are
+	// destroyed there reach the backups (doc.go, V6).
+	BackupWithoutKeys bool
 	// Program is what backups name as who made them.
 	Program string
 	// RecallSample is the share of searches that are answered again, exactly, in the background, to count what the index

@@ -582,6 +582,13 @@
 // time of the backup in either case: keep that as long as the backup. Without it a backup is noise, also to who has the folder's key,
 // but for ids of people and names of galleries.
 //
+// V6  A backup may leave out the key store (Config.BackupWithoutKeys). Then it opens only with a copy of that which is kept apart, from
+// when the backup was made or later, as long as the tenants' keys have not been rotated: an erasure of a tenant reaches such a backup at once,
+// for what is restored finds that the tenant's keys were destroyed, and ends it; and the erasure of a person by the rotation that follows,
+// once no copy of the key store from before that is left. A backup from before a rotation opens with a copy from before it, and with no other,
+// so copies of the key store must be made as often as rotations, and live as long as restoring must be possible: a week, say. With the key
+// store in the backups (the default), copies of them alone can be restored; then pruning is what erases from them.
+//
 // Who was deleted is in the backups of before until they are pruned, and a backup that is put back brings back the people who were
 // deleted, and the API keys that were revoked, since. Keep backups no longer than deletion may take, and repeat the deletions after
 // a restore.

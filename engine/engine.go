@@ -39,6 +39,7 @@ type Engine struct {
 	auditing  *auditQueue
 	backupDir string // "" is none
 	backupKey []byte
+	keysApart bool // Config.BackupWithoutKeys
 	program   string
 	backups   backups
 	proving   atomic.Bool // an erasure is being proved
@@ -113,7 +114,7 @@ func Open(c Config) (*Engine, error) {
 		e.indexDir = filepath.Join(c.Dir, "index")
 	}
 	e.attempts = newAttempts(c.Attempts, c.attemptClock)
-	e.dir, e.backupDir, e.program = c.Dir, c.BackupDir, c.Program
+	e.dir, e.backupDir, e.keysApart, e.program = c.Dir, c.BackupDir, c.BackupWithoutKeys, c.Program
 	if e.backupKey = slices.Clone(c.BackupKey); e.backupKey == nil && master != nil {
 		e.backupKey = master.derive(backupKeyInfo)
 	}

@@ -165,6 +165,8 @@ var (
 	ErrHalfRestored = errors.New("engine: a backup was being restored here and is not complete: restore it again")
 	// ErrNotEmpty says that a folder that a backup is to be restored to holds something, which is left alone.
 	ErrNotEmpty = errors.New("engine: the folder to restore to is not empty: name another, or empty it")
+	// ErrNoKeys says that a backup has no keys, and no key store is named that could open it.
+	ErrNoKeys = errors.New("engine: the backup was made without the key store: put the key store of its time into the folder keys of the data folder first, or name it")
 	// ErrCalibration says that a calibration's points are not a falling curve.
 	ErrCalibration = errors.New("engine: bad calibration")
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,9 @@ func (e *Engine) loadTenants() error {
 		}
 		if err == nil {
 			e.mu.sealers[tenant], err = openTenantKeys(ring, tenant, v)
+			if version, bad := keyVersionOf(dataKeyPlace(tenant), v); err != nil && bad == nil && !slices.Contains(ring.living(), version) {
+				err = fmt.Errorf("%w (version %d of the key of tenant %q is destroyed: the store is of before a rotation, and the key store of after it)", ErrKeyStore, version, tenant)
+			}
 		}
 		return err == nil, err
 	})

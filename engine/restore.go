@@ -16,15 +16,18 @@ type RestoreSpec struct {
 	From string // a backup folder
 	ID   string // of its backup; "" is the newest
 	Key  []byte // the folder's: BackupKey, or its own
-	Dir  string // the data folder, to be made or empty but for a master key
-	FS   vfs.FS // nil is the disk
+	Dir  string // the data folder, to be made or empty but for a master key; of a backup without keys, also a key store
+	// KeyDir is the key store that goes with a backup without keys, as it was when the backup was made or, until the tenants' keys were
+	// rotated, later; default Dir/keys. It stays where it is.
+	KeyDir string
+	FS     vfs.FS // nil is the disk
 	// Progress is called with the bytes that are done and all, if it is not nil.
 	Progress func(done, all int64)
 }
 
 // Restore makes a data folder of a backup: the store as it was, without search indexes, which Open makes again. The folder is
 // there whole or not at all: until then its files are in Dir/restore.tmp, which Open refuses, and a call after a crash
-// begins anew. After an error the folder is as it was. Errors: ErrNotEmpty, ErrConfig, those of package backup, ctx's, the disk's.
+// begins anew. After an error the folder is as it was. Errors: ErrNotEmpty, ErrNoKeys, ErrConfig, those of package backup, ctx's, the disk's.
 func Restore(ctx context.Context, s RestoreSpec) (made Backup, err error) {
 	disk := s.FS
 	if disk == nil {
@@ -41,6 +44,14 @@ func Restore(ctx context.Context, s RestoreSpec) (made Backup, err error) {
 	if b.Store > formatVersion {
 		return made, fmt.Errorf("%w (format %d, this program knows %d)", ErrFormat, b.Store, formatVersion)
 	}
+	if b.WithoutKeys {
+		if s.KeyDir == "" {
+			s.KeyDir = disk.PathJoin(s.Dir, "keys")
+		}
+		if _, err := disk.Stat(disk.PathJoin(s.KeyDir, storeKeysName)); err != nil {
+			return made, fmt.Errorf("%w: %s has no %s", ErrNoKeys, s.KeyDir, storeKeysName)
+		}
+	}
 	if err := disk.MkdirAll(s.Dir, 0o700); err != nil {
 		return made, err
 	}
@@ -51,7 +62,7 @@ func Restore(ctx context.Context, s RestoreSpec) (made Backup, err error) {
 	defer func() {
 		err = errors.Join(err, lock.Close(), disk.RemoveAll(disk.PathJoin(s.Dir, restoreLock)))
 	}()
-	if err := clearForRestore(disk, s.Dir); err != nil {
+	if err := clearForRestore(disk, s.Dir, b.WithoutKeys); err != nil {
 		return made, err
 	}
 	return b.Info, restoreTo(ctx, disk, s, b)
@@ -64,8 +75,8 @@ const restoreLock = "restore.lock"
 var restoredRoots = []string{"keys", "store"}
 
 // clearForRestore refuses a folder that holds anything but a master key, and removes what a restore left that did not end: what
-// is beside restore.tmp came from there.
-func clearForRestore(disk vfs.FS, dir string) error {
+// is beside restore.tmp came from there. keysStay says that a key store is no part of the backup, and is left alone.
+func clearForRestore(disk vfs.FS, dir string, keysStay bool) error {
 	names, err := disk.List(dir)
 	if err != nil {
 		return err
@@ -74,7 +85,7 @@ func clearForRestore(disk vfs.FS, dir string) error {
 	for _, name := range names {
 		path := disk.PathJoin(dir, name)
 		switch {
-		case name == "master.key" || name == "lost+found" || name == restoreLock:
+		case name == "master.key" || name == "lost+found" || name == restoreLock || name == "keys" && keysStay:
 		case name == restoringName && half, slices.Contains(restoredRoots, name) && (half || isEmpty(disk, path)):
 			if err := disk.RemoveAll(path); err != nil {
 				return err

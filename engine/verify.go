@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -16,6 +17,8 @@ type BackupFolder struct {
 	Dir string
 	Key []byte // BackupKey's, or its own
 	FS  vfs.FS // nil is the disk
+	// KeyDir is the key store that opens backups without keys, where what is in them is verified.
+	KeyDir string
 }
 
 // BackupCheck is what came of a backup's verification; Err is nil if all of it is what was written.
@@ -100,12 +103,45 @@ func (f BackupFolder) verify(ctx context.Context, folder *backup.Folder, id stri
 	if err := b.Verify(ctx, seen, progress); err != nil || masterKey == nil {
 		return err
 	}
-	return openBackup(ctx, b, masterKey)
+	return f.openBackup(ctx, b, masterKey)
+}
+
+// addKeys puts a copy of the key store, in memory, beside a store that has none.
+func (f BackupFolder) addKeys(to vfs.FS) error {
+	if f.KeyDir == "" {
+		return fmt.Errorf("%w", ErrNoKeys)
+	}
+	names, err := f.disk().List(f.KeyDir)
+	if err == nil {
+		err = to.MkdirAll(to.PathJoin("data", "keys"), 0o700)
+	}
+	for _, name := range names {
+		if err == nil && strings.HasSuffix(name, keyFileSuffix) {
+			err = copyFile(f.disk(), f.disk().PathJoin(f.KeyDir, name), to, to.PathJoin("data", "keys", name))
+		}
+	}
+	return err
+}
+
+func copyFile(from vfs.FS, source string, to vfs.FS, target string) error {
+	b, err := readFile(from, source)
+	if err != nil {
+		return err
+	}
+	out, err := to.Create(target, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(b)
+	return errors.Join(err, out.Close())
 }
 
 // openBackup opens the store in a backup without restoring it, and every record in it.
-func openBackup(ctx context.Context, b *backup.Backup, masterKey []byte) error {
+func (f BackupFolder) openBackup(ctx context.Context, b *backup.Backup, masterKey []byte) error {
 	disk, err := b.FS(ctx, "data")
+	if err == nil && b.WithoutKeys {
+		err = f.addKeys(disk)
+	}
 	if err != nil {
 		return err
 	}

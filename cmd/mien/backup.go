@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,7 +74,11 @@ func (f folderFlags) keys() (folder, master []byte, err error) {
 
 func (f folderFlags) open() (folder engine.BackupFolder, master []byte, err error) {
 	key, master, err := f.keys()
-	return engine.BackupFolder{Dir: f.Folder, Key: key}, master, err
+	keys := f.KeyDir
+	if keys == "" && f.Data != "" {
+		keys = filepath.Join(f.Data, "keys")
+	}
+	return engine.BackupFolder{Dir: f.Folder, Key: key, KeyDir: keys}, master, err
 }
 
 type backupCreateCmd struct {
@@ -82,12 +87,17 @@ type backupCreateCmd struct {
 	backupKeyFlags
 	Data string `help:"Back up this stopped data folder instead of asking a server." type:"path" placeholder:"DIR"`
 	To   string `help:"With --data: the backup folder, made if it is not there." type:"path" placeholder:"FOLDER"`
+
+	WithoutKeys bool `name:"without-keys" help:"With --data: leave the key store out, so that keys that are destroyed there reach the backups; copy it yourself, and keep that for a week or so only. A server does as its --backup-without-keys says."`
 }
 
 // Run makes a backup and waits for it.
 func (c *backupCreateCmd) Run(ctx context.Context, out *output) error {
 	if (c.Data == "") != (c.To == "") {
 		return errors.New("--data and --to go together; without them the server that --server names backs up to its --backup-dir")
+	}
+	if c.WithoutKeys && c.Data == "" {
+		return errors.New("--without-keys goes with --data: a server leaves keys out of backups if it was started with --backup-without-keys")
 	}
 	backUp := c.onServer
 	if c.Data != "" {
@@ -109,7 +119,7 @@ func (c *backupCreateCmd) onData(ctx context.Context) (made engine.Backup, err e
 	if err != nil {
 		return made, err
 	}
-	e, err := data.open(engine.Config{BackupDir: c.To, BackupKey: key, Program: "mien " + version})
+	e, err := data.open(engine.Config{BackupDir: c.To, BackupKey: key, BackupWithoutKeys: c.WithoutKeys, Program: "mien " + version})
 	if err != nil {
 		return made, err
 	}
@@ -200,8 +210,12 @@ func byteBar(what string) func(done, all int64) {
 }
 
 func backupLine(b engine.Backup) string {
-	return fmt.Sprintf("%s\t%s\twrite %d\t%d files, %d bytes\t%d new, %d bytes", b.ID, b.Time.Local().Format(time.DateTime), b.Sequence,
+	line := fmt.Sprintf("%s\t%s\twrite %d\t%d files, %d bytes\t%d new, %d bytes", b.ID, b.Time.Local().Format(time.DateTime), b.Sequence,
 		b.Files, b.Bytes, b.NewFiles, b.NewBytes)
+	if b.WithoutKeys {
+		line += "\twithout keys"
+	}
+	return line
 }
 
 // checkedBackup is a backup with what is wrong with it, as printed.
@@ -315,7 +329,7 @@ func (c *restoreCmd) Run(ctx context.Context, out *output) error {
 			return err
 		}
 	}
-	made, err := engine.Restore(ctx, engine.RestoreSpec{From: c.From, ID: c.Backup, Key: key, Dir: c.Data, Progress: byteBar("restoring")})
+	made, err := engine.Restore(ctx, engine.RestoreSpec{From: c.From, ID: c.Backup, Key: key, Dir: c.Data, KeyDir: c.KeyDir, Progress: byteBar("restoring")})
 	if err != nil {
 		return err
 	}

@@ -170,6 +170,40 @@ func startRestored(t *testing.T, s *testServer, dir string) *testServer {
 	return start(t, dir, "--master-key", filepath.Join(s.data, "master.key"))
 }
 
+// TestBackupCommandsWithoutKeys: a backup without the key store is restored and verified beside a copy of that, and not without.
+func TestBackupCommandsWithoutKeys(t *testing.T) {
+	dir := t.TempDir()
+	data, folder, kept, to := filepath.Join(dir, "data"), filepath.Join(dir, "backups"), filepath.Join(dir, "kept"), filepath.Join(dir, "to")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	master := filepath.Join(dir, "master.key")
+	if err := os.WriteFile(master, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(code int, say string, args ...string) {
+		t.Helper()
+		if out, stderr, got := mien(t, nil, append(args, "--master-key", master)...); got != code || !strings.Contains(out+stderr, say) {
+			t.Fatalf("%v: exit code %d, %s%s; want %d and %q", args, got, out, stderr, code, say)
+		}
+	}
+	run(0, "mien_", "keys", "create", "--tenant", "acme", "--role", "matcher", "--data", data)
+	run(1, "goes with --data", "backup", "--without-keys")
+	run(0, "without keys", "backup", "--data", data, "--to", folder, "--without-keys")
+	if err := os.CopyFS(kept, os.DirFS(filepath.Join(data, "keys"))); err != nil {
+		t.Fatal(err)
+	}
+	run(0, "without keys", "backup", "list", folder)
+	run(0, "", "backup", "verify", folder)
+	run(1, "without the key store", "backup", "verify", folder, "--open")
+	run(0, "", "backup", "verify", folder, "--open", "--key-dir", kept)
+	run(0, "", "backup", "verify", folder, "--open", "--data", data)
+	run(1, "without the key store", "restore", "--from", folder, "--data", to)
+	run(0, "is as it was", "restore", "--from", folder, "--data", to, "--key-dir", kept)
+	run(0, "acme", "keys", "list", "--tenant", "acme", "--data", to, "--key-dir", kept)
+	run(1, "key store", "keys", "list", "--tenant", "acme", "--data", to)
+}
+
 // TestKilledBackups: kill -9 in the middle of backup, prune and restore, at random moments: what was there before stays whole, and
 // the same command made again works.
 func TestKilledBackups(t *testing.T) {

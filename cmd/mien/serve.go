@@ -113,15 +113,16 @@ type serveCmd struct {
 	tlsFlags
 	simdFlags
 	backupKeyFlags
-	BackupDir  string  `help:"Folder that POST /v1/backup and mien backup write to; another disk's, or a mounted one, is worth more." env:"MIEN_BACKUP_DIR" type:"path" placeholder:"FOLDER"`
-	RotateDays float64 `help:"Days after which the key that seals a tenant's people is rotated: for so long, and the life of the key store's backups, backups of the store hold who was erased; 0: never." env:"MIEN_ROTATE_DAYS" default:"7"`
-	CoreDumps  bool    `name:"allow-core-dumps" help:"Let the system write this process's memory, with keys and templates in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
-	Data       string  `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
-	Listen     string  `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
-	PublicURL  string  `name:"public-url" help:"Scheme and host by which clients reach the server, where a proxy is between: https://faces.example." env:"MIEN_PUBLIC_URL" placeholder:"URL"`
-	Insecure   bool    `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
-	LogFormat  string  `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
-	LogLevel   string  `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	BackupWithoutKeys bool    `name:"backup-without-keys" help:"Leave the key store out of backups, so that keys that are destroyed reach them; copy it yourself, and keep that for a week or so only." env:"MIEN_BACKUP_WITHOUT_KEYS"`
+	BackupDir         string  `help:"Folder that POST /v1/backup and mien backup write to; another disk's, or a mounted one, is worth more." env:"MIEN_BACKUP_DIR" type:"path" placeholder:"FOLDER"`
+	RotateDays        float64 `help:"Days after which the key that seals a tenant's people is rotated: for so long, and the life of the key store's backups, backups of the store hold who was erased; 0: never." env:"MIEN_ROTATE_DAYS" default:"7"`
+	CoreDumps         bool    `name:"allow-core-dumps" help:"Let the system write this process's memory, with keys and templates in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
+	Data              string  `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
+	Listen            string  `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
+	PublicURL         string  `name:"public-url" help:"Scheme and host by which clients reach the server, where a proxy is between: https://faces.example." env:"MIEN_PUBLIC_URL" placeholder:"URL"`
+	Insecure          bool    `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
+	LogFormat         string  `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
+	LogLevel          string  `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
 
 // maxRotateDays is longer than anybody should keep a key.
@@ -192,7 +193,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log 
 	return data.open(engine.Config{Spaces: spaces, MinFreeBytes: c.MinFree, RecallSample: c.RecallSample, Audit: c.Audit, AuditKeep: time.Duration(c.AuditDays) * 24 * time.Hour,
 		Attempts:    engine.Attempts{Failures: max(c.Attempts, 0), Window: c.AttemptWindow},
 		RotateEvery: time.Duration(c.RotateDays * 24 * float64(time.Hour)), Extract: packs.extract, Logger: log,
-		BackupDir: c.BackupDir, BackupKey: key, Program: "mien " + version})
+		BackupDir: c.BackupDir, BackupKey: key, BackupWithoutKeys: c.BackupWithoutKeys, Program: "mien " + version})
 }
 
 func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {

@@ -31,6 +31,8 @@ type Info struct {
 	Bytes    int64     `json:"bytes"`
 	NewFiles int       `json:"new_files"` // that the folder had not before
 	NewBytes int64     `json:"new_bytes"`
+	// WithoutKeys says that what opens the store is not in it, and is kept elsewhere.
+	WithoutKeys bool `json:"without_keys,omitempty"`
 }
 
 // File is a file of a backup.

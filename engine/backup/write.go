@@ -27,6 +27,8 @@ type Spec struct {
 	Store    uint32
 	Program  string
 
+	WithoutKeys bool // for Info
+
 	Sources []Source // on FS, where nobody changes them meanwhile
 	FS      vfs.FS
 
@@ -70,7 +72,7 @@ func (w *writing) write() error {
 	if err != nil {
 		return err
 	}
-	w.m = manifest{Format: manifestFormat, Info: Info{ID: id, Time: w.Time.UTC(), Sequence: w.Sequence, Store: w.Store, Program: w.Program}}
+	w.m = manifest{Format: manifestFormat, Info: Info{ID: id, Time: w.Time.UTC(), Sequence: w.Sequence, Store: w.Store, Program: w.Program, WithoutKeys: w.WithoutKeys}}
 	for _, s := range w.Sources {
 		if err := w.add(s); err != nil {
 			return fmt.Errorf("backup: %s: %w", s.Path, err)
