@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -280,7 +281,8 @@ func (c *serveCmd) logger(to *os.File) (log *slog.Logger, flush func()) {
 func (c *serveCmd) announce(out *output, log *slog.Logger, url string, data dataDir, spaces []engine.Space) {
 	library, models := c.paths()
 	log.Info("mien", "version", version, "url", url, "data", data.path, "backups", c.BackupDir, "library", library, "models", models,
-		"spaces", idsOf(spaces), "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level())
+		"spaces", idsOf(spaces), "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level(),
+		"fips140", fips140.Enabled())
 	if c.Insecure && c.TLSCert == "" {
 		log.Warn("--insecure-listen: keys and biometrics travel in clear: let nobody reach this address but a proxy that does TLS", "url", url)
 	}

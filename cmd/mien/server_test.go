@@ -65,9 +65,15 @@ type testServer struct {
 // start serves the data folder on a free port and waits until it says where.
 func start(t testing.TB, data string, args ...string) *testServer {
 	t.Helper()
+	return startWith(t, nil, data, args...)
+}
+
+// startWith is start with settings of the environment.
+func startWith(t testing.TB, env []string, data string, args ...string) *testServer {
+	t.Helper()
 	s := &testServer{t: t, data: data, log: new(bytes.Buffer)}
 	s.cmd = exec.Command(program, append([]string{"--json", "serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
-	s.cmd.Env = append(os.Environ(), setUp(t)...)
+	s.cmd.Env = append(append(os.Environ(), setUp(t)...), env...)
 	s.cmd.Stderr = s.log
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
