@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -14,8 +15,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"mien/index/hnsw"
@@ -50,12 +53,51 @@ func newCrowd(t testing.TB) *crowdOnDisk {
 	return newCrowdOf(t, indexAuto)
 }
 
-// newCrowdOf enrols manyTemplates people, saves the index and opens it again.
+// newCrowdOf has manyTemplates people on the disk, with a saved index that was just opened. They are enrolled once for each kind, and
+// their files copied for each test: to enrol them takes longer than most tests.
 func newCrowdOf(t testing.TB, kind string) *crowdOnDisk {
 	t.Helper()
-	c := enrolCrowd(t, kind, diskConfig(t))
-	c.restart(0)
+	crowds.Lock()
+	defer crowds.Unlock()
+	made := crowds.of[kind]
+	if made == nil {
+		made = makeCrowd(t, kind)
+		crowds.of[kind] = made
+	}
+	c := &crowdOnDisk{t: t, kind: kind, rng: newRand(t), config: diskConfig(t), people: maps.Clone(made.people)}
+	must(os.CopyFS(c.config.Dir, made.files))
+	c.reopen(0)
 	return c
+}
+
+// crowds are those that newCrowdOf copies, by kind.
+var crowds = struct {
+	sync.Mutex
+	of map[string]*madeCrowd
+}{of: map[string]*madeCrowd{}}
+
+type madeCrowd struct {
+	files  fstest.MapFS
+	people map[string][]Template
+}
+
+func makeCrowd(t testing.TB, kind string) *madeCrowd {
+	t.Helper()
+	c := enrolCrowd(t, kind, diskConfig(t))
+	if err := c.e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := &madeCrowd{fstest.MapFS{}, c.people}
+	from := os.DirFS(c.config.Dir)
+	must(fs.WalkDir(from, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(from, path)
+		m.files[path] = &fstest.MapFile{Data: data}
+		return err
+	}))
+	return m
 }
 
 // enrolCrowd enrols manyTemplates people.
@@ -733,7 +775,7 @@ func TestVictim(t *testing.T) {
 func TestKilled(t *testing.T) {
 	c := newCrowd(t)
 	must(c.e.Close())
-	for range scaled(8) {
+	for range scaled(shorter(8, 3)) {
 		victim := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$")
 		victim.Env = append(os.Environ(), victimDir+"="+c.config.Dir)
 		in, err := victim.StdinPipe()

@@ -187,7 +187,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 	for name, match := range map[string]func(errorfs.Op) bool{"log": isWAL, "table": isTable, "manifest": isManifest, "any": func(errorfs.Op) bool { return true }} {
 		t.Run(name, func(t *testing.T) {
 			failed := 0
-			for n := 0; n < 60; n += 1 + n/4 {
+			for n := 0; n < 60; n += 1 + n/shorter(4, 1) {
 				image, fail := mem.CrashClone(vfs.CrashCloneCfg{}), &failAfter{match: match}
 				fail.countdown.Store(int64(n))
 				if err := openWithin(t, testConfig(errorfs.Wrap(image, fail))); err != nil {

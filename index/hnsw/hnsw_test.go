@@ -408,7 +408,7 @@ func TestReplaceIsAtomic(t *testing.T) {
 	for range 3 {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), 0))
 		searching.Go(func() {
-			for range scaled(4000) {
+			for range scaled(1600) {
 				k := rng.IntN(moving)
 				hits, err := w.x.SearchInto(context.Background(), nil, vectors[k], index.Options{K: 1, Threshold: -1, EF: 600})
 				if err != nil || len(hits) != 1 || hits[0].Label != uint32(k+1) {
