@@ -127,6 +127,8 @@ type importer struct {
 	onConflict OnConflict
 	free       chan *importBlock
 
+	vectors, people int // lengths of the block before's; owned by collect
+
 	// What follows is owned by who has the turn.
 	handed  uint64         // sequence number of the last block that was handed over
 	foreign uint64         // that of the last write of the gallery, as far as known, that was none of these
@@ -244,6 +246,7 @@ func (im *importer) collect(ctx context.Context, people iter.Seq2[PortablePerson
 			break
 		}
 		if b != nil && b.isFull(p) {
+			im.vectors, im.people = len(b.vectors), len(b.people)
 			if err := pass(ctx, to, b); err != nil {
 				return err
 			}
@@ -266,7 +269,8 @@ func (im *importer) newBlock(ctx context.Context) (*importBlock, error) {
 	select {
 	case b := <-im.free:
 		*b = importBlock{ids: make(map[string]struct{}, len(b.ids)), vectors: b.vectors[:0], rows: b.rows[:0], people: b.people[:0],
-			staged: b.staged[:0], rest: b.rest[:0], arenas: b.arenas, results: make([]ImportResult, 0, len(b.results))}
+			staged: b.staged[:0], rest: b.rest[:0], arenas: b.arenas, results: make([]ImportResult, 0, im.people)}
+		b.vectors, b.people = slices.Grow(b.vectors, im.vectors), slices.Grow(b.people, im.people)
 		return b, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -671,6 +675,7 @@ type appender struct {
 	g       *gallery
 	version uint64
 	ids     []string
+	members []*member // of ids, while they are added
 	traits  []traits
 	counts  []int // of templates, by person
 	vectors []float32
@@ -688,9 +693,10 @@ func (a *appender) flush() {
 	g := a.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a.labels = a.labels[:0]
+	a.labels, a.members = a.labels[:0], a.members[:0]
 	for i, id := range a.ids {
 		m := g.memberLocked(id)
+		a.members = append(a.members, m)
 		m.version, m.templates = a.version, a.counts[i]
 		for range a.counts[i] {
 			a.labels = append(a.labels, m.label)
@@ -698,8 +704,7 @@ func (a *appender) flush() {
 	}
 	g.mu.templates += len(a.labels)
 	rows := g.appendLocked(a.labels, a.vectors)
-	for i, id := range a.ids {
-		m := g.mu.people[id]
+	for i, m := range a.members {
 		if n := a.counts[i]; rows != nil {
 			m.rows, rows = rows[:n:n], rows[n:]
 		}

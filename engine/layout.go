@@ -80,25 +80,29 @@ func galleryKey(tenant, name string) []byte {
 }
 
 // galleryPrefix begins every key of a gallery's people or templates.
-func galleryPrefix(prefix byte, gallery uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{prefix}, gallery)
+func galleryPrefix(prefix byte, gallery uint64) []byte { return prefixWithRoom(prefix, gallery, 0) }
+
+// prefixWithRoom is galleryPrefix with capacity for n bytes behind it.
+func prefixWithRoom(prefix byte, gallery uint64, n int) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 1+8+n), prefix), gallery)
 }
 
 func personKey(gallery uint64, id string) []byte {
-	return append(galleryPrefix(prefixPerson, gallery), id...)
+	return append(prefixWithRoom(prefixPerson, gallery, len(id)), id...)
 }
 
 func templateKey(gallery uint64, id string, number uint32) []byte {
-	return numbered(galleryPrefix(prefixTemplate, gallery), id, number)
+	return numbered(prefixTemplate, gallery, id, number)
 }
 
 func photoKey(gallery uint64, id string, number uint32) []byte {
-	return numbered(galleryPrefix(prefixPhoto, gallery), id, number)
+	return numbered(prefixPhoto, gallery, id, number)
 }
 
-// numbered completes the key of what a person has several of.
-func numbered(prefix []byte, id string, number uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(append(prefix, id...), 0), number)
+// numbered is the key of what a person has several of.
+func numbered(prefix byte, gallery uint64, id string, number uint32) []byte {
+	k := append(prefixWithRoom(prefix, gallery, len(id)+1+4), id...)
+	return binary.BigEndian.AppendUint32(append(k, 0), number)
 }
 
 // splitTemplateKey is the inverse of templateKey, for a key that begins with its gallery's prefix.

@@ -593,7 +593,7 @@ func (p *personTx) raiseFormat() error {
 
 // setRecord seals the record as it is.
 func (p *personTx) setRecord() {
-	row, plain := personKey(p.g.record.Number, p.id), p.record.append(nil)
+	row, plain := personKey(p.g.record.Number, p.id), p.record.append(make([]byte, 0, 96+len(p.record.metadata)))
 	if p.key == nil {
 		p.set(row, p.g.seal.seal(p.g.personPlace(p.id), plain))
 		return

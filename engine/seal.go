@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"sync"
 )
 
 const (
@@ -55,6 +56,11 @@ func (p place) appendAAD(dst []byte, label string, keyVersion uint32) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, p.number)
 	return binary.BigEndian.AppendUint32(dst, keyVersion)
 }
+
+// aadRoom is where additional data is put together, which would be an allocation for each value: a call by an interface lets it escape.
+type aadRoom [256]byte
+
+var aadRooms = sync.Pool{New: func() any { return new(aadRoom) }}
 
 // sealLabel begins the additional data of what a sealer seals.
 const sealLabel = "mien/rec/v1"
@@ -106,7 +112,8 @@ func (s *sealer) seal(p place, plain []byte) []byte {
 	out := make([]byte, sealHeaderSize, len(plain)+sealOverhead)
 	out[0] = sealVersion
 	binary.BigEndian.PutUint32(out[1:], s.version)
-	var room [256]byte
+	room := aadRooms.Get().(*aadRoom)
+	defer aadRooms.Put(room)
 	return s.aead.Seal(out, nil, plain, p.appendAAD(room[:0], sealLabel, s.version))
 }
 
@@ -119,7 +126,8 @@ func (s *sealer) open(dst []byte, p place, sealed []byte) ([]byte, error) {
 	if version != s.version {
 		return nil, fmt.Errorf("%w: sealed %s has key version %d", ErrCorrupt, p.kind, version)
 	}
-	var room [256]byte
+	room := aadRooms.Get().(*aadRoom)
+	defer aadRooms.Put(room)
 	plain, err := s.aead.Open(dst, nil, sealed[sealHeaderSize:], p.appendAAD(room[:0], sealLabel, version))
 	if err != nil {
 		return nil, fmt.Errorf("%w: sealed %s does not open in its place", ErrCorrupt, p.kind)

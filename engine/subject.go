@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/cipher"
+	"crypto/rand"
 	"fmt"
 	"slices"
 )
@@ -29,7 +30,9 @@ func subjectPlace(g *gallery, id string) place {
 
 // newSubjectKey makes a key for a person. REQUIRES: the turn (K4).
 func (g *gallery) newSubjectKey(id string) *subjectKey {
-	key := randomBytes(subjectKeyBytes)
+	var room [subjectKeyBytes]byte
+	key := room[:]
+	rand.Read(key) // never fails (crypto/rand)
 	defer clear(key)
 	aead, err := newAEAD(key)
 	must(err) // the length is right
@@ -79,7 +82,8 @@ func (k *subjectKey) appendSeal(dst []byte, p place, plain []byte) []byte {
 }
 
 func (k *subjectKey) appendSealed(dst []byte, p place, plain []byte) []byte {
-	var room [256]byte
+	room := aadRooms.Get().(*aadRoom)
+	defer aadRooms.Put(room)
 	return k.aead.Seal(dst, nil, plain, p.appendAAD(room[:0], subjectLabel, subjectVersion))
 }
 
@@ -92,7 +96,8 @@ func (k *subjectKey) open(dst []byte, p place, sealed []byte) ([]byte, error) {
 }
 
 func (k *subjectKey) openSealed(dst []byte, p place, sealed []byte) ([]byte, error) {
-	var room [256]byte
+	room := aadRooms.Get().(*aadRoom)
+	defer aadRooms.Put(room)
 	plain, err := k.aead.Open(dst, nil, sealed, p.appendAAD(room[:0], subjectLabel, subjectVersion))
 	if err != nil {
 		return nil, fmt.Errorf("%w: sealed %s does not open in its place", ErrCorrupt, p.kind)

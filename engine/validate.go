@@ -38,11 +38,24 @@ func checkNames(tenant, gallery string) error {
 }
 
 func checkPersonID(id string) error {
+	if isPlainID(id) {
+		return nil
+	}
 	if len(id) == 0 || len(id) > MaxIDBytes || !utf8.ValidString(id) ||
 		strings.ContainsFunc(id, isUnseen) || strings.TrimSpace(id) != id || id == "." || id == ".." { // dots: clients and proxies fold them
 		return refuse(ErrID, "the person id is not acceptable: use 1 to %d bytes of UTF-8 without control characters, no space at either end, not . or ..", MaxIDBytes)
 	}
 	return nil
+}
+
+// isPlainID holds for ids that are acceptable by a look at their bytes: most are.
+func isPlainID(id string) bool {
+	for i := range len(id) {
+		if c := id[i]; c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return len(id) > 2 && len(id) <= MaxIDBytes
 }
 
 // isUnseen holds for control characters, and for those that turn the direction of text so that one id reads as another.
