@@ -56,24 +56,24 @@ func (o owners) append(dst []byte) []byte {
 
 // parseOwners is the inverse of append; it takes memory in proportion to b, which is not aliased. Errors: ErrCorrupt.
 func parseOwners(b []byte) (o owners, err error) {
-	d := decoder{rest: b}
-	if format := d.uint(math.MaxUint64); format != ownersFormat {
+	d := decoderOf(b)
+	if format := d.Uint(math.MaxUint64); format != ownersFormat {
 		return o, fmt.Errorf("%w: the people of a saved index are of format %d, this program reads %d", ErrCorrupt, format, ownersFormat)
 	}
-	n := d.uint(min(math.MaxUint32, uint64(len(d.rest)))) // a label has a byte at least
+	n := d.Uint(min(math.MaxUint32, uint64(len(d.Rest)))) // a label has a byte at least
 	o = owners{make([]string, 0, n), make([]uint64, 0, n)}
 	for range n {
-		version, id := d.uint(math.MaxUint64), ""
+		version, id := d.Uint(math.MaxUint64), ""
 		if version != 0 {
-			id = d.text(MaxIDBytes)
-			d.bad = d.bad || id == ""
+			id = d.String(MaxIDBytes)
+			d.Bad = d.Bad || id == ""
 		}
-		if d.bad {
+		if d.Bad {
 			break
 		}
 		o.ids, o.versions = append(o.ids, id), append(o.versions, version)
 	}
-	if d.bad || len(d.rest) > 0 {
+	if !d.Whole() {
 		return owners{}, fmt.Errorf("%w: the people of a saved index", ErrCorrupt)
 	}
 	return o, nil

@@ -18,6 +18,7 @@ import (
 const (
 	MaxTemplates     = 8        // of one person
 	MaxHistory       = 8        // replaced templates of one person
+	MaxByBytes       = 64       // id of an API key, in the provenance of a template; this program's have 16
 	MaxFilterable    = 8        // fields of metadata that a gallery can be filtered by
 	MaxFieldBytes    = 64       // of such a field's name
 	MaxFilterValues  = 64       // of one field in a filter

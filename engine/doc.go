@@ -285,8 +285,9 @@
 // An import waits while tables lie deeper than 12 over one another in the store's first level, so that reads stay short. Other writes wait
 // for the memory of the blocks before them: some 0.1 s each.
 //
-// The files of version 1 say nothing of consent and retention: who is imported is retained as the gallery says, as who is put without
-// a Retention, and who is due is in no export.
+// B7  An import puts what a file says: status, ends, consent, provenance. Of what it does not say a gallery's default of retention holds, and
+// who is there keeps their status: a file that knows nothing of suspensions lifts none. The file's history is that of who is new, as much as
+// the gallery keeps; who is there has one of their own, which goes on. Who is due is in no export, and is refused by an import.
 //
 // Export reads a snapshot, made while no write was under way: everybody as of one moment (W4). While it lives, the disk keeps what
 // is erased meanwhile.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,8 @@ func (r *exportReader) person(people *pebble.Iterator) (PortablePerson, error) {
 		return PortablePerson{}, err
 	}
 	r.due = record.due()
-	p := PortablePerson{ID: id, Metadata: record.metadata, Created: fromMillis(record.created), Updated: fromMillis(record.updated)}
+	p := PortablePerson{ID: id, Metadata: record.metadata, Status: cmp.Or(statusOf(record.suspended), StatusActive),
+		Created: fromMillis(record.created), Updated: fromMillis(record.updated), Retention: record.retention()}
 	dim := r.g.record.Dim
 	if n := dim * len(record.templates); cap(r.vectors) < n {
 		r.vectors = make([]float32, n)
@@ -150,9 +152,13 @@ func (r *exportReader) person(people *pebble.Iterator) (PortablePerson, error) {
 		if err := r.template(record.key, id, t.number, v); err != nil {
 			return PortablePerson{}, err
 		}
-		r.of = append(r.of, PortableTemplate{Number: t.number, Created: fromMillis(t.created), Source: t.source, Vector: v})
+		r.of = append(r.of, t.portable())
+		r.of[i].Vector = v
 	}
 	p.Templates = r.of
+	for _, t := range record.history {
+		p.History = append(p.History, t.portable())
+	}
 	return p, nil
 }
 

@@ -58,14 +58,15 @@ const (
 // maxImportMillis is the last of the year 9999, beyond which times have no RFC 3339 form.
 const maxImportMillis = 253_402_300_799_999
 
-// Import writes people, as they are, times and provenance included, under new versions: several thousand in one write (doc.go,
-// B1 to B5). A template of norm 1 is kept bit for bit. No gate is applied, for templates pass every
+// Import writes people, as they are, status, retention, times and provenance included, under new versions: several thousand in one
+// write (doc.go, B1 to B7). A template of norm 1 is kept bit for bit. No gate is applied, for templates pass every
 // gate, and nobody is checked for duplicates. What people yields, and
 // the vectors in it, need only be valid until the next; the last one of an id counts. done is told what became of each person,
 // in order, once that is durable and in searches; an error of it, or of people, ends the import after the blocks that were begun.
 //
 // The outcome of a person whose template or metadata is refused is ImportFailed, with what PutPerson would say, and the import
-// goes on. Who is there keeps nothing of before but the numbering of templates (ConflictReplace). A call that ends early has
+// goes on; so it is with who would be due already. Who is there keeps nothing of before but the numbering of templates, the history, which
+// what is replaced joins, and the status where people say none (ConflictReplace). A call that ends early has
 // written what done was told, and perhaps the blocks after that; to repeat it does no harm. Errors: ErrID,
 // ErrGalleryNotFound, ErrSpaceUnknown, ErrSpaceMismatch, ErrMoving (to another space: finish or cancel that first),
 // ErrImportOption, those of every write (see CreateGallery), those of people and done.
@@ -165,7 +166,8 @@ type importBlock struct {
 type importPerson struct {
 	at     int // in results
 	id     string
-	record personRecord // created, updated, metadata, templates
+	record personRecord // all but version and key, as far as the file says
+	unsaid bool         // it does not say the status
 	row    int          // of the block's, the first of len(record.templates)
 }
 
@@ -299,7 +301,7 @@ func (b *importBlock) take(space Space, p PortablePerson) {
 	}
 	b.ids[p.ID] = struct{}{}
 	b.size += len(p.ID) + len(r.metadata) + 4*(len(b.vectors)-from) + 64
-	b.people = append(b.people, importPerson{at: at, id: p.ID, record: r, row: from / space.Dim})
+	b.people = append(b.people, importPerson{at: at, id: p.ID, record: r, unsaid: p.Status == "", row: from / space.Dim})
 }
 
 // record is the person's, as far as the file says it; the vectors are appended to the block's.
@@ -315,26 +317,77 @@ func (b *importBlock) record(space Space, p PortablePerson) (r personRecord, err
 	}
 	var outside bool
 	r.created, r.updated = importMillis(p.Created, &outside), importMillis(p.Updated, &outside)
+	r.suspended = p.Status == StatusSuspended
+	var err2 error
+	r.expires, err = millisOf("expires", p.Expires)
+	r.consent, err2 = p.Consent.record()
+	if err := cmp.Or(p.Status.validate(), err, err2); err != nil {
+		return r, err
+	}
+	if r.history, err = historyRecords(p.History, &outside); err != nil {
+		return r, err
+	}
 	last := uint32(0)
 	r.templates = make([]templateRecord, 0, len(p.Templates))
-	for i, t := range p.Templates {
+	for _, t := range p.Templates {
 		if t.Number <= last || t.Number >= math.MaxUint32-MaxTemplates {
 			return r, refuse(ErrImportRecord, "the numbers of the person's templates are not 1 or more and rising")
 		}
-		if len(t.Source) > MaxSourceBytes {
-			return r, refuse(ErrImportRecord, "the source of template %d has %d bytes: the most is %d", i, len(t.Source), MaxSourceBytes)
+		record, err := t.record(&outside)
+		if err != nil {
+			return r, err
 		}
 		if b.vectors, err = appendUnit(b.vectors, space, t.Vector); err != nil {
 			return r, err
 		}
 		last = t.Number
-		r.templates = append(r.templates, templateRecord{number: t.Number, created: importMillis(t.Created, &outside), source: t.Source})
+		r.templates = append(r.templates, record)
+	}
+	for _, t := range r.history {
+		last = max(last, t.number)
 	}
 	if outside {
 		return r, refuse(ErrImportRecord, "a time of the person is before 1970 or after 9999")
 	}
 	r.next = last + 1
 	return r, nil
+}
+
+// record is what is kept of a template beside its vector. Errors: ErrImportRecord.
+func (t *PortableTemplate) record(outside *bool) (r templateRecord, err error) {
+	if len(t.Source) > MaxSourceBytes {
+		return r, refuse(ErrImportRecord, "the source of template %d has %d bytes: the most is %d", t.Number, len(t.Source), MaxSourceBytes)
+	}
+	if t.By != "" && (len(t.By) > MaxByBytes || checkPersonID(t.By) != nil) {
+		return r, refuse(ErrImportRecord, "who enrolled template %d is no id: use up to %d bytes without control characters", t.Number, MaxByBytes)
+	}
+	r = templateRecord{number: t.Number, created: importMillis(t.Created, outside), source: t.Source, by: t.By}
+	if q := t.Quality; q != nil {
+		if !(*q >= 0 && *q <= 100) {
+			return r, refuse(ErrImportRecord, "the quality of template %d is %v: it is from 0 to 100", t.Number, *q)
+		}
+		r.quality = recordedQuality(*q)
+	}
+	return r, nil
+}
+
+// historyRecords are those of templates that were replaced. Errors: ErrImportRecord.
+func historyRecords(history []PortableTemplate, outside *bool) (all []templateRecord, err error) {
+	last := uint32(0)
+	for _, t := range history {
+		if len(history) > MaxHistory || t.Number <= last || t.Number >= math.MaxUint32-MaxTemplates || t.Vector != nil {
+			return nil, refuse(ErrImportRecord, "the person's history is not one: at most %d templates, their numbers 1 or more and rising, without vectors", MaxHistory)
+		}
+		r, err := t.record(outside)
+		if err != nil {
+			return nil, err
+		}
+		if r.replaced = importMillis(t.Replaced, outside); r.replaced == 0 {
+			return nil, refuse(ErrImportRecord, "it is not said when template %d was replaced", t.Number)
+		}
+		all, last = append(all, r), t.Number
+	}
+	return all, nil
 }
 
 func importMillis(t time.Time, outside *bool) int64 {
@@ -456,7 +509,11 @@ func (im *importer) stagePerson(s *importShard, b *importBlock, p *importPerson,
 		}
 		return false, nil
 	}
-	first := p.record.templates[0].number
+	if err := x.retain(p.record.expires, p.record.consent); err != nil {
+		result.Outcome, result.Err = ImportFailed, err
+		return false, nil
+	}
+	first, keep := p.record.templates[0].number, im.g.rules.Load().history
 	if x.there() {
 		result.Outcome = ImportReplaced
 	}
@@ -464,7 +521,15 @@ func (im *importer) stagePerson(s *importShard, b *importBlock, p *importPerson,
 		first = max(first, x.old.next)
 	}
 	x.block = b
-	x.dropTemplates(im.g.rules.Load().history)
+	if x.there() {
+		x.dropTemplates(keep)
+	} else { // new, or due and not erased yet
+		x.dropTemplates(0)
+		x.record.suspended = false
+		if n := len(p.record.history); n > 0 && keep > 0 {
+			x.record.history = p.record.history[max(n-keep, 0):]
+		}
+	}
 	x.key = im.g.newSubjectKey(p.id) // as of who is new, and as replaceTemplates (K1)
 	x.record.templates = make([]templateRecord, 0, len(p.record.templates))
 	shift := first - p.record.templates[0].number
@@ -474,7 +539,8 @@ func (im *importer) stagePerson(s *importShard, b *importBlock, p *importPerson,
 	}
 	x.record.created, x.record.updated, x.record.metadata = p.record.created, p.record.updated, p.record.metadata
 	x.record.next = p.record.next + shift
-	return true, x.retain(0, nil)
+	x.record.suspended = p.record.suspended || p.unsaid && x.record.suspended
+	return true, nil
 }
 
 // storeTemplate is personTx.storeTemplate with the shard's memory.
@@ -521,6 +587,7 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 	rows := make([]change, 0, len(b.staged)+len(b.rest))
 	rows = append(rows, b.rest...)
 	t.changes = &rows
+	extended := false
 	for _, p := range b.staged {
 		switch {
 		case p == nil:
@@ -533,10 +600,16 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 		p.tx = t
 		p.record.version = t.seq
 		p.stage()
+		extended = extended || p.record.extended()
 	}
 	t.changes = nil
 	if created+replaced == 0 {
 		return nil
+	}
+	if extended {
+		if err := t.raiseFormat(identityFormat); err != nil {
+			return err
+		}
 	}
 	t.audit(auditEntry{tenant: im.g.tenant, op: AuditPeopleImport, gallery: im.g.name, note: fmt.Sprintf("created %d, replaced %d", created, replaced)})
 	t.tables, t.tableRows, t.tableBytes = b.tables, rows, b.bytes

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -91,7 +92,11 @@ func portable(rng *rand.Rand, id string, templates int) PortablePerson {
 func TestExportImport(t *testing.T) {
 	rng, ctx := newRand(t), t.Context()
 	from, to := openMem(t), openMem(t)
-	mustGallery(t, from, "t", "g")
+	for e, name := range map[*Engine]string{from: "g", to: "copy"} {
+		if _, _, err := e.CreateGallery(ctx, "t", name, GallerySpec{History: 3}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	mustGallery(t, from, "t", "neighbour")
 	for i := range 40 {
 		id := fmt.Sprintf("p %d", rng.IntN(30))
@@ -99,7 +104,20 @@ func TestExportImport(t *testing.T) {
 		for range 1 + rng.IntN(3) {
 			spec.Templates = append(spec.Templates, randomUnit(rng, spaceA))
 		}
-		if _, _, err := from.PutPerson(ctx, "t", "g", id, spec); err != nil {
+		if i%3 == 0 {
+			spec.Expires = time.UnixMilli(4e12 + rng.Int64N(1<<30))
+		}
+		if i%4 == 0 {
+			spec.Consent = &Consent{Purpose: "doors", Basis: "consent", Given: time.UnixMilli(rng.Int64N(1<<40) + 1), Expires: time.UnixMilli(4e12)}
+		}
+		if i%5 == 0 {
+			spec.Templates[0].Photo = &Photo{Judged: map[string]float64{qualityMeasure: float64(rng.IntN(10_001)) / 100}}
+		}
+		actor := WithActor(ctx, Actor{Program: "test", Key: []string{"", "0011223344556677"}[i%2]})
+		if _, _, err := from.PutPerson(actor, "t", "g", id, spec); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := from.PatchPerson(ctx, "t", "g", id, PersonPatch{Status: []Status{StatusActive, StatusSuspended}[rng.IntN(2)]}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := from.AddTemplate(ctx, "t", "g", id, TemplateSpec{Templates: []Template{randomUnit(rng, spaceA)}}); err != nil {
@@ -110,7 +128,6 @@ func TestExportImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	people := exportedPeople(t, from, "g")
-	mustGallery(t, to, "t", "copy")
 	for _, r := range importAll(t, to, "copy", ImportOptions{Space: spaceA.ID}, people) {
 		if r.Outcome != ImportCreated || r.Err != nil {
 			t.Errorf("%+v", r)
@@ -149,6 +166,72 @@ func TestExportImport(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	mustCheck(t, to)
+}
+
+// TestImportStates: what a file does not say of a person, and what it says that can't be.
+func TestImportStates(t *testing.T) {
+	rng, ctx := newRand(t), t.Context()
+	e := openMem(t)
+	if _, _, err := e.CreateGallery(ctx, "t", "g", GallerySpec{History: 2, RetentionDays: 10}); err != nil {
+		t.Fatal(err)
+	}
+	o := ImportOptions{Space: spaceA.ID}
+	a := portable(rng, "a", 1)
+	a.Templates[0].Number = 9
+	for i := range 4 {
+		a.History = append(a.History, PortableTemplate{Number: uint32(i + 3), Created: a.Created, Source: "image", Replaced: a.Updated})
+	}
+	a.Status = StatusSuspended
+	past, bad := portable(rng, "past", 1), portable(rng, "bad", 1)
+	past.Expires = time.UnixMilli(1)
+	bad.Status = "asleep"
+	r := importAll(t, e, "g", o, []PortablePerson{past, a, bad})
+	if got := outcomes(r); !slices.Equal(got, []string{"failed", "created", "failed"}) || !errors.Is(r[0].Err, ErrRetention) || !errors.Is(r[2].Err, ErrStatus) {
+		t.Fatalf("%+v", r)
+	}
+	person := func() Person {
+		t.Helper()
+		mustCheck(t, e)
+		p, err := e.Person(ctx, "t", "g", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	// The newest of the history, as much as the gallery keeps; an end by the gallery's default.
+	if p := person(); p.Status != StatusSuspended || len(p.History) != 2 || p.History[0].ID != "5" || p.Templates[0].ID != "9" || p.Expires.IsZero() {
+		t.Errorf("%+v", p)
+	}
+	// A file that says nothing of a status lifts no suspension, and the history is the person's.
+	a.Status, a.Expires = "", time.UnixMilli(4e12).UTC()
+	importAll(t, e, "g", o, []PortablePerson{a})
+	if p := person(); p.Status != StatusSuspended || len(p.History) != 2 || p.History[1].ID != "9" || p.Templates[0].ID != "10" || !p.Expires.Equal(a.Expires) {
+		t.Errorf("%+v", p)
+	}
+	a.Status = StatusActive
+	importAll(t, e, "g", o, []PortablePerson{a})
+	if p := person(); p.Status == StatusSuspended {
+		t.Errorf("%+v", p)
+	}
+	for name, spoil := range map[string]func(*PortablePerson){
+		"by":               func(p *PortablePerson) { p.Templates[0].By = "a\nb" },
+		"long by":          func(p *PortablePerson) { p.Templates[0].By = strings.Repeat("x", MaxByBytes+1) },
+		"quality":          func(p *PortablePerson) { p.Templates[0].Quality = new(100.1) },
+		"no quality":       func(p *PortablePerson) { p.Templates[0].Quality = new(math.NaN()) },
+		"history's order":  func(p *PortablePerson) { p.History = append(p.History, p.History[0]) },
+		"history's length": func(p *PortablePerson) { p.History = make([]PortableTemplate, MaxHistory+1) },
+		"never replaced":   func(p *PortablePerson) { p.History = []PortableTemplate{{Number: 1}} },
+		"a vector":         func(p *PortablePerson) { p.History = p.Templates },
+	} {
+		p := a
+		p.Templates, p.History = slices.Clone(a.Templates), slices.Clone(a.History)
+		spoil(&p)
+		if r := importAll(t, e, "g", o, []PortablePerson{p}); !errors.Is(r[0].Err, ErrImportRecord) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	e = reopen(t, e, testConfig(e.store.fs.Unwrap()))
+	person()
 }
 
 func TestImportConflicts(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"mien/engine/fields"
 )
 
 // personRecord is what is sealed under a person's key. Layout, integers as uvarint, strings and bytes with
@@ -63,8 +65,7 @@ func (r *personRecord) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.created))
 	dst = binary.AppendUvarint(dst, uint64(r.updated))
 	dst = binary.AppendUvarint(dst, uint64(r.next))
-	dst = binary.AppendUvarint(dst, uint64(len(r.metadata)))
-	dst = append(dst, r.metadata...)
+	dst = fields.AppendString(dst, r.metadata)
 	photos := r.hasPhotos()
 	if photos {
 		dst = append(dst, 0)
@@ -77,10 +78,10 @@ func (r *personRecord) append(dst []byte) []byte {
 		}
 	}
 	if r.expires != 0 || r.consent != nil {
-		dst = appendText(append(dst, extRetention), string(r.appendRetention(nil)))
+		dst = fields.AppendString(append(dst, extRetention), r.appendRetention(nil))
 	}
 	if r.extended() {
-		dst = appendText(append(dst, extIdentity), string(r.appendIdentity(nil)))
+		dst = fields.AppendString(append(dst, extIdentity), r.appendIdentity(nil))
 	}
 	return dst
 }
@@ -89,11 +90,11 @@ func (r *personRecord) append(dst []byte) []byte {
 func (r *personRecord) appendIdentity(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, bit(r.suspended))
 	for _, t := range r.templates {
-		dst = appendText(binary.AppendUvarint(dst, uint64(t.quality)), t.by)
+		dst = fields.AppendString(binary.AppendUvarint(dst, uint64(t.quality)), t.by)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(r.history)))
 	for _, t := range r.history {
-		dst = appendText(binary.AppendUvarint(t.append(dst), uint64(t.quality)), t.by)
+		dst = fields.AppendString(binary.AppendUvarint(t.append(dst), uint64(t.quality)), t.by)
 		dst = binary.AppendUvarint(dst, uint64(t.replaced))
 	}
 	return dst
@@ -101,28 +102,24 @@ func (r *personRecord) appendIdentity(dst []byte) []byte {
 
 // parseIdentity is its inverse, and says whether the payload was one.
 func (r *personRecord) parseIdentity(payload []byte) bool {
-	d := decoder{rest: payload}
-	r.suspended = d.uint(1) == 1
+	d := decoderOf(payload)
+	r.suspended = d.Uint(1) == 1
 	for i := range r.templates {
-		r.templates[i].quality, r.templates[i].by = uint32(d.uint(maxQuality)), d.text(maxByBytes)
+		r.templates[i].quality, r.templates[i].by = uint32(d.Uint(maxQuality)), d.String(MaxByBytes)
 	}
-	for range d.uint(MaxHistory) {
+	for range d.Uint(MaxHistory) {
 		t := d.template()
-		t.quality, t.by, t.replaced = uint32(d.uint(maxQuality)), d.text(maxByBytes), int64(d.uint(math.MaxInt64))
-		d.bad = d.bad || t.replaced == 0
+		t.quality, t.by, t.replaced = uint32(d.Uint(maxQuality)), d.String(MaxByBytes), int64(d.Uint(math.MaxInt64))
+		d.Bad = d.Bad || t.replaced == 0
 		r.history = append(r.history, t)
 	}
-	return !d.bad && len(d.rest) == 0 && r.extended()
+	return d.Whole() && r.extended()
 }
 
 func (t templateRecord) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(t.number))
 	dst = binary.AppendUvarint(dst, uint64(t.created))
-	return appendText(dst, t.source)
-}
-
-func appendText(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+	return fields.AppendString(dst, t.source)
 }
 
 // Tags of extensions. Numbers are never reused.
@@ -137,11 +134,11 @@ const maxExtension = 64 << 10
 // parseExtensions reads what follows the templates.
 func (r *personRecord) parseExtensions(d *decoder) {
 	parse := map[uint64]func([]byte) bool{extRetention: r.parseRetention, extIdentity: r.parseIdentity}
-	for last := uint64(0); len(d.rest) > 0; {
-		tag := d.uint(math.MaxUint8)
-		payload := d.bytes(maxExtension)
-		if d.bad || tag <= last || parse[tag] == nil || !parse[tag](payload) {
-			d.bad = true
+	for last := uint64(0); len(d.Rest) > 0; {
+		tag := d.Uint(math.MaxUint8)
+		payload := d.Bytes(maxExtension)
+		if d.Bad || tag <= last || parse[tag] == nil || !parse[tag](payload) {
+			d.Bad = true
 			return
 		}
 		last = tag
@@ -157,82 +154,44 @@ func bit(b bool) uint64 {
 
 // parsePersonRecord is the inverse of append; the record does not alias b. Errors: ErrCorrupt.
 func parsePersonRecord(b []byte) (*personRecord, error) {
-	d := decoder{rest: b}
+	d := decoderOf(b)
 	r := &personRecord{
-		version:  d.uint(math.MaxUint64),
-		created:  int64(d.uint(math.MaxInt64)),
-		updated:  int64(d.uint(math.MaxInt64)),
-		next:     uint32(d.uint(math.MaxUint32)),
-		metadata: d.bytes(MaxMetadataBytes),
+		version:  d.Uint(math.MaxUint64),
+		created:  int64(d.Uint(math.MaxInt64)),
+		updated:  int64(d.Uint(math.MaxInt64)),
+		next:     uint32(d.Uint(math.MaxUint32)),
+		metadata: slices.Clone(d.Bytes(MaxMetadataBytes)),
 	}
-	n := d.uint(MaxTemplates)
+	n := d.Uint(MaxTemplates)
 	photos := n == 0
 	if photos {
-		n = d.uint(MaxTemplates)
+		n = d.Uint(MaxTemplates)
 	}
 	for range n {
 		t := d.template()
-		t.photo = photos && d.uint(1) == 1
+		t.photo = photos && d.Uint(1) == 1
 		r.templates = append(r.templates, t)
 	}
 	r.parseExtensions(&d)
-	if d.bad || len(r.templates) == 0 || photos != r.hasPhotos() {
+	if d.Bad || len(r.templates) == 0 || photos != r.hasPhotos() {
 		return nil, fmt.Errorf("%w: person record", ErrCorrupt)
 	}
 	return r, nil
 }
 
-const (
-	maxQuality = 1 + 100*100
-	maxByBytes = 64 // of a key's id, which has 16
-)
+// maxQuality is that of the best photo, as records have it.
+const maxQuality = 1 + 100*100
 
-// decoder reads fields and remembers that one was bad.
-type decoder struct {
-	rest []byte
-	bad  bool
-}
+// decoder reads fields, and what several records have of them.
+type decoder struct{ fields.Decoder }
 
-func (d *decoder) uint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.rest)
-	if n <= 0 || v > limit {
-		d.bad, d.rest = true, nil
-		return 0
-	}
-	d.rest = d.rest[n:]
-	return v
-}
-
-func (d *decoder) bytes(limit int) []byte {
-	n := int(d.uint(uint64(limit)))
-	if n > len(d.rest) {
-		d.bad, d.rest = true, nil
-		return nil
-	}
-	var b []byte
-	if n > 0 {
-		b = append(b, d.rest[:n]...)
-	}
-	d.rest = d.rest[n:]
-	return b
-}
-
-func (d *decoder) text(limit int) string {
-	n := int(d.uint(uint64(limit)))
-	if n > len(d.rest) {
-		d.bad, d.rest = true, nil
-		return ""
-	}
-	s := string(d.rest[:n])
-	d.rest = d.rest[n:]
-	return s
-}
+func decoderOf(b []byte) decoder { return decoder{fields.Of(b)} }
 
 func (d *decoder) template() templateRecord {
 	return templateRecord{
-		number:  uint32(d.uint(math.MaxUint32)),
-		created: int64(d.uint(math.MaxInt64)),
-		source:  d.text(MaxSourceBytes),
+		number:  uint32(d.Uint(math.MaxUint32)),
+		created: int64(d.Uint(math.MaxInt64)),
+		source:  d.String(MaxSourceBytes),
 	}
 }
 
@@ -267,6 +226,15 @@ func (t templateRecord) info() TemplateInfo {
 		info.Replaced = fromMillis(t.replaced)
 	}
 	return info
+}
+
+// portable is the template as files of people have it, without its vector.
+func (t templateRecord) portable() PortableTemplate {
+	p := PortableTemplate{Number: t.number, Created: fromMillis(t.created), Source: t.source, Quality: scoreOf(t.quality), By: t.by}
+	if t.replaced > 0 {
+		p.Replaced = fromMillis(t.replaced)
+	}
+	return p
 }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

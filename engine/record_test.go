@@ -80,7 +80,7 @@ func TestPersonRecordRoundTrip(t *testing.T) {
 func drawExtended(t *rapid.T, r *personRecord) {
 	r.suspended = rapid.Bool().Draw(t, "suspended")
 	for i := range r.templates {
-		r.templates[i].quality, r.templates[i].by = rapid.Uint32Range(0, maxQuality).Draw(t, "quality"), rapid.StringN(0, 9, maxByBytes).Draw(t, "by")
+		r.templates[i].quality, r.templates[i].by = rapid.Uint32Range(0, maxQuality).Draw(t, "quality"), rapid.StringN(0, 9, MaxByBytes).Draw(t, "by")
 	}
 	for range rapid.IntRange(0, MaxHistory).Draw(t, "history") {
 		past := r.templates[0]

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"mien/engine/fields"
 )
 
 // Retention says how long a person may be kept and why. The person is due at the earlier of Expires and the consent's end, and is
@@ -84,20 +86,20 @@ func (r *personRecord) appendRetention(dst []byte) []byte {
 	}
 	dst = append(dst, 1)
 	for _, s := range []string{c.purpose, c.basis, c.reference} {
-		dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+		dst = fields.AppendString(dst, s)
 	}
 	return binary.AppendUvarint(binary.AppendUvarint(dst, uint64(c.given)), uint64(c.expires))
 }
 
 // parseRetention is the inverse of appendRetention.
 func (r *personRecord) parseRetention(b []byte) (ok bool) {
-	d := decoder{rest: b}
-	r.expires = int64(d.uint(math.MaxInt64))
-	if d.uint(1) == 1 {
-		r.consent = &consentRecord{purpose: d.text(MaxConsentBytes), basis: d.text(MaxConsentBytes), reference: d.text(MaxConsentBytes),
-			given: int64(d.uint(math.MaxInt64)), expires: int64(d.uint(math.MaxInt64))}
+	d := decoderOf(b)
+	r.expires = int64(d.Uint(math.MaxInt64))
+	if d.Uint(1) == 1 {
+		r.consent = &consentRecord{purpose: d.String(MaxConsentBytes), basis: d.String(MaxConsentBytes), reference: d.String(MaxConsentBytes),
+			given: int64(d.Uint(math.MaxInt64)), expires: int64(d.Uint(math.MaxInt64))}
 	}
-	return !d.bad && len(d.rest) == 0 && (r.expires != 0 || r.consent != nil)
+	return d.Whole() && (r.expires != 0 || r.consent != nil)
 }
 
 // millisOf is a time in a record: 0 for none. Errors: ErrRetention.

@@ -27,5 +27,8 @@ func (t Template) quality() uint32 {
 	if !ok || !(score >= 0 && score <= 100) {
 		return 0
 	}
-	return 1 + uint32(100*score+0.5)
+	return recordedQuality(score)
 }
+
+// recordedQuality is a score, 0 to 100, as records have it.
+func recordedQuality(score float64) uint32 { return 1 + uint32(100*score+0.5) }

@@ -12,20 +12,24 @@
 // application/x-ndjson. Times are RFC 3339 UTC with at most milliseconds; f32 is standard base64 of little-endian
 // float32[dim].
 //
-//	{"mien":"export","version":1,"space":"…","dim":512,"gallery":"staff","created":"2026-01-02T03:04:05Z"}
-//	{"id":"ada","metadata":{…},"created":"…","updated":"…","templates":[{"number":1,"created":"…","source":"image","f32":"…"}]}
+//	{"mien":"export","version":2,"space":"…","dim":512,"gallery":"staff","created":"2026-01-02T03:04:05Z"}
+//	{"id":"ada","metadata":{…},"created":"…","updated":"…",
+//	 "templates":[{"number":3,"created":"…","source":"image","quality":71.25,"by":"…","f32":"…"}],
+//	 "status":"suspended","expires":"…","consent":{"purpose":"…","basis":"…","given_at":"…","reference":"…","expires":"…"},
+//	 "history":[{"number":1,"created":"…","source":"image","quality":40,"by":"…","replaced":"…"}]}
 //	{"mien":"end","people":1,"sha256":"…"}
 //
-// gallery, created and metadata may be left out; so may a person's created, updated, and a template's number, created and source,
-// for files made by hand: they are then the time of reading, 1 and on, and "template". sha256, of all bytes before the trailer's
-// line, in hex, and the trailer itself may be left out only if Config.Open says so.
+// (A person is one line.) gallery, created and metadata may be left out; so may a person's created, updated, and a template's number, created
+// and source, for files made by hand: they are then the time of reading, 1 and on, and "template". A status that is left out says nothing
+// (engine.PortablePerson); an expires, consent, quality or by that is left out says that there is none. sha256, of all bytes before the
+// trailer's line, in hex, and the trailer itself may be left out only if Config.Open says so.
 //
 // # Binary
 //
 // Media type application/vnd.mien.people. Integers are little-endian; uv is an unsigned varint (LEB128, as encoding/binary has it)
 // of at most 10 bytes; a string is uv length and bytes.
 //
-//	header    "mien people\n"[12] · version u16 = 1 · length u16 of the JSON · JSON · CRC-32C u32 of all before
+//	header    "mien people\n"[12] · version u16 · length u16 of the JSON · JSON · CRC-32C u32 of all before
 //	block     0x01 · records u32 · length u32 of the body · CRC-32C u32 of the 9 bytes before and the body · body
 //	trailer   0x02 · people u64 · SHA-256[32] of all before the trailer · CRC-32C u32 of the 41 bytes before
 //
@@ -34,13 +38,27 @@
 //	record    id string · metadata string ("" is none) · created ms uv · updated ms uv · extra string · count uv · templates
 //	template  number uv · created ms uv · source string · extra string · float32[dim]
 //
-// Times are milliseconds since 1970. An extra is "" in version 1: room for a JSON object of what later versions say. A block's
-// body has at most MaxBlockBytes, and a writer ends one at a MiB, so that a reader can go on from any block's offset (Reader.Offset,
-// ReadFrom) once it has the header.
+// Times are milliseconds since 1970. An extra is "" in version 1. From version 2 on a template's is "" or
+//
+//	quality uv, 0 for none, else 1 + 100 × the score · by string
+//
+// and a person's is what there is of these, in this order, each with its tag, uv, and its length, uv, before it:
+//
+//	1  status    "active" or "suspended"
+//	2  retention expires ms uv · 0, or 1 · purpose string · basis string · reference string · given ms uv · expires ms uv
+//	3  history   count uv · count × (number uv · created ms uv · source string · quality uv · by string · replaced ms uv)
+//
+// where an end of 0 is none. A block's body has at most MaxBlockBytes, and a writer ends one at a MiB, so that a reader can go on from
+// any block's offset (Reader.Offset, Skip) once it has the header.
+//
+// # Sealed
+//
+// A file may be sealed whole by a key that both sides have, as backups are: engine/backup.SealStream says how. Inside is either form.
 //
 // # Versions
 //
 //	1  first
+//	2  status, ends, consent, provenance and history
 //
 // testdata has a file of each version in each form, which must be read for ever.
 package transfer

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"mien/engine"
+	"mien/engine/fields"
 )
 
 func newByteReader(b []byte) io.Reader { return bytes.NewReader(b) }
@@ -32,8 +33,9 @@ type Config struct {
 
 // Reader reads a file of people. Not for concurrent use.
 type Reader struct {
-	Header Header
-	Format Format
+	Header  Header
+	Format  Format
+	Version int // of the file
 
 	in       *bufio.Reader
 	config   Config
@@ -112,8 +114,9 @@ func (t *Reader) binaryHeader() error {
 	if err != nil || string(b[:len(magic)]) != magic {
 		return fmt.Errorf("%w: it does not begin as one", ErrFormat)
 	}
-	if v := binary.LittleEndian.Uint16(b[len(magic):]); v != Version {
-		return fmt.Errorf("%w: it is of version %d, and this program knows %d", ErrFormat, v, Version)
+	t.Version = int(binary.LittleEndian.Uint16(b[len(magic):]))
+	if err := checkVersion(t.Version); err != nil {
+		return err
 	}
 	n := int(binary.LittleEndian.Uint16(b[len(magic)+2:]))
 	if n > MaxHeaderBytes {
@@ -145,11 +148,11 @@ func (t *Reader) lineHeader() error {
 	if err := unmarshal(line, &h); err != nil || h.Mien != "export" {
 		return fmt.Errorf(`%w: its first line is not a header such as {"mien":"export","version":1,"space":"…","dim":512}`, ErrFormat)
 	}
-	if h.Version != Version {
-		return fmt.Errorf("%w: it is of version %d, and this program knows %d", ErrFormat, h.Version, Version)
+	if err := checkVersion(h.Version); err != nil {
+		return err
 	}
 	t.read(line)
-	t.Header = h.Header
+	t.Header, t.Version = h.Header, h.Version
 	return t.Header.validate()
 }
 
@@ -299,7 +302,9 @@ func (t *Reader) nextJSON() (bool, error) {
 
 func (t *Reader) lineTrailer(line []byte) error {
 	var end jsonTrailer
-	if err := unmarshal(line, &end); err != nil || end.Mien != "end" {
+	var names map[string]json.RawMessage // encoding/json takes them in any case
+	if err := errors.Join(unmarshal(line, &end), json.Unmarshal(line, &names)); err != nil || end.Mien != "end" ||
+		names["people"] == nil || len(names) > 2 && names["sha256"] == nil {
 		return fmt.Errorf("%w: its trailer", ErrDamaged)
 	}
 	sum, err := hex.DecodeString(end.SHA256)
@@ -321,7 +326,20 @@ func (t *Reader) personLine(line []byte) error {
 	if n := len(l.Templates); n > engine.MaxTemplates {
 		return fmt.Errorf("%d templates, at most %d", n, engine.MaxTemplates)
 	}
-	p := engine.PortablePerson{ID: l.ID, Metadata: l.Metadata, Created: t.orNow(l.Created), Updated: t.orNow(l.Updated)}
+	if n := len(l.History); n > engine.MaxHistory {
+		return fmt.Errorf("a history of %d templates, at most %d", n, engine.MaxHistory)
+	}
+	if t.Version == 1 && !l.isFirst() {
+		return errors.New("it has fields of version 2, and the file's is 1")
+	}
+	p := engine.PortablePerson{ID: l.ID, Metadata: l.Metadata, Created: t.orNow(l.Created), Updated: t.orNow(l.Updated), Status: l.Status,
+		Retention: engine.Retention{Expires: l.Expires, Consent: l.Consent}}
+	for i, e := range l.History {
+		if len(e.F32) > 0 || e.Replaced.IsZero() {
+			return fmt.Errorf("template %d of the history has numbers, or was not replaced", i)
+		}
+		p.History = append(p.History, e.portable())
+	}
 	t.vectors = slices.Grow(t.vectors[:0], len(l.Templates)*t.Header.Dim)
 	for i, e := range l.Templates {
 		if len(e.F32) != 4*t.Header.Dim {
@@ -333,10 +351,20 @@ func (t *Reader) personLine(line []byte) error {
 		if e.Source == "" {
 			e.Source = "template"
 		}
-		p.Templates = append(p.Templates, engine.PortableTemplate{Number: e.Number, Created: t.orNow(e.Created), Source: e.Source, Vector: t.vector(e.F32)})
+		if !e.Replaced.IsZero() {
+			return fmt.Errorf("template %d was replaced, and is not of the history", i)
+		}
+		e.Created = t.orNow(e.Created)
+		p.Templates = append(p.Templates, e.portable())
+		p.Templates[i].Vector = t.vector(e.F32)
 	}
 	t.person = p
 	return nil
+}
+
+// portable is the template without its vector.
+func (e *jsonTemplate) portable() engine.PortableTemplate {
+	return engine.PortableTemplate{Number: e.Number, Created: e.Created, Source: e.Source, Quality: e.Quality, By: e.By, Replaced: e.Replaced}
 }
 
 func (t *Reader) orNow(at time.Time) time.Time {
@@ -359,29 +387,74 @@ func (t *Reader) vector(b []byte) []float32 {
 
 // record decodes the next record of the block into t.person.
 func (t *Reader) record() error {
-	d := decoder{rest: t.block}
+	d := decoder{fields.Of(t.block)}
 	p := &t.person
-	p.ID = string(d.text(engine.MaxIDBytes))
-	p.Metadata = json.RawMessage(d.text(engine.MaxMetadataBytes))
-	p.Created, p.Updated = d.time(), d.time()
-	d.text(0)
-	n := int(d.uint(engine.MaxTemplates))
-	p.Templates = slices.Grow(p.Templates[:0], n)
+	*p = engine.PortablePerson{ID: d.String(engine.MaxIDBytes), Metadata: json.RawMessage(d.Bytes(engine.MaxMetadataBytes)),
+		Created: d.time(), Updated: d.time(), Templates: p.Templates[:0]}
+	if extra := d.Bytes(t.maxExtra()); extra != nil && !parseExtra(p, extra) {
+		d.Bad = true
+	}
+	n := int(d.Uint(engine.MaxTemplates))
+	p.Templates = slices.Grow(p.Templates, n)
 	t.vectors = slices.Grow(t.vectors[:0], n*t.Header.Dim)
 	for range n {
-		e := engine.PortableTemplate{Number: uint32(d.uint(math.MaxUint32)), Created: d.time(), Source: source(d.text(engine.MaxSourceBytes))}
-		d.text(0)
-		if raw := d.bytes(4 * t.Header.Dim); raw != nil {
+		e := d.template()
+		if extra := d.Bytes(t.maxExtra()); extra != nil {
+			x := decoder{fields.Of(extra)}
+			x.provenance(&e)
+			d.Bad = d.Bad || !x.Whole()
+		}
+		if raw := d.Raw(4 * t.Header.Dim); raw != nil {
 			e.Vector = t.vector(raw)
 		}
 		p.Templates = append(p.Templates, e)
 	}
-	if d.bad {
+	if d.Bad {
 		return fmt.Errorf("%w: a record of the block at byte %d", ErrDamaged, t.offset)
 	}
-	t.block = d.rest
+	t.block = d.Rest
 	return nil
 }
+
+// maxExtra bounds an extra: version 1 has none.
+func (t *Reader) maxExtra() int {
+	if t.Version == 1 {
+		return 0
+	}
+	return maxExtraBytes
+}
+
+// parseExtra reads what version 2 says of a person, and says whether it is that.
+func parseExtra(p *engine.PortablePerson, extra []byte) bool {
+	d := decoder{fields.Of(extra)}
+	for last := uint64(0); len(d.Rest) > 0; {
+		tag := d.Uint(tagHistory)
+		payload := decoder{fields.Of(d.Bytes(maxExtraBytes))}
+		if d.Bad || tag <= last {
+			return false
+		}
+		switch last = tag; tag {
+		case tagStatus:
+			p.Status = engine.Status(payload.Raw(len(payload.Rest)))
+		case tagRetention:
+			payload.retention(&p.Retention)
+		case tagHistory:
+			for range payload.Uint(engine.MaxHistory) {
+				e := payload.template()
+				payload.provenance(&e)
+				e.Replaced = payload.someTime()
+				p.History = append(p.History, e)
+			}
+		}
+		if !payload.Whole() {
+			return false
+		}
+	}
+	return !d.Bad
+}
+
+// maxExtraBytes bounds extras: a consent, or a history, and its tag.
+const maxExtraBytes = 4*(engine.MaxConsentBytes+8) + engine.MaxHistory*(engine.MaxSourceBytes+engine.MaxByBytes+64) + 256
 
 // source is a template's, without an allocation for the common ones.
 func source(b []byte) string {
@@ -394,41 +467,46 @@ func source(b []byte) string {
 	return string(b)
 }
 
-// decoder reads fields and remembers that one was bad.
-type decoder struct {
-	rest []byte
-	bad  bool
+// decoder reads fields, and what records have of them.
+type decoder struct{ fields.Decoder }
+
+// template reads what appendTemplate appends.
+func (d *decoder) template() engine.PortableTemplate {
+	return engine.PortableTemplate{Number: uint32(d.Uint(math.MaxUint32)), Created: d.time(), Source: source(d.Bytes(engine.MaxSourceBytes))}
 }
 
-func (d *decoder) uint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.rest)
-	if n <= 0 || v > limit {
-		d.bad, d.rest = true, nil
-		return 0
+// provenance reads what appendProvenance appends.
+func (d *decoder) provenance(e *engine.PortableTemplate) {
+	if q := d.Uint(1 + 100*100); q > 0 {
+		e.Quality = new(float64(q-1) / 100)
 	}
-	d.rest = d.rest[n:]
-	return v
+	e.By = d.String(engine.MaxByBytes)
 }
 
-func (d *decoder) bytes(n int) []byte {
-	if n > len(d.rest) {
-		d.bad, d.rest = true, nil
-		return nil
+// retention reads what appendRetention appends.
+func (d *decoder) retention(r *engine.Retention) {
+	r.Expires = d.someTime()
+	if d.Uint(1) == 0 {
+		return
 	}
-	b := d.rest[:n:n]
-	d.rest = d.rest[n:]
-	return b
+	c := &engine.Consent{Purpose: d.String(engine.MaxConsentBytes), Basis: d.String(engine.MaxConsentBytes), Reference: d.String(engine.MaxConsentBytes),
+		Given: d.someTime(), Expires: d.someTime()}
+	r.Consent = c
 }
 
-func (d *decoder) text(limit int) []byte {
-	if b := d.bytes(int(d.uint(uint64(limit)))); len(b) > 0 {
-		return b
+func (d *decoder) time() time.Time { return d.millis(d.Uint(math.MaxInt64)) }
+
+// someTime is time, or none for 0.
+func (d *decoder) someTime() time.Time {
+	ms := d.Uint(math.MaxInt64)
+	if ms == 0 {
+		return time.Time{}
 	}
-	return nil
+	return d.millis(ms)
 }
 
-func (d *decoder) time() time.Time {
-	at, ok := millis(d.uint(math.MaxInt64))
-	d.bad = d.bad || !ok
+func (d *decoder) millis(ms uint64) time.Time {
+	at, ok := millis(ms)
+	d.Bad = d.Bad || !ok
 	return at
 }

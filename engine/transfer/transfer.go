@@ -10,8 +10,8 @@ import (
 	"mien/engine"
 )
 
-// Version is of files that are written.
-const Version = 1
+// Version is of files that are written; those of all versions from 1 are read.
+const Version = 2
 
 // Format is the form of a file.
 type Format string
@@ -59,6 +59,14 @@ type Header struct {
 func (h Header) validate() error {
 	if h.Space == "" || h.Dim < 1 || h.Dim > MaxDim || len(h.Space) > 256 || len(h.Gallery) > engine.MaxNameBytes {
 		return fmt.Errorf("%w: the header must name the embedding space and its dim, 1 to %d", ErrFormat, MaxDim)
+	}
+	return nil
+}
+
+// checkVersion refuses versions that this program does not know.
+func checkVersion(v int) error {
+	if v < 1 || v > Version {
+		return fmt.Errorf("%w: it is of version %d, and this program knows 1 to %d", ErrFormat, v, Version)
 	}
 	return nil
 }

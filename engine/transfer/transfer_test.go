@@ -41,6 +41,26 @@ func goldenPeople() []engine.PortablePerson {
 	}
 }
 
+// goldenPeople2 has what version 2 added.
+func goldenPeople2() []engine.PortablePerson {
+	at := func(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+	people := goldenPeople()
+	people[0].Status, people[1].Status = engine.StatusSuspended, engine.StatusActive
+	people[0].Retention = engine.Retention{Expires: at(1900000000000), Consent: &engine.Consent{Purpose: "access to \"B\"", Basis: "consent",
+		Given: at(1700000000000), Reference: "file 7", Expires: at(1800000000001)}}
+	people[1].Retention.Consent = &engine.Consent{Purpose: "p", Basis: "b", Given: at(1)}
+	people[0].Templates[0].Quality, people[0].Templates[0].By = new(71.25), "0123456789abcdef"
+	people[0].Templates[1].Quality = new(0.0)
+	people[1].Templates[0].Source = "image"
+	people[0].History = []engine.PortableTemplate{
+		{Number: 1, Created: at(3), Source: "image", Quality: new(100.0), By: "k", Replaced: at(4)},
+		{Number: 2, Created: at(5), Source: "template", Replaced: at(1700000000001)},
+	}
+	return append(people, engine.PortablePerson{ID: "c", Created: at(1), Updated: at(2),
+		Retention: engine.Retention{Expires: at(253402300799999)},
+		Templates: []engine.PortableTemplate{{Number: 1, Created: at(1), Source: "image", By: "x", Vector: []float32{0, 1, 0, 0}}}})
+}
+
 // written is a file of people.
 func written(t testing.TB, f Format, h Header, people []engine.PortablePerson) []byte {
 	t.Helper()
@@ -88,27 +108,63 @@ func readAll(data []byte, c Config) (h Header, people []engine.PortablePerson, e
 // TestGolden reads the files of every version, and writes today's as it is.
 func TestGolden(t *testing.T) {
 	for _, f := range forms {
-		path := filepath.Join("testdata", fmt.Sprintf("version-1.%s", f))
-		now := written(t, f, goldenHeader, goldenPeople())
-		if *update {
-			if err := os.WriteFile(path, now, 0o644); err != nil {
+		for version, want := range [][]engine.PortablePerson{1: goldenPeople(), 2: goldenPeople2()} {
+			if version == 0 {
+				continue
+			}
+			path := filepath.Join("testdata", fmt.Sprintf("version-%d.%s", version, f))
+			if now := written(t, f, goldenHeader, want); version == Version && *update {
+				if err := os.WriteFile(path, now, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
 				t.Fatal(err)
 			}
+			if version == 1 && f == NDJSON {
+				want[1].Templates[0].Source = "template" // as of a file that does not say
+			}
+			h, people, err := readAll(data, Config{})
+			if err != nil || !reflect.DeepEqual(h, goldenHeader) || !reflect.DeepEqual(people, want) {
+				t.Errorf("%s: %+v\n%+v\n%v", path, h, people, err)
+			}
+			if now := written(t, f, goldenHeader, want); version == Version && !bytes.Equal(now, data) {
+				t.Errorf("%s: what is written today is not the golden file", f)
+			}
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := goldenPeople()
-		if f == NDJSON {
-			want[1].Templates[0].Source = "template" // as of a file that does not say
-		}
-		h, people, err := readAll(data, Config{})
-		if err != nil || !reflect.DeepEqual(h, goldenHeader) || !reflect.DeepEqual(people, want) {
-			t.Errorf("%s: %+v\n%+v\n%v", f, h, people, err)
-		}
-		if !bytes.Equal(now, data) {
-			t.Errorf("%s: what is written today is not the golden file", f)
+	}
+}
+
+// TestFirstVersion: what version 2 added is in no file that says that it is of version 1.
+func TestFirstVersion(t *testing.T) {
+	data := written(t, NDJSON, goldenHeader, goldenPeople2())
+	old := bytes.Replace(data, []byte(`"version":2`), []byte(`"version":1`), 1)
+	if _, _, err := readAll(old, Config{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "fields of version 2") {
+		t.Error(err)
+	}
+	data = written(t, Binary, goldenHeader, goldenPeople2())
+	old = slices.Clone(data)
+	old[len(magic)] = 1
+	end := len(magic) + 4 + int(binary.LittleEndian.Uint16(old[len(magic)+2:]))
+	binary.LittleEndian.PutUint32(old[end:], crc32.Checksum(old[:end], castagnoli))
+	if _, _, err := readAll(old, Config{NoHash: true}); !errors.Is(err, ErrDamaged) {
+		t.Error(err)
+	}
+}
+
+// TestExtras: an extra that is not what doc.go lays out is damage, with checksums that fit.
+func TestExtras(t *testing.T) {
+	status := func(s string) []byte { return append([]byte{tagStatus, byte(len(s))}, s...) }
+	many := append([]byte{tagHistory, 2}, engine.MaxHistory+1, 0)
+	for name, extra := range map[string][]byte{
+		"tag 0": {0, 0}, "unknown tag": {4, 0}, "no payload": {tagStatus}, "twice": slices.Concat(status("active"), status("active")),
+		"not in order": append([]byte{tagHistory, 1, 0}, status("active")...), "retention with more": {tagRetention, 3, 0, 0, 0},
+		"an end after the year 9999": append([]byte{tagRetention, 10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0),
+		"too long a history":         many,
+	} {
+		if parseExtra(new(engine.PortablePerson), extra) {
+			t.Errorf("%s: %x is taken", name, extra)
 		}
 	}
 }
@@ -148,7 +204,7 @@ func TestRoundTrip(t *testing.T) {
 // TestDamage cuts a file at every length and turns every bit of it: never a panic, never a whole file.
 func TestDamage(t *testing.T) {
 	for _, f := range forms {
-		data := written(t, f, goldenHeader, goldenPeople())
+		data := written(t, f, goldenHeader, goldenPeople2())
 		for n := range data {
 			_, _, err := readAll(data[:n], Config{})
 			if !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrFormat) {
@@ -170,7 +226,7 @@ func TestDamage(t *testing.T) {
 			"twice":           slices.Concat(data, data),
 			"empty":           {},
 			"something else":  []byte("GIF89a"),
-			"another version": bytes.Replace(bytes.Replace(data, []byte(`"version":1`), []byte(`"version":2`), 1), []byte("people\n\x01"), []byte("people\n\x02"), 1),
+			"another version": bytes.Replace(bytes.Replace(data, []byte(`"version":2`), []byte(`"version":3`), 1), []byte("people\n\x02"), []byte("people\n\x03"), 1),
 		} {
 			if _, _, err := readAll(bad, Config{}); err == nil || name == "another version" && !errors.Is(err, ErrFormat) {
 				t.Errorf("%s, %s: %v", f, name, err)
@@ -203,7 +259,8 @@ func TestHandMade(t *testing.T) {
 		t.Errorf("%+v, %v", people, err)
 	}
 	for _, bad := range []string{
-		`{"id":"a","templates":[{"f32":"AACAPw=="}],"status":"suspended"}`, // a field of a later version
+		`{"id":"a","templates":[{"f32":"AACAPw=="}],"status":"suspended"}`, // a field of version 2
+		`{"id":"a","templates":[{"f32":"AACAPw=="}],"faces":1}`,            // nobody's
 		`{"id":"a","templates":[{"f32":"AACAPwAA"}]}`,
 		`{"id":"a","templates":[{"f32":"*"}]}`,
 		`{"id":"a","templates":[` + strings.Repeat(`{"f32":"AACAPw=="},`, engine.MaxTemplates) + `{"f32":"AACAPw=="}]}`,
@@ -257,7 +314,7 @@ func TestSkip(t *testing.T) {
 func TestClaims(t *testing.T) {
 	head := written(t, Binary, goldenHeader, nil)
 	head = head[:len(head)-trailerBytes]
-	body := appendRecord(nil, &goldenPeople()[0])
+	body := new(Writer).appendRecord(nil, &goldenPeople2()[0])
 	huge := slices.Concat([]byte{3, 'a', 'd', 'a'}, binary.AppendUvarint(nil, math.MaxUint64))
 	many := append(slices.Clone(body), 0)
 	for name, b := range map[string]struct {
@@ -285,8 +342,18 @@ func TestClaims(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	for _, form := range forms {
 		f.Add(written(f, form, goldenHeader, goldenPeople()))
+		f.Add(written(f, form, goldenHeader, goldenPeople2()))
 		f.Add(written(f, form, goldenHeader, nil))
+		for version := 1; version <= Version; version++ {
+			old, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("version-%d.%s", version, form)))
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(old)
+		}
 	}
+	f.Add([]byte(`{"mien":"export","version":2,"space":"s","dim":1}` + "\n" + `{"id":"a","templates":[{"f32":"AACAPw==","quality":7.5}],"status":"active",` +
+		`"consent":{"purpose":"p","basis":"b","given_at":"2020-01-01T00:00:00Z"},"history":[{"number":1,"created":"2020-01-01T00:00:00Z","replaced":"2020-01-01T00:00:00Z"}]}` + "\n"))
 	f.Add([]byte(`{"mien":"export","version":1,"space":"s","dim":1}` + "\n" + `{"id":"a","templates":[{"f32":"AACAPw=="}]}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h, people, err := readAll(data, Config{Open: true, NoHash: true})
@@ -305,12 +372,23 @@ func comparable(people []engine.PortablePerson) bool {
 	plain := func(at time.Time) bool {
 		return at.Equal(at.Truncate(time.Millisecond)) && at.Location() == time.UTC && at.UnixMilli() >= 0
 	}
+	some := func(at time.Time) bool { return at.IsZero() || plain(at) && at.UnixMilli() > 0 }
+	provenance := func(e engine.PortableTemplate) bool {
+		return plain(e.Created) && len(e.Source) <= engine.MaxSourceBytes && len(e.By) <= engine.MaxByBytes && some(e.Replaced) &&
+			(e.Quality == nil || *e.Quality >= 0 && *e.Quality <= 100 && *e.Quality == math.Round(100**e.Quality)/100)
+	}
 	for _, p := range people {
 		if !plain(p.Created) || !plain(p.Updated) || len(p.ID) > engine.MaxIDBytes || len(p.Metadata) > engine.MaxMetadataBytes || p.Metadata != nil && len(p.Metadata) == 0 {
 			return false
 		}
+		if len(p.Templates) == 0 || len(p.Status) > 64 || !some(p.Expires) || slices.ContainsFunc(p.History, func(e engine.PortableTemplate) bool { return !provenance(e) }) {
+			return false
+		}
+		if c := p.Consent; c != nil && (max(len(c.Purpose), len(c.Basis), len(c.Reference)) > engine.MaxConsentBytes || !some(c.Given) || !some(c.Expires)) {
+			return false
+		}
 		for _, e := range p.Templates {
-			if !plain(e.Created) || len(e.Source) > engine.MaxSourceBytes || slices.ContainsFunc(e.Vector, func(x float32) bool { return x != x }) {
+			if !provenance(e) || slices.ContainsFunc(e.Vector, func(x float32) bool { return x != x }) {
 				return false
 			}
 		}

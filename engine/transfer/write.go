@@ -11,9 +11,11 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"mien/engine"
+	"mien/engine/fields"
 )
 
 // Writer writes a file of people. Not for concurrent use.
@@ -25,6 +27,7 @@ type Writer struct {
 	people uint64
 	block  []byte // records of the block under way; binary only
 	count  uint32 // in block
+	extra  []byte // of a record or template
 	err    error
 }
 
@@ -71,26 +74,40 @@ func (t *Writer) binaryHeader(h Header) {
 	if err != nil {
 		panic("BUG: a header does not marshal: " + err.Error())
 	}
-	b := append([]byte(magic), Version, 0)
+	b := binary.LittleEndian.AppendUint16([]byte(magic), Version)
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
 	b = append(b, text...)
 	t.write(binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)))
 }
 
-// jsonPerson is a person's line.
+// jsonPerson is a person's line. What is of version 2 stands last.
 type jsonPerson struct {
 	ID        string          `json:"id"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	Created   time.Time       `json:"created,omitzero"`
 	Updated   time.Time       `json:"updated,omitzero"`
 	Templates []jsonTemplate  `json:"templates"`
+
+	Status  engine.Status   `json:"status,omitempty"`
+	Expires time.Time       `json:"expires,omitzero"`
+	Consent *engine.Consent `json:"consent,omitempty"`
+	History []jsonTemplate  `json:"history,omitempty"`
+}
+
+// isFirst reports whether the line has nothing that version 1 has not.
+func (l *jsonPerson) isFirst() bool {
+	return l.Status == "" && l.Expires.IsZero() && l.Consent == nil && len(l.History) == 0 &&
+		!slices.ContainsFunc(l.Templates, func(t jsonTemplate) bool { return t.Quality != nil || t.By != "" || !t.Replaced.IsZero() })
 }
 
 type jsonTemplate struct {
-	Number  uint32    `json:"number,omitempty"`
-	Created time.Time `json:"created,omitzero"`
-	Source  string    `json:"source,omitempty"`
-	F32     []byte    `json:"f32"`
+	Number   uint32    `json:"number,omitempty"`
+	Created  time.Time `json:"created,omitzero"`
+	Source   string    `json:"source,omitempty"`
+	Quality  *float64  `json:"quality,omitempty"`
+	By       string    `json:"by,omitempty"`
+	Replaced time.Time `json:"replaced,omitzero"` // of history only, where there is no f32
+	F32      []byte    `json:"f32,omitempty"`
 }
 
 // Write adds a person, which is not retained. Templates must be of the header's dim. Errors: the writer's beneath.
@@ -105,7 +122,7 @@ func (t *Writer) Write(p *engine.PortablePerson) error {
 		t.line(lineOf(p))
 		return t.err
 	}
-	t.block = appendRecord(t.block, p)
+	t.block = t.appendRecord(t.block, p)
 	if t.count++; len(t.block) >= blockBytes {
 		t.endBlock()
 	}
@@ -113,37 +130,110 @@ func (t *Writer) Write(p *engine.PortablePerson) error {
 }
 
 func lineOf(p *engine.PortablePerson) jsonPerson {
-	l := jsonPerson{ID: p.ID, Metadata: p.Metadata, Created: p.Created, Updated: p.Updated}
+	l := jsonPerson{ID: p.ID, Metadata: p.Metadata, Created: p.Created, Updated: p.Updated, Status: p.Status, Expires: p.Expires, Consent: p.Consent}
 	for _, e := range p.Templates {
-		l.Templates = append(l.Templates, jsonTemplate{e.Number, e.Created, e.Source, appendVector(nil, e.Vector)})
+		t := lineOfTemplate(&e)
+		t.F32 = appendVector(nil, e.Vector)
+		l.Templates = append(l.Templates, t)
+	}
+	for _, e := range p.History {
+		l.History = append(l.History, lineOfTemplate(&e))
 	}
 	return l
 }
 
-func appendRecord(b []byte, p *engine.PortablePerson) []byte {
-	b = appendString(b, p.ID)
-	b = appendString(b, string(p.Metadata))
+func lineOfTemplate(e *engine.PortableTemplate) jsonTemplate {
+	return jsonTemplate{Number: e.Number, Created: e.Created, Source: e.Source, Quality: e.Quality, By: e.By, Replaced: e.Replaced}
+}
+
+// Tags of a person's extra. Numbers are never reused.
+const (
+	tagStatus    = 1
+	tagRetention = 2
+	tagHistory   = 3
+)
+
+func (t *Writer) appendRecord(b []byte, p *engine.PortablePerson) []byte {
+	b = fields.AppendString(b, p.ID)
+	b = fields.AppendString(b, p.Metadata)
 	b = binary.AppendUvarint(b, uint64(p.Created.UnixMilli()))
 	b = binary.AppendUvarint(b, uint64(p.Updated.UnixMilli()))
-	b = appendString(b, "")
+	t.extra = appendExtra(t.extra[:0], p)
+	b = fields.AppendString(b, t.extra)
 	b = binary.AppendUvarint(b, uint64(len(p.Templates)))
-	for _, e := range p.Templates {
-		b = binary.AppendUvarint(b, uint64(e.Number))
-		b = binary.AppendUvarint(b, uint64(e.Created.UnixMilli()))
-		b = appendString(b, e.Source)
-		b = appendString(b, "")
+	for i := range p.Templates {
+		e := &p.Templates[i]
+		b = appendTemplate(b, e)
+		t.extra = t.extra[:0]
+		if e.Quality != nil || e.By != "" {
+			t.extra = appendProvenance(t.extra, e)
+		}
+		b = fields.AppendString(b, t.extra)
 		b = appendVector(b, e.Vector)
 	}
 	return b
 }
 
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+func appendTemplate(b []byte, e *engine.PortableTemplate) []byte {
+	b = binary.AppendUvarint(b, uint64(e.Number))
+	b = binary.AppendUvarint(b, uint64(e.Created.UnixMilli()))
+	return fields.AppendString(b, e.Source)
+}
+
+func appendProvenance(b []byte, e *engine.PortableTemplate) []byte {
+	quality := uint64(0)
+	if e.Quality != nil {
+		quality = 1 + uint64(100**e.Quality+0.5)
+	}
+	return fields.AppendString(binary.AppendUvarint(b, quality), e.By)
+}
+
+// appendExtra appends what version 2 says of a person.
+func appendExtra(b []byte, p *engine.PortablePerson) []byte {
+	if p.Status != "" {
+		b = fields.AppendString(append(b, tagStatus), string(p.Status))
+	}
+	if !p.Expires.IsZero() || p.Consent != nil {
+		b = fields.AppendString(append(b, tagRetention), appendRetention(nil, p.Retention))
+	}
+	if len(p.History) > 0 {
+		history := binary.AppendUvarint(nil, uint64(len(p.History)))
+		for i := range p.History {
+			e := &p.History[i]
+			history = appendProvenance(appendTemplate(history, e), e)
+			history = appendTime(history, e.Replaced)
+		}
+		b = fields.AppendString(append(b, tagHistory), history)
+	}
+	return b
+}
+
+func appendRetention(b []byte, r engine.Retention) []byte {
+	b = appendTime(b, r.Expires)
+	c := r.Consent
+	if c == nil {
+		return append(b, 0)
+	}
+	b = append(b, 1)
+	for _, s := range []string{c.Purpose, c.Basis, c.Reference} {
+		b = fields.AppendString(b, s)
+	}
+	return appendTime(appendTime(b, c.Given), c.Expires)
+}
+
+// appendTime appends milliseconds, 0 for no time.
+func appendTime(b []byte, at time.Time) []byte {
+	if at.IsZero() {
+		return append(b, 0)
+	}
+	return binary.AppendUvarint(b, uint64(at.UnixMilli()))
 }
 
 func appendVector(b []byte, v []float32) []byte {
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	from := len(b)
+	b = slices.Grow(b, 4*len(v))[:from+4*len(v)]
+	for i, x := range v {
+		binary.LittleEndian.PutUint32(b[from+4*i:], math.Float32bits(x))
 	}
 	return b
 }
