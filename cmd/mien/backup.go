@@ -30,16 +30,21 @@ type backupKeyFlags struct {
 
 // own is the folder's own key, nil if it has none.
 func (f backupKeyFlags) own() ([]byte, error) {
-	if f.BackupKey == "" {
+	return keyFile(f.BackupKey, "backup key")
+}
+
+// keyFile reads a key of 64 hex digits; nil if no file is named.
+func keyFile(path, what string) ([]byte, error) {
+	if path == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(f.BackupKey)
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("backup key %s can't be read: %w", f.BackupKey, reason(err))
+		return nil, fmt.Errorf("%s %s can't be read: %w", what, path, reason(err))
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != engine.MasterKeyBytes {
-		return nil, fmt.Errorf("the backup key in %s is not %d hex digits (make one: openssl rand -hex 32)", f.BackupKey, 2*engine.MasterKeyBytes)
+		return nil, fmt.Errorf("the %s in %s is not %d hex digits (make one: openssl rand -hex 32)", what, path, 2*engine.MasterKeyBytes)
 	}
 	return key, nil
 }

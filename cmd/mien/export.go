@@ -19,7 +19,8 @@ type exportCmd struct {
 	keyStore
 	Gallery string `help:"Gallery to export." required:"" short:"g"`
 	Format  string `help:"ndjson or binary (default: ndjson for a file of that suffix, .jsonl or .json, else binary)." enum:"ndjson,binary," default:""`
-	File    string `arg:"" type:"path" help:"File to write; it must not be there. It holds biometric templates in the clear."`
+	Seal    string `help:"File with a key, 64 hex digits, that the file is sealed with; import --seal opens it." type:"path" placeholder:"KEY"`
+	File    string `arg:"" type:"path" help:"File to write; it must not be there. It holds biometric templates, in the clear without --seal."`
 }
 
 // exported is what a command says of a file that it wrote.
@@ -52,7 +53,7 @@ func (c *exportCmd) Run(ctx context.Context, out *output) error {
 	}
 	defer os.Remove(f.Name())
 	p := newProgress(out, "exporting", "people", -1)
-	done, err := c.write(ctx, f, p)
+	done, err := c.writeSealed(ctx, f, p)
 	p.end()
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -62,6 +63,25 @@ func (c *exportCmd) Run(ctx context.Context, out *output) error {
 	}
 	done.File = c.File
 	return errors.Join(syncDir(filepath.Dir(c.File)), out.print(done, fmt.Sprintf("%d people with %d templates exported to %s", done.People, done.Templates, c.File)))
+}
+
+// writeSealed is write, sealed if there is a key.
+func (c *exportCmd) writeSealed(ctx context.Context, f io.Writer, p *progress) (done exported, err error) {
+	key, err := keyFile(c.Seal, "key for the file")
+	if err != nil {
+		return done, err
+	}
+	if key == nil {
+		return c.write(ctx, f, p)
+	}
+	w, err := transfer.Seal(f, key)
+	if err != nil {
+		return done, err
+	}
+	if done, err = c.write(ctx, w, p); err != nil {
+		return done, err
+	}
+	return done, w.Close()
 }
 
 func (c *exportCmd) write(ctx context.Context, f io.Writer, p *progress) (done exported, err error) {

@@ -27,11 +27,10 @@ type importCmd struct {
 	Resume     bool   `help:"Go on where the same import stopped before (FILE.progress)."`
 	Report     string `help:"Write a line of JSON for each person: index in the file, id, outcome; of failures code and error." type:"path" placeholder:"FILE"`
 	NoTrailer  bool   `help:"Take NDJSON without its last line, as made by hand; nobody notices then if it was cut short."`
+	PartBytes  int    `help:"Bytes of one request to a server." default:"33554432" hidden:""`
+	Seal       string `help:"File with the key that the file was sealed with (export --seal)." type:"path" placeholder:"KEY"`
 	File       string `arg:"" type:"existingfile" help:"File as export writes it, in either form."`
 }
-
-// partBytes is how much of a file goes into one request.
-const partBytes = 32 << 20
 
 // saveEvery is how often progress is noted down.
 const saveEvery = time.Second
@@ -151,11 +150,15 @@ func (c *importCmd) begin(f *os.File, out *output) (*importRun, error) {
 	if r.note.File, err = fileID(f, info.Size()); err != nil {
 		return nil, err
 	}
-	config := transfer.Config{Open: c.NoTrailer}
-	if r.reader, err = transfer.NewReader(f, config); err != nil {
+	content, err := c.open(f, info.Size())
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}
-	resumed, err := c.resume(r, f)
+	config := transfer.Config{Open: c.NoTrailer}
+	if r.reader, err = transfer.NewReader(content, config); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.File, err)
+	}
+	resumed, err := c.resume(r, content)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +176,26 @@ func (c *importCmd) begin(f *os.File, out *output) (*importRun, error) {
 	}
 	r.progress = newProgress(out, "importing", "bytes", info.Size())
 	return r, nil
+}
+
+// open is what is in the file, sealed or not.
+func (c *importCmd) open(f *os.File, size int64) (io.ReadSeeker, error) {
+	key, err := keyFile(c.Seal, "key for the file")
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := transfer.IsSealed(f)
+	switch {
+	case err != nil:
+		return nil, err
+	case sealed && key == nil:
+		return nil, errors.New("it is sealed: name the file with its key, --seal KEY")
+	case !sealed && key != nil:
+		return nil, errors.New("it is not sealed, so it may be anybody's: leave --seal out if that is right")
+	case !sealed:
+		return f, nil
+	}
+	return transfer.OpenSealed(f, size, key)
 }
 
 // target is where the people go, as the note names it.
@@ -199,7 +222,7 @@ func fileID(f *os.File, size int64) (string, error) {
 func (c *importCmd) noteFile() string { return c.File + ".progress" }
 
 // resume goes to where the note says, if there is one, and reports whether it did.
-func (c *importCmd) resume(r *importRun, f *os.File) (bool, error) {
+func (c *importCmd) resume(r *importRun, f io.ReadSeeker) (bool, error) {
 	data, err := os.ReadFile(c.noteFile())
 	if errors.Is(err, os.ErrNotExist) || !c.Resume {
 		return false, nil
@@ -360,7 +383,7 @@ func (r *importRun) toServer(ctx context.Context) error {
 		if err := part.add(&p); err != nil {
 			return err
 		}
-		if part.body.Len() >= partBytes {
+		if part.body.Len() >= r.c.PartBytes {
 			if err := part.send(ctx); err != nil {
 				return err
 			}

@@ -35,6 +35,9 @@
 //	B4  NAME is HMAC-SHA-256 of the content's SHA-256 under a key made of the folder's: equal content has one name, which tells nobody
 //	    what the content is.
 //
+// Seal and OpenSealed are for one stream by itself, such as a file of people, under the caller's key, kind and no name: a backup's stream
+// doesn't open as one, nor one as a backup's.
+//
 // There is no header of the folder that everything hangs on: a manifest and the files it names are enough, with the key.
 //
 // # Writing

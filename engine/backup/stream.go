@@ -17,7 +17,9 @@ import (
 )
 
 const (
-	streamMagic   = "mienseal"
+	// SealedMagic is what every sealed stream begins with.
+	SealedMagic = "mienseal"
+
 	streamFormat  = 1
 	saltBytes     = 32
 	headerBytes   = 8 + 4 + saltBytes + 32 + 4
@@ -98,6 +100,42 @@ func plainSize(sealed int64) (size int64, ok bool) {
 	return size, body >= chunkOverhead && size >= 0 && sealedSize(size) == sealed
 }
 
+// Seal returns a writer of one stream by itself, of a kind that the caller names, that belongs to no folder: a file to be handed on. Its Close ends
+// the stream, without which it does not open. The key, of KeyBytes bytes, is copied. Errors: w's.
+func Seal(w io.Writer, key []byte, kind string) (io.WriteCloser, error) {
+	k, err := newKeyring(key)
+	if err != nil {
+		return nil, err
+	}
+	s, err := k.newSealer(w, kind, "")
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Sealed is the plain content of a stream by itself. Safe for concurrent use.
+type Sealed struct{ o *opener }
+
+// OpenSealed opens what Seal has written: size bytes of r. Errors: ErrDamaged, ErrFormat, ErrKey, r's.
+func OpenSealed(r io.ReaderAt, size int64, key []byte, kind string) (*Sealed, error) {
+	k, err := newKeyring(key)
+	if err != nil {
+		return nil, err
+	}
+	o, err := k.newOpener(r, size, kind, "")
+	if err != nil {
+		return nil, err
+	}
+	return &Sealed{o}, o.check()
+}
+
+// Size is the length of the plain content.
+func (s *Sealed) Size() int64 { return s.o.size }
+
+// ReadAt implements io.ReaderAt. Errors: ErrDamaged, io.EOF.
+func (s *Sealed) ReadAt(p []byte, off int64) (int, error) { return s.o.ReadAt(p, off) }
+
 // sealer writes a stream. Close ends it, without which nothing opens; it does not close the writer beneath.
 type sealer struct {
 	w          io.Writer
@@ -109,7 +147,7 @@ type sealer struct {
 }
 
 func (k keyring) newSealer(w io.Writer, kind, name string) (*sealer, error) {
-	head := binary.LittleEndian.AppendUint32([]byte(streamMagic), streamFormat)
+	head := binary.LittleEndian.AppendUint32([]byte(SealedMagic), streamFormat)
 	salt := make([]byte, saltBytes)
 	rand.Read(salt) // never fails (crypto/rand)
 	aead, commitment, err := k.stream(salt)
@@ -175,7 +213,7 @@ func (k keyring) newOpener(r io.ReaderAt, sealed int64, kind, name string) (*ope
 		return nil, fmt.Errorf("%w: read: %w", ErrDamaged, err)
 	}
 	rest := head[:headerBytes-4]
-	if crc32.Checksum(rest, castagnoli) != binary.LittleEndian.Uint32(head[headerBytes-4:]) || string(rest[:8]) != streamMagic {
+	if crc32.Checksum(rest, castagnoli) != binary.LittleEndian.Uint32(head[headerBytes-4:]) || string(rest[:8]) != SealedMagic {
 		return nil, fmt.Errorf("%w: the header is not what was written", ErrDamaged)
 	}
 	if v := binary.LittleEndian.Uint32(rest[8:]); v != streamFormat {

@@ -2,7 +2,7 @@
 // installation, or made by other programs. It promises that what Write was given Read gives back to the bit, that a file
 // that is cut short or damaged is told, and that no file makes it allocate more than one record's bounds. It refuses versions it
 // does not know, fields it does not know (a reader that passed over, say, that somebody is suspended would lie), and anything
-// behind the trailer. A file holds biometric templates in the clear: whoever has it can search for, and imitate, these people.
+// behind the trailer. A file that is not sealed holds biometric templates in the clear: whoever has it can search for, and imitate, these people.
 //
 // There are two forms of the same content, told apart by their first byte. Both are streams: nothing is sought.
 //
@@ -53,7 +53,7 @@
 //
 // # Sealed
 //
-// A file may be sealed whole by a key that both sides have, as backups are: engine/backup.SealStream says how. Inside is either form.
+// A file may be sealed whole by a key that both sides have, as backups are: package backup says how, of kind "people" and without a name (Seal, OpenSealed). Inside is either form. A sealed file is random-access, so an import of one resumes too.
 //
 // # Versions
 //
