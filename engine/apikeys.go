@@ -38,7 +38,7 @@ func (e *Engine) CreateKey(ctx context.Context, tenant string, spec KeySpec) (Ke
 			return err
 		}
 		t.audit(auditEntry{tenant: tenant, op: AuditKeyCreate, target: r.ID, note: "role " + r.Role})
-		return e.stageNewKey(t, r)
+		return e.stageNewKey(t, r, token)
 	})
 	if err != nil {
 		return Key{}, "", err
@@ -61,8 +61,14 @@ func newKeyRecord(tenant string, s KeySpec) (*keyRecord, string) {
 	return r, tokenPrefix + r.ID + "_" + secret
 }
 
+// NewKey is a key that was made, with its token: what CreateKey and RotateKey return, for Once.Context.
+type NewKey struct {
+	Key   Key
+	Token string
+}
+
 // stageNewKey stages a key, in the place of the one that ended first if its tenant has MaxKeys.
-func (e *Engine) stageNewKey(t *tx, r *keyRecord) error {
+func (e *Engine) stageNewKey(t *tx, r *keyRecord, token string) error {
 	r.Created = fromMillis(t.now)
 	if !r.Expires.IsZero() && !r.Expires.After(r.Created) {
 		return refuse(ErrKeySpec, "the key would have expired at %s: name a time that is to come", r.Expires.Format(time.RFC3339))
@@ -75,6 +81,7 @@ func (e *Engine) stageNewKey(t *tx, r *keyRecord) error {
 		t.delete(apiKeyKey(gone))
 		t.also(func() { e.dropKey(gone) })
 	}
+	t.done(NewKey{r.key(), token}, true)
 	return e.stageKey(t, r)
 }
 
@@ -183,8 +190,11 @@ func (e *Engine) RevokeKey(ctx context.Context, tenant, id string) error {
 	defer e.leave()
 	return e.store.update(ctx, true, func(t *tx) error {
 		r, err := e.ownKey(t, tenant, id)
-		if err != nil || !r.Revoked.IsZero() {
+		if err != nil {
 			return err
+		}
+		if t.done(nil, false); !r.Revoked.IsZero() {
+			return nil
 		}
 		r.Revoked = fromMillis(t.now)
 		t.audit(auditEntry{tenant: tenant, op: AuditKeyRevoke, target: r.ID})
@@ -233,7 +243,7 @@ func (e *Engine) RotateKey(ctx context.Context, tenant, id string, o Rotation) (
 		if err := e.stageKey(t, old); err != nil {
 			return err
 		}
-		return e.stageNewKey(t, next)
+		return e.stageNewKey(t, next, token)
 	})
 	if err != nil {
 		return Key{}, "", err

@@ -112,6 +112,7 @@ type Config struct {
 	inspect        bool             // the store is in memory, is read once and thrown away: it is not tidied
 	idleSave       time.Duration
 	sweepEvery     time.Duration // default sweepEvery; shorter in tests
+	maxOnce        int           // default maxOnce; fewer in tests
 	eraseHold      time.Duration // default eraseHold
 	keyGrace       time.Duration
 	keyTick        time.Duration
@@ -150,6 +151,7 @@ func (c Config) withDefaults() Config {
 		c.decisionNow = c.Now
 	}
 	c.Audit = cmp.Or(c.Audit, AuditAsync)
+	c.maxOnce = cmp.Or(c.maxOnce, maxOnce)
 	c.sweepEvery, c.eraseHold = cmp.Or(c.sweepEvery, sweepEvery), cmp.Or(c.eraseHold, eraseHold)
 	if c.KeyDir == "" && c.Dir != "" {
 		c.KeyDir = c.FS.PathJoin(c.Dir, "keys")

@@ -34,6 +34,9 @@
 //	0x0c gallery# u64  due ms u64  person            nothing: who is due when (format 4)
 //	0x08 tenant 0x00 sequence u64                    sealed block of audit records, under the first one's sequence: 0x01 ‖ hash of the
 //	                                                 record before [32] ‖ records, each JSON and a line end (format 4)
+//	0x0a 't' tenant 0x00 request[32]                 request that was done, under the HMAC of its name: sealed 0x01 ‖ JSON (format 10)
+//	0x0a 'd' tenant 0x00 made ms u64  request[32]    nothing: when it was done
+//	0x0a 'a' gallery# u64  person 0x00 request[32]   what a write of a person was answered (once.go)
 //	0x0b gallery# u64  job[8] 0x00                   job: sealed 0x01 ‖ JSON (format 9)
 //	0x0b gallery# u64  job[8] 0x01 result# u32       what the job has found of one person or two: sealed 0x01 ‖ JSON
 //	0x0e tenant 0x00 0x01 kind 0x00 id               document: end ms u64, 0 for none ‖ sealed 0x01 ‖ JSON (format 11)
@@ -45,7 +48,7 @@
 // and provenance to hide them, galleries and API keys so that who can write to the disk but has not the master key
 // can't make a key or turn a policy. Who can write to the disk can still put back what was there before: all rows that a
 // person had between two writes of their templates, until the tenant's key is rotated, or the whole store. A client whose ids are themselves personal data should use
-// pseudonyms. A gallery's number is never used again, so deleting one is four range deletions, or eight while it is moved.
+// pseudonyms. A gallery's number is never used again, so deleting one is six range deletions, or twelve while it is moved.
 //
 // # Sealing
 //
@@ -180,6 +183,30 @@
 // W6  A write of a person under a Condition happens only if that holds of the person as the store will be when every earlier
 // write has happened. Person.Version is the sequence number of the person's last write, so no two writes of one person leave
 // the same (C2); the move of a gallery to another space changes none (M2, M4).
+//
+// # Requests that come again
+//
+// A client that has no answer does not know whether its write was done. BeginOnce takes a name for the request (Idempotency-Key, in http): if one
+// of the same name went well before, its answer is told again, and else a record of it is in the batch of the write.
+//
+//	BeginOnce ─ done before? ─▶ its answer
+//	     └─▶ call ─▶ turn: done meanwhile? validate; answer, sealed, and record ─▶ one batch with the write (W1)
+//
+// O1  A write and the record that it was done are one batch: after a crash a request that is tried again finds both or neither. It is looked for again in
+// the turn, where everything is in order, so of equal requests one is done, whatever their clients see; an answer is told when it is durable (W4).
+// O2  A name is of one API key of one tenant; it is stored as an HMAC under a key of the tenant, and so is what the request was: method, path, query and
+// body. Another request under the name is refused (ErrOnceMismatch), and one whose like is under way too (ErrOnceRunning).
+// O3  Only what goes well is kept, which may be a write that changed nothing. What fails is tried again by who sends it again.
+// O4  An answer is sealed by a key that is made of a random one, of the name, and of the hash of the request; the random one is beside it, sealed by a
+// version of the tenant's key. So an answer opens for who makes the request again, and not for who has the root key, the store and the key store but
+// not the name. That is why a new API key's token is in its answer: who asks again gets it, or would have a key that nobody can use, and
+// one copy more of the token is nowhere that opens without what that client alone knows. A name that can be guessed is worth nothing here: use random ones.
+// O5  An answer to a write of a person goes when the person does: deleted, erased, due, with the gallery, or with its switch to another space, in the same
+// batch. Then, and when the version of the tenant's key is destroyed (K8, K9: an hour after a rotation), a request is known to have been done and is
+// not done again; its answer is gone (ErrOnceGone). So an erased person is in no answer, and in backups as long as in their own rows.
+// O6  A record is kept for 24 hours. A tenant has 100,000 at most, of two or three rows each; in memory is their number. One more makes the oldest go, if
+// that is ten minutes old: to refuse writes because of what is remembered of others would make an outage of a safety belt, and a client that gets no
+// answer asks again within minutes. If it is younger the write is refused (ErrOnceFull): then it is not said to be done once and done twice.
 //
 // # Audit
 //

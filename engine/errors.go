@@ -47,6 +47,16 @@ var (
 	ErrDuplicateCheck = errors.New("bad duplicate check")
 	// ErrDuplicate says that a face is another person's already. See DuplicateError.
 	ErrDuplicate = errors.New("duplicate")
+	// ErrOnceMismatch says that another request of this name was done.
+	ErrOnceMismatch = errors.New("another request")
+	// ErrOnceRunning says that a request of this name is being done.
+	ErrOnceRunning = errors.New("request is being done")
+	// ErrOnceGone says that the request was done, and that its answer is not there any more.
+	ErrOnceGone = errors.New("answer is gone")
+	// ErrOnceFull says that a tenant has made more requests with names than are remembered. See OnceFullError.
+	ErrOnceFull = errors.New("too many requests to remember")
+	// ErrOnceDone says that the request was done in the meantime: BeginOnce returns its answer.
+	ErrOnceDone = errors.New("request was done")
 	// ErrTenantNotFound says that there is no tenant of this name, or it was erased.
 	ErrTenantNotFound = errors.New("tenant not found")
 	// ErrNotRotating says that no rotation of the tenant's key is under way.
@@ -196,6 +206,9 @@ func Detail(err error) string {
 	if e, ok := errors.AsType[*AttemptsError](err); ok {
 		return e.Error()
 	}
+	if e, ok := errors.AsType[*OnceFullError](err); ok {
+		return e.Error()
+	}
 	if e, ok := errors.AsType[*TemplateLengthError](err); ok {
 		return e.Error()
 	}
@@ -283,6 +296,10 @@ var (
 	errSuspended        = &Error{ErrSuspended, "the person is suspended and is not matched until somebody makes the status active again"}
 	errKeyNotFound      = &Error{ErrKeyNotFound, "there is no key of this id"}
 	errCursor           = &Error{ErrCursor, "the cursor is not one this server gave: pass \"next\" of the page before, unchanged, or none"}
+	errOnceMismatch     = &Error{ErrOnceMismatch, "the idempotency key was used for another request: use a new key for each request, and the same key, method, path, query and body only to try one again"}
+	errOnceRunning      = &Error{ErrOnceRunning, "a request with this idempotency key is being done: wait as long as Retry-After says, and send it again to have its answer"}
+	errOnceGone         = &Error{ErrOnceGone, "the request was done, once, and its answer is gone: the person was deleted, the gallery deleted or moved, or the tenant's key rotated since; read what is there now"}
+	errOnceDone         = &Error{ErrOnceDone, "the request was done"}
 	errJobNotFound      = &Error{ErrJobNotFound, "there is no job of this id: it was deleted, or its gallery was deleted or moved to another embedding space"}
 	errDocumentNotFound = &Error{ErrDocumentNotFound, "there is no such document: it has expired, was deleted, or never was"}
 	errStorageFull      = &Error{ErrStorageFull, "the server's disk is nearly full: writes are refused until there is room; reads and searches work"}

@@ -26,7 +26,7 @@ func goldenDir(format int) string { return filepath.Join("testdata", fmt.Sprint(
 // TestFormats: stores that earlier versions of this program wrote open, hold what they held, and can be written to.
 func TestFormats(t *testing.T) {
 	for format, write := range map[int]func(*testing.T, *Engine, string) []string{1: writeGolden, moveFormat: writeMoves, photoFormat: writePhotos, keysFormat: writePhotos,
-		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess, jobFormat: writeJobs, documentFormat: writeDocuments} {
+		auditFormat: writeAudit, identityFormat: writeIdentity, accessFormat: writeAccess, jobFormat: writeJobs, onceFormat: writeOnces, documentFormat: writeDocuments} {
 		t.Run(fmt.Sprint(format), func(t *testing.T) { testFormat(t, format, write) })
 	}
 }
@@ -42,7 +42,9 @@ func testFormat(t *testing.T, format int, write func(*testing.T, *Engine, string
 	if ok, err := vfs.Clone(vfs.Default, mem, dir, "data"); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	e := open(t, testConfig(mem))
+	c := testConfig(mem)
+	c.sweepEvery = time.Hour // what the golden stores remember was long ago
+	e := open(t, c)
 	mustCheck(t, e)
 	if _, keyed, err := e.store.get(nil, keyKeyStore); err != nil || !keyed {
 		t.Error("the store has no key store", err)
@@ -310,6 +312,66 @@ func writeJobs(t *testing.T, e *Engine, tenant string) (tokens []string) {
 	return tokens
 }
 
+// goldenOnces are the names of the requests that writeOnces makes.
+var goldenOnces = []string{"put", "key", "gallery"}
+
+// writeOnces is writeAudit, and makes requests that may come again.
+func writeOnces(t *testing.T, e *Engine, tenant string) (tokens []string) {
+	t.Helper()
+	tokens = writeAudit(t, e, tenant)
+	for i, call := range []func(ctx context.Context) error{
+		func(ctx context.Context) error {
+			_, _, err := e.PutPerson(ctx, tenant, "plain", "mia", PersonSpec{Templates: []Template{template(1, 0, 2, 0)}, Metadata: json.RawMessage(`{"é":1}`)})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, token, err := e.CreateKey(ctx, tenant, KeySpec{Role: RoleMatcher, Label: "once"})
+			tokens = append(tokens, token)
+			return err
+		},
+		func(ctx context.Context) error {
+			_, _, err := e.CreateGallery(ctx, tenant, "once", GallerySpec{})
+			return err
+		},
+	} {
+		_, again, err := once(t.Context(), e, goldenOnce(tenant, goldenOnces[i]), call)
+		if mustMove(t, err); again {
+			t.Fatal(goldenOnces[i], "was there")
+		}
+	}
+	return tokens
+}
+
+func goldenOnce(tenant, name string) OnceRequest {
+	r := onceOfKey(name, name)
+	r.Tenant = tenant
+	return r
+}
+
+// dumpOnces writes down what the requests of writeOnces were answered by, though they may be forgotten by now.
+func dumpOnces(t *testing.T, b *bytes.Buffer, e *Engine, tenant string) {
+	t.Helper()
+	keys, err := e.tenantKeys(tenant)
+	mustMove(t, err)
+	for _, name := range goldenOnces {
+		o := newOnce(e, keys, goldenOnce(tenant, name))
+		r, err := e.store.onceRecord(tenant, keys, o.id)
+		if mustMove(t, err); r == nil {
+			continue
+		}
+		sealed := r.Answer
+		if r.Number != 0 {
+			sealed, err = o.ofPerson(r)
+			mustMove(t, err)
+		}
+		answer, err := o.open(sealed)
+		if mustMove(t, err); !bytes.Equal(r.Request, o.request[:]) {
+			t.Errorf("%s is another request", name)
+		}
+		fmt.Fprintf(b, "request %s of %d about %q %q was answered %s\n", name, r.Made, r.Gallery, r.Person, answer)
+	}
+}
+
 // dump writes down all that a store holds, as clients see it, and the templates by their vectors.
 func dump(t *testing.T, e *Engine, tokens []string) string {
 	t.Helper()
@@ -339,6 +401,7 @@ func dump(t *testing.T, e *Engine, tokens []string) string {
 		}
 		dumpJobs(t, line, e, tenant)
 		dumpDocuments(t, line, e, tenant)
+		dumpOnces(t, &b, e, tenant)
 		keys, err := e.Keys(t.Context(), tenant)
 		line("keys", len(keys), err)
 		for _, k := range keys {

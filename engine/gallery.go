@@ -90,7 +90,7 @@ type member struct {
 // false, so a call may be repeated. Errors: ErrID, ErrGallerySpec, ErrPolicy, ErrGate, ErrDuplicateCheck, ErrSpaceUnknown,
 // ErrGalleryExists, ErrGalleriesFull, and those of every write: ErrStorageFull, ErrStorageFailed, ErrOutcomeUnknown, ErrClosed,
 // ctx's.
-func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec GallerySpec) (Gallery, bool, error) {
+func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec GallerySpec) (made Gallery, created bool, err error) {
 	if err := e.enter(ctx); err != nil {
 		return Gallery{}, false, err
 	}
@@ -99,19 +99,32 @@ func (e *Engine) CreateGallery(ctx context.Context, tenant, name string, spec Ga
 	if err != nil {
 		return Gallery{}, false, err
 	}
-	created := false
+	var g *gallery
 	err = e.store.update(ctx, false, func(t *tx) (err error) {
-		created, err = e.stageGallery(t, tenant, name, want)
+		if created, g, err = e.stageGallery(t, tenant, name, want); err != nil {
+			return err
+		}
+		if !created { // memory may not know it yet
+			g, err = e.settled(ctx, t, tenant, name)
+		}
+		if err == nil {
+			made = g.info()
+			t.done(made, created)
+		}
 		return err
 	})
 	if err != nil {
 		return Gallery{}, false, err
 	}
-	g, err := e.gallery(tenant, name)
-	if err != nil {
-		return Gallery{}, false, err // deleted meanwhile
+	return made, created, nil
+}
+
+// settled finds a gallery that the store has, when memory is what the store is (W2). REQUIRES: the turn.
+func (e *Engine) settled(ctx context.Context, t *tx, tenant, name string) (*gallery, error) {
+	if err := t.store.settle(ctx, t.store.last.Load()); err != nil {
+		return nil, err
 	}
-	return g.info(), created, nil
+	return e.gallery(tenant, name)
 }
 
 // galleryRecord checks a specification and fills in its defaults.
@@ -186,39 +199,39 @@ func checkDuplicatePolicy(p Policy) error {
 	return p.Validate()
 }
 
-func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, err error) {
+// stageGallery returns the gallery that it makes; where there is one, created is false.
+func (e *Engine) stageGallery(t *tx, tenant, name string, want galleryRecord) (created bool, g *gallery, err error) {
 	have, found, err := t.gallery(tenant, name)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	if found {
-		return false, sameSpec(name, have, want)
+		return false, nil, sameSpec(name, have, want)
 	}
 	if e.galleryCount() >= MaxGalleries {
-		return false, refuse(ErrGalleriesFull, "the store holds %d galleries, the most there may be: delete one first", MaxGalleries)
+		return false, nil, refuse(ErrGalleriesFull, "the store holds %d galleries, the most there may be: delete one first", MaxGalleries)
 	}
 	seal, err := e.tenantSealer(t, tenant)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	if want.Number, err = t.nextGalleryNumber(); err != nil {
-		return false, err
+		return false, nil, err
 	}
 	want.Created = fromMillis(t.now)
 	t.setGallery(tenant, name, want)
 	t.audit(auditEntry{tenant: tenant, op: AuditGalleryCreate, gallery: name, policy: auditPolicyOf(want.Policy.policy())})
 	if err := t.raiseFormat(want.format()); err != nil {
-		return false, err
+		return false, nil, err
 	}
-	g, err := e.newGallery(tenant, name, want, seal)
-	if err != nil {
-		return false, err
+	if g, err = e.newGallery(tenant, name, want, seal); err != nil {
+		return false, nil, err
 	}
 	if g.mu.index, err = e.newIndex(g); err != nil {
-		return false, err
+		return false, nil, err
 	}
 	t.remember = func() { e.keepGallery(g) }
-	return true, nil
+	return true, g, nil
 }
 
 func sameSpec(name string, have, want galleryRecord) error {
@@ -252,14 +265,25 @@ func (e *Engine) UpdateGallery(ctx context.Context, tenant, name string, change 
 	if err := cmp.Or(checkNames(tenant, name), change.validate(), e.checkDamage(tenant, name)); err != nil {
 		return Gallery{}, err
 	}
-	if err := e.store.update(ctx, false, func(t *tx) error { return e.stageRules(t, tenant, name, change) }); err != nil {
-		return Gallery{}, err
-	}
-	g, err := e.gallery(tenant, name)
-	if err != nil {
-		return Gallery{}, err // deleted meanwhile
-	}
-	return g.info(), nil
+	var after Gallery
+	err := e.store.update(ctx, false, func(t *tx) error {
+		record, err := e.stageRules(t, tenant, name, change)
+		if err != nil {
+			return err
+		}
+		g, err := e.settled(ctx, t, tenant, name)
+		if err != nil {
+			return err
+		}
+		next, nextRules := g.successor.Load(), (*rules)(nil)
+		if next != nil {
+			nextRules = record.moved().rules()
+		}
+		after = g.infoOf(record.rules(), next, nextRules)
+		t.done(after, false)
+		return nil
+	})
+	return after, err
 }
 
 func (c GalleryChange) validate() error {
@@ -294,14 +318,14 @@ func (c GalleryChange) validate() error {
 	return nil
 }
 
-// stageRules stages a change of a gallery's record, and nothing if it changes nothing.
-func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) error {
+// stageRules stages a change of a gallery's record, and nothing if it changes nothing, and returns the record.
+func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) (galleryRecord, error) {
 	record, found, err := t.gallery(tenant, name)
 	if err != nil {
-		return err
+		return record, err
 	}
 	if !found {
-		return errGalleryNotFound
+		return record, errGalleryNotFound
 	}
 	before := record.rules()
 	if change.Policy != nil {
@@ -323,12 +347,12 @@ func (e *Engine) stageRules(t *tx, tenant, name string, change GalleryChange) er
 		record.History = *change.History
 	}
 	if record.rules().equal(before) {
-		return nil
+		return record, nil
 	}
 	t.setGallery(tenant, name, record)
 	t.audit(auditEntry{tenant: tenant, op: AuditGalleryUpdate, gallery: name, policy: auditPolicyOf(record.Policy.policy())})
 	t.remember = func() { e.withGallery(tenant, name, func(g *gallery) { g.keepRules(record) }) }
-	return t.raiseFormat(record.format())
+	return record, t.raiseFormat(record.format())
 }
 
 // keepRules replaces the rules of a gallery and of the one that it is being moved to.
@@ -366,6 +390,7 @@ func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
 		}
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.dropGallery(galleryName{tenant, name}) }
+		t.done(nil, false)
 		return e.eraseDocuments(t, tenant, name, "", anybody)
 	})
 }
@@ -510,7 +535,15 @@ func (e *Engine) galleryCount() int {
 }
 
 func (g *gallery) info() Gallery {
-	r := g.rules.Load()
+	next := g.successor.Load()
+	if next == nil {
+		return g.infoOf(g.rules.Load(), nil, nil)
+	}
+	return g.infoOf(g.rules.Load(), next, next.rules.Load())
+}
+
+// infoOf is the gallery as clients see it, under some rules; next, which may be nil, under its own.
+func (g *gallery) infoOf(r *rules, next *gallery, nextRules *rules) Gallery {
 	g.mu.RLock()
 	people, templates := len(g.mu.people), g.mu.templates
 	g.mu.RUnlock()
@@ -518,10 +551,10 @@ func (g *gallery) info() Gallery {
 		Policy: r.policy.clone(), Gate: r.gate.clone(), People: people, Templates: templates, Created: g.record.Created,
 		KeepPhotos: g.record.KeepPhotos, Duplicates: r.duplicates, DuplicatePolicy: r.duplicatePolicy.clone(),
 		RetentionDays: r.retentionDays, Damaged: g.damage != nil, History: r.history, Filterable: slices.Clone(g.record.Filterable)}
-	if next := g.successor.Load(); next != nil {
+	if next != nil {
 		// As of several moments: who waits first, so that when nobody does, Done is what came of it.
 		waiting, failed := next.photos.counts(max(people-next.people(), 0))
-		info.Move = &Move{Space: next.record.Space, Dim: next.record.Dim, Policy: next.rules.Load().policy.clone(), People: people,
+		info.Move = &Move{Space: next.record.Space, Dim: next.record.Dim, Policy: nextRules.policy.clone(), People: people,
 			Done: min(next.people(), people), Waiting: waiting, Failed: failed}
 	}
 	return info

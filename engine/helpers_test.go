@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -152,7 +153,11 @@ func check(e *Engine) error {
 	if err != nil {
 		return err
 	}
-	for prefix, want := range map[byte]int{prefixJob: jobKeys, prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos, prefixDue: due,
+	onceKeys, err := checkOnces(e)
+	if err != nil {
+		return fmt.Errorf("requests: %w", err)
+	}
+	for prefix, want := range map[byte]int{prefixJob: jobKeys, prefixOnce: onceKeys, prefixPerson: people, prefixTemplate: templates, prefixPhoto: photos, prefixDue: due,
 		prefixGallery: len(e.mu.galleries), prefixAPIKey: len(e.mu.keys), prefixTenant: len(e.mu.sealers)} {
 		n := 0
 		err := e.store.each([]byte{prefix}, []byte{prefix + 1}, func(_, _ []byte) (bool, error) { n++; return true, nil })
@@ -234,6 +239,49 @@ func checkJobs(e *Engine) (keys int, err error) {
 		keys += 1 + len(x.mu.all)
 	}
 	return keys, nil
+}
+
+// checkOnces verifies that the index has exactly the requests of memory's count, that each record opens, and that an answer in a row of
+// its own is of a record that says so and of a person who is there; it counts their keys.
+func checkOnces(e *Engine) (keys int, err error) {
+	rows := make(map[string]bool)
+	for tenant, sealer := range e.mu.sealers {
+		n, oldest := 0, int64(0)
+		err := e.store.eachOnce(tenant, func(made int64, id onceID) (bool, error) {
+			r, err := e.store.onceRecord(tenant, sealer, id)
+			if err != nil || r == nil || r.Made != made || len(r.Request) != sha256.Size || (r.Number == 0) == (r.Answer == nil) {
+				return false, fmt.Errorf("record %+v of %d: %w", r, made, err)
+			}
+			if n++; n == 1 {
+				oldest = made
+			}
+			if r.Number != 0 {
+				rows[string(onceAnswerKey(r.Number, r.Person, id))] = true
+			}
+			return true, nil
+		})
+		if have := e.store.once.count(tenant); err == nil && (have.n != n || have.oldest > oldest) {
+			err = fmt.Errorf("%d from %d, in memory %+v", n, oldest, have)
+		}
+		if err != nil {
+			return 0, err
+		}
+		keys += 2 * n
+	}
+	people := make(map[string]bool)
+	for _, g := range e.allGalleries() {
+		for id := range g.mu.people {
+			people[string(append(onceAnswerPrefix(g.record.Number), id...))] = true
+		}
+	}
+	prefix := []byte{prefixOnce, onceAnswer}
+	return keys, e.store.each(prefix, prefixEnd(prefix), func(key, _ []byte) (bool, error) {
+		keys++
+		if !rows[string(key)] || !people[string(key[:len(key)-1-len(onceID{})])] {
+			return false, fmt.Errorf("answer %q is of no record, or of nobody", key)
+		}
+		return true, nil
+	})
 }
 
 // checkPhotos verifies that a photo is there of every template that says so (P1), and none else, and counts them.

@@ -215,7 +215,6 @@ func (e *Engine) StartDedupe(ctx context.Context, tenant, name string, spec Dedu
 	if err := spec.validate(); err != nil {
 		return Job{}, false, err
 	}
-	var x *job
 	err = e.enrolling(tenant, name, func(g enrolment) error {
 		if err := g.spaceKnown(); err != nil {
 			return err
@@ -225,14 +224,18 @@ func (e *Engine) StartDedupe(ctx context.Context, tenant, name string, spec Dedu
 			if err := g.check(t); err != nil {
 				return err
 			}
-			x, created, err = e.stageJob(t, g.gallery, record)
+			var x *job
+			if x, created, err = e.stageJob(t, g.gallery, record); err == nil {
+				made = x.info()
+				t.done(made, created)
+			}
 			return err
 		})
 	})
 	if err != nil {
 		return Job{}, false, err
 	}
-	return x.info(), created, nil
+	return made, created, nil
 }
 
 func (s DedupeSpec) validate() error {
@@ -391,6 +394,7 @@ func (e *Engine) DeleteJob(ctx context.Context, tenant, id string) error {
 		t.deletePrefix(jobPrefix(x.g.record.Number, x.id))
 		x.audit(t, AuditJobDelete, "")
 		t.onHandOver = append(t.onHandOver, func() { e.dropJob(x) })
+		t.done(nil, false)
 	})
 	return err
 }

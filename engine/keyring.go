@@ -28,6 +28,9 @@ func (r *keyring) current() *sealer {
 	return all[len(all)-1]
 }
 
+// first is the oldest version that opens.
+func (r *keyring) first() uint32 { return (*r.versions.Load())[0].version }
+
 // createdAt is when the newest version was made.
 func (r *keyring) createdAt() time.Time { return fromMillis(r.created.Load()) }
 

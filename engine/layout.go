@@ -15,6 +15,7 @@ const (
 	prefixTemplate = 0x06
 	prefixPhoto    = 0x07
 	prefixAudit    = 0x08
+	prefixOnce     = 0x0a
 	prefixDue      = 0x0c
 	prefixJob      = 0x0b
 	prefixDocument = 0x0e
@@ -38,6 +39,8 @@ const (
 //	   such key: programs that know the formats before would let it do more
 //	9  jobs. A store becomes one of format 9 with its first job: programs that know the formats before would leave what a job
 //	   has found of who is deleted behind
+//	10 requests that come again. A store becomes one of format 10 with the first that has a name: programs that know the formats before
+//	   would leave answers behind when people are deleted, and would not forget
 //	11 documents, and keys of the role client. A store becomes one of format 11 with the first of these: programs that know the
 //	   formats before would leave documents about who is deleted behind
 const (
@@ -49,6 +52,7 @@ const (
 	identityFormat = 6
 	accessFormat   = 8
 	jobFormat      = 9
+	onceFormat     = 10
 	documentFormat = 11
 	formatVersion  = documentFormat
 )

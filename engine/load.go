@@ -13,7 +13,7 @@ import (
 // load fills memory from the store and refuses a store that does not add up. REQUIRES: nobody else uses e.
 func (e *Engine) load() error {
 	begin := time.Now()
-	for _, step := range []func() error{e.finishErasures, e.loadTenants, e.loadAudit, e.loadKeys, e.loadGalleries, e.removeStrayIndexes, e.loadPeople, e.loadJobs, e.loadDocuments} {
+	for _, step := range []func() error{e.finishErasures, e.loadTenants, e.loadOnce, e.loadAudit, e.loadKeys, e.loadGalleries, e.removeStrayIndexes, e.loadPeople, e.loadJobs, e.loadDocuments} {
 		if err := step(); err != nil {
 			return err
 		}

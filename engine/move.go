@@ -179,6 +179,7 @@ func (e *Engine) CancelMove(ctx context.Context, tenant, name string) error {
 		}
 		t.audit(auditEntry{tenant: tenant, op: AuditMoveCancel, gallery: name, target: have.Move.Space})
 		t.deletePeople(have.Move.Number)
+		t.done(nil, false)
 		have.Move = nil
 		t.setGallery(tenant, name, have)
 		t.remember = func() {

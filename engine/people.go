@@ -42,6 +42,9 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 			if created = !p.there(); created && p.old != nil { // due, and not erased yet: that, and somebody new
 				p.auditErasure()
 				p.record.created = p.now
+				if err := p.dropAnswers(); err != nil {
+					return err
+				}
 			}
 			if created && len(own) == 0 {
 				return refuse(ErrSpaceMismatch, "the gallery is of embedding space %q until its move to %q is finished, and this person is new: "+
@@ -132,7 +135,10 @@ func (patch PersonPatch) retention() (personChange, error) {
 // DeletePerson deletes a person with all templates. It is let through on a nearly full disk. Errors: ErrID,
 // ErrGalleryNotFound, ErrPersonNotFound, ErrVersion, and those of every write.
 func (e *Engine) DeletePerson(ctx context.Context, tenant, name, id string, o WriteOptions) error {
-	return e.deletePerson(ctx, AuditPersonDelete, tenant, name, id, o, func(*personTx) error { return nil })
+	return e.deletePerson(ctx, AuditPersonDelete, tenant, name, id, o, func(p *personTx) error {
+		p.done(nil, false)
+		return nil
+	})
 }
 
 // deletePerson calls look with who is about to be deleted, and has it recorded as op.
@@ -154,8 +160,7 @@ func (e *Engine) deletePerson(ctx context.Context, op, tenant, name, id string, 
 			if err := cmp.Or(look(p), p.forgetAbout(e)); err != nil {
 				return err
 			}
-			p.erase()
-			return nil
+			return p.erase()
 		})
 	})
 }
@@ -348,6 +353,7 @@ func (e *Engine) changePerson(ctx context.Context, op, tenant, name, id string, 
 			after = p.write()
 			p.auditPerson(op)
 			after.Duplicates = duplicates
+			p.doneOf(after, !p.there())
 			return p.raiseFormat()
 		})
 	})
@@ -552,7 +558,7 @@ func (p *personTx) write() Person {
 func (p *personTx) follow(r personRecord) {
 	if len(p.record.templates) == 0 {
 		if p.old != nil {
-			p.erase()
+			p.eraseRows()
 		}
 		return
 	}
@@ -636,8 +642,14 @@ func (p *personTx) reseal(row []byte, at place) error {
 	return err
 }
 
-// erase stages the deletion of the person, in the successor too. REQUIRES: p.old is not nil.
-func (p *personTx) erase() {
+// erase stages the deletion of the person, in the successor too, with what was answered to writes of them. Errors: the store's.
+// REQUIRES: p.old is not nil.
+func (p *personTx) erase() error {
+	p.eraseRows()
+	return p.dropAnswers()
+}
+
+func (p *personTx) eraseRows() {
 	p.dropTemplates(0)
 	p.g.dropResults(p.tx, p.id)
 	p.delete(personKey(p.g.record.Number, p.id))
@@ -648,7 +660,7 @@ func (p *personTx) erase() {
 		return
 	}
 	if p.next.old != nil {
-		p.next.erase()
+		p.next.eraseRows()
 	}
 	p.queuePhotos(false)
 }

@@ -95,6 +95,9 @@ func (e *Engine) erasePerson(ctx context.Context, tenant, name, id string, o Wri
 		}
 		err = cmp.Or(err, t.takeDocuments(p))
 		r.Remains = e.remains(p)
+		if err == nil && p.once != nil {
+			p.done(e.signed(r), false)
+		}
 		return err
 	})
 	if err != nil {
@@ -314,6 +317,7 @@ func (e *Engine) tenantOf(a Actor) string {
 // stageTenant stages the deletion of all that the store has of a tenant, and returns the ids of its API keys.
 func (e *Engine) stageTenant(t *tx, tenant string) (keys []string, err error) {
 	t.delete(tenantKey(tenant))
+	t.forgetOnces(tenant)
 	t.deletePrefix(auditPrefix(tenant))
 	t.deletePrefix(documentsPrefix(tenant))
 	prefix := append(append([]byte{prefixGallery}, tenant...), 0)

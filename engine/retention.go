@@ -204,7 +204,7 @@ func (g *gallery) takeDue(now int64) bool {
 	return true
 }
 
-// keepRetention erases who is due and prunes audit logs, until Close.
+// keepRetention erases who is due, forgets requests that were done long ago and prunes audit logs, until Close.
 func (e *Engine) keepRetention() {
 	var clock clockGuard
 	var pruned time.Time
@@ -228,6 +228,7 @@ func (e *Engine) keepRetention() {
 		if err := e.sweepDocuments(now.UnixMilli()); err != nil && e.stopped.Err() == nil {
 			e.log.Error("retention: documents that have expired could not be deleted yet", "error", err)
 		}
+		e.sweepOnce(now.UnixMilli())
 		if e.auditKeep > 0 && time.Since(pruned) >= min(pruneEvery, e.auditKeep) {
 			pruned = time.Now()
 			e.pruneAudits(now.Add(-e.auditKeep))
@@ -317,7 +318,9 @@ func (e *Engine) eraseAll(g *gallery, people []string, now int64) (theirs bool, 
 						return err
 					}
 					p.auditErasure()
-					p.erase()
+					if err := p.erase(); err != nil {
+						return err
+					}
 				}
 			}
 			return nil

@@ -33,6 +33,9 @@ const (
 	kindJob         = "job"
 	kindJobResult   = "job-result"
 	kindDocument    = "document"
+	kindOnce        = "request"
+	kindOnceKey     = "request-key"
+	kindOnceAnswer  = "request-answer"
 )
 
 // place says where a sealed value belongs; a value opens only in its place.

@@ -44,6 +44,7 @@ type store struct {
 
 	damaged atomic.Bool // a file was found damaged (X1)
 
+	once       *onceTable
 	audit      *auditChain
 	stageAudit func(*tx) error // the records of tx.entries
 }
@@ -124,7 +125,7 @@ type notReused struct{ pebble.ArchiveCleaner }
 // openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat,
 // ErrStorageFull, ErrStorageFailed, the disk's.
 func openStore(c Config) (*store, error) {
-	s := &store{now: c.Now, audit: newAuditChain(), turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
+	s := &store{now: c.Now, audit: newAuditChain(), once: newOnceTable(c.maxOnce), turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
 	dir := c.FS.PathJoin(c.Dir, "store")
 	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
 	s.fs = newHaltFS(c.FS, c.FS.PathJoin(c.Dir, stagingName), s.roomToOpen, func(err error) {
@@ -229,7 +230,7 @@ func (s *store) update(ctx context.Context, removal bool, validate func(*tx) err
 
 // newTx begins a write. REQUIRES: the turn.
 func (s *store) newTx(ctx context.Context) *tx {
-	return &tx{store: s, actor: actorOf(ctx), now: s.now().UnixMilli(), seq: s.seq + 1}
+	return &tx{store: s, actor: actorOf(ctx), once: onceOf(ctx), now: s.now().UnixMilli(), seq: s.seq + 1}
 }
 
 // updateAudit is update for a write of audit records alone. It has the sequence number of the write before it: no record of a
@@ -261,12 +262,20 @@ func (s *store) stage(ctx context.Context, t *tx, validate func(*tx) error) (c *
 			<-s.turn
 		}
 	}()
-	err = validate(t)
+	if t.once != nil {
+		err = t.checkOnce()
+	}
+	if err == nil {
+		err = validate(t)
+	}
 	if ended := ctx.Err(); ended != nil {
 		return nil, false, ended
 	}
 	if err == nil && len(t.entries) > 0 && (t.seq == s.seq || !t.isEmpty()) {
 		err = s.stageAudit(t)
+	}
+	if err == nil && t.told {
+		err = t.stageOnce()
 	}
 	if err != nil || t.isEmpty() {
 		return s.last.Load(), false, err
@@ -488,6 +497,12 @@ type tx struct {
 	tables     []string               // for commit, as the next
 	tableRows  []change
 	tableBytes int64 // of both
+
+	once    *Once // the request that this write does, nil if it has no name
+	told    bool  // done was called, with the two below
+	result  any
+	created bool
+	about   *personTx // of whom the answer is; nil of nobody
 }
 
 // isEmpty reports whether nothing is staged.
@@ -516,13 +531,14 @@ func (t *tx) deletePrefix(prefix []byte) {
 	must(t.batch.DeleteRange(prefix, prefixEnd(prefix), nil))
 }
 
-// deletePeople deletes everybody who is under a gallery's number, and its jobs.
+// deletePeople deletes everybody who is under a gallery's number, its jobs, and what was answered to writes of its people.
 func (t *tx) deletePeople(number uint64) {
 	t.deletePrefix(galleryPrefix(prefixPerson, number))
 	t.deletePrefix(galleryPrefix(prefixTemplate, number))
 	t.deletePrefix(galleryPrefix(prefixPhoto, number))
 	t.deletePrefix(galleryPrefix(prefixDue, number))
 	t.deletePrefix(galleryPrefix(prefixJob, number))
+	t.deletePrefix(onceAnswerPrefix(number))
 }
 
 func must(err error) {
