@@ -273,7 +273,9 @@ func (p *problem) retryAfter() time.Duration {
 		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
 			return time.Second
 		}
-	case codeRateLimited, codeAuthLimited, codeAttemptsExceeded:
+	case codeIdempotencyInProgress:
+		return time.Second
+	case codeRateLimited, codeAuthLimited, codeAttemptsExceeded, codeIdempotencyFull:
 		return max(p.retry, time.Second)
 	}
 	return 0

@@ -33,6 +33,18 @@
 // A person's entity tag is the version (conditions.go): writes of a person obey If-Match, and PUT If-None-Match: *, in the
 // store's turn. A write with a condition that is not looked at is refused, not done.
 //
+// # Requests that come again
+//
+// A write may have a name, Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07; idempotency.go): sent again by the same API key with the same method,
+// path, query and body it is not done again, and is answered with the same status, ETag and body, with Idempotency-Replayed: true.
+// The engine keeps the answer in the write's own batch (engine/doc.go, O1 to O6), made as this key is told it. The routes, roles, rates and the length are
+// looked at as with any request, and a body is compared as it was sent: a multipart form must have the same boundary.
+//
+// It is heeded where a request is one write of the engine and a repeat would do something, or be answered as if it had failed: people, templates,
+// galleries, keys, the end of a move, the begin and end of jobs. A write that does not heed it refuses it, as conditions: to begin or finish a move, to cancel a job, and to
+// rotate a tenant's key may be repeated as they are; of an import the file says what was done; a backup and the erasure of a tenant leave nowhere to keep
+// an answer; verify, identify and their like change nothing, and a repeat is another question, which is counted. Reads ignore it.
+//
 // # Photos
 //
 // A photo's task (input.go) is planned before it is extracted: by which models, which of its faces, and what is judged,

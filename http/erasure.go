@@ -26,14 +26,17 @@ func (s *Server) erasePerson(r *request) (reply, error) {
 		return reply{}, err
 	}
 	var done erasedPerson
+	answer := func(receipt engine.Receipt, _ bool) reply { // a proof is not kept: it is asked for again with the receipt
+		return reply{status: 200, value: erasedPerson{Receipt: receipt}}
+	}
 	if !prove {
-		done.Receipt, err = s.engine.ErasePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], o)
+		done.Receipt, err = s.engine.ErasePerson(once(r.ctx, r, answer), r.key.Tenant, r.params[0], r.params[1], o)
 		return reply{status: 200, value: done}, err
 	}
 	ctx, end := s.unhurried(r)
 	defer end()
 	var proof engine.Proof
-	if done.Receipt, proof, err = s.engine.ErasePersonProved(ctx, r.key.Tenant, r.params[0], r.params[1], o); err == nil {
+	if done.Receipt, proof, err = s.engine.ErasePersonProved(once(ctx, r, answer), r.key.Tenant, r.params[0], r.params[1], o); err == nil {
 		done.Proof = &proof
 	} else if done.JWS != "" { // the person is gone, and the receipt is all there is to show for it
 		s.log.Error("an erasure is not proved", "request", r.id, "error", err)

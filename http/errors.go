@@ -61,6 +61,10 @@ var sentinels = []sentinel{
 	{engine.ErrKeyEnded, codeKeyEnded, nil},
 	{engine.ErrKeysFull, codeKeysFull, nil},
 	{engine.ErrKeyNarrow, codeForbidden, nil},
+	{engine.ErrOnceMismatch, codeIdempotencyMismatch, nil},
+	{engine.ErrOnceRunning, codeIdempotencyInProgress, nil},
+	{engine.ErrOnceGone, codeIdempotencyGone, nil},
+	{engine.ErrOnceFull, codeIdempotencyFull, nil},
 	{engine.ErrTenantNotFound, codeTenantNotFound, nil},
 	{engine.ErrNotRotating, codeNotRotating, nil},
 	{engine.ErrReceipt, codeBadReceipt, nil},
@@ -89,7 +93,7 @@ var sentinels = []sentinel{
 	{engine.ErrCorrupt, codeStorageDamaged, damageDetail},
 	{engine.ErrClosed, codeShuttingDown, nil},
 	{engine.ErrOutcomeUnknown, codeTimeout, always("the time for this request ended while it was being written: " +
-		"it may or may not have happened; a PUT or a DELETE may simply be repeated, after a POST look first")},
+		"it may or may not have happened; with its Idempotency-Key it may be sent again, without one a PUT or a DELETE may simply be repeated, and after a POST look first")},
 
 	{extract.ErrNotImage, codeNotAnImage, always("send a whole JPEG, PNG, BMP or WebP file; this one is of another kind or damaged")},
 	{extract.ErrTruncated, codeImageTruncated, always("the image begins well and ends too early; send the whole file")},
@@ -154,6 +158,9 @@ func (s *Server) problemOf(err error) *problem {
 		if errors.Is(err, row.err) {
 			p := &problem{code: row.code, detail: row.sentence(err), cause: err}
 			if e, ok := errors.AsType[*engine.AttemptsError](err); ok {
+				p.retry = e.Retry
+			}
+			if e, ok := errors.AsType[*engine.OnceFullError](err); ok {
 				p.retry = e.Retry
 			}
 			if e, ok := errors.AsType[*engine.QualityError](err); ok {

@@ -32,16 +32,20 @@ func (s *Server) putGallery(r *request) (reply, error) {
 	if err := s.canJudge(spec.Space, spec.Gate); err != nil {
 		return reply{}, err
 	}
-	g, created, err := s.engine.CreateGallery(r.ctx, r.key.Tenant, r.params[0], spec)
-	switch {
-	case err != nil:
-		return reply{}, err
-	case created:
-		return reply{status: 201, value: g}, nil
-	case onlyNew:
-		return reply{}, fail(codeGalleryExists, "a gallery of this name is there, and If-None-Match: * asked for a new one")
+	answer := func(g engine.Gallery, created bool) reply {
+		switch {
+		case created:
+			return reply{status: 201, value: g}
+		case onlyNew:
+			return reply{}
+		}
+		return reply{status: 200, value: g}
 	}
-	return reply{status: 200, value: g}, nil
+	g, created, err := s.engine.CreateGallery(once(r.ctx, r, answer), r.key.Tenant, r.params[0], spec)
+	if err == nil && onlyNew && !created {
+		err = fail(codeGalleryExists, "a gallery of this name is there, and If-None-Match: * asked for a new one")
+	}
+	return answer(g, created), err
 }
 
 // canJudge refuses gates that ask for what the models of a space can't judge. A space without models here takes
@@ -110,8 +114,9 @@ func (s *Server) patchGallery(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
-	g, err = s.engine.UpdateGallery(r.ctx, r.key.Tenant, r.params[0], change)
-	return reply{status: 200, value: g}, err
+	answer := func(g engine.Gallery, _ bool) reply { return reply{status: 200, value: g} }
+	g, err = s.engine.UpdateGallery(once(r.ctx, r, answer), r.key.Tenant, r.params[0], change)
+	return answer(g, false), err
 }
 
 func unlessNull(raw []byte, at string, take func([]byte, string) error) error {
@@ -144,7 +149,7 @@ func (s *Server) deleteGallery(r *request) (reply, error) {
 	if err := r.noQuery(); err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.DeleteGallery(r.ctx, r.key.Tenant, r.params[0])
+	return reply{status: 204}, s.engine.DeleteGallery(once(r.ctx, r, noContent), r.key.Tenant, r.params[0])
 }
 
 func (s *Server) listGalleries(r *request) (reply, error) {

@@ -49,11 +49,14 @@ func (s *Server) startDedupe(r *request) (reply, error) {
 	if err := r.needsExact(); err != nil {
 		return reply{}, err
 	}
-	j, created, err := s.engine.StartDedupe(r.ctx, r.key.Tenant, r.params[0], spec)
-	if created {
-		return reply{status: 202, value: j}, err
+	answer := func(j engine.Job, created bool) reply {
+		if created {
+			return reply{status: 202, value: j}
+		}
+		return reply{status: 200, value: j}
 	}
-	return reply{status: 200, value: j}, err
+	j, created, err := s.engine.StartDedupe(once(r.ctx, r, answer), r.key.Tenant, r.params[0], spec)
+	return answer(j, created), err
 }
 
 func (s *Server) listJobs(r *request) (reply, error) {
@@ -99,7 +102,7 @@ func (s *Server) deleteJob(r *request) (reply, error) {
 	if _, err := s.job(r); err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.DeleteJob(r.ctx, r.key.Tenant, r.params[0])
+	return reply{status: 204}, s.engine.DeleteJob(once(r.ctx, r, noContent), r.key.Tenant, r.params[0])
 }
 
 // pairsBody is a page of a job's pairs.

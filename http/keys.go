@@ -48,8 +48,12 @@ func (s *Server) createKey(r *request) (reply, error) {
 	if err := r.key.MayMake(spec); err != nil {
 		return reply{}, err
 	}
-	key, token, err := s.engine.CreateKey(r.ctx, tenant, spec)
-	return reply{status: 201, value: createdKey{key, token}}, err
+	key, token, err := s.engine.CreateKey(once(r.ctx, r, newKey), tenant, spec)
+	return newKey(engine.NewKey{Key: key, Token: token}, true), err
+}
+
+func newKey(k engine.NewKey, _ bool) reply {
+	return reply{status: 201, value: createdKey{k.Key, k.Token}}
 }
 
 // speaks refuses a dialect that the server does not speak. Errors: the problem bad_request.
@@ -88,8 +92,8 @@ func (s *Server) rotateKey(r *request) (reply, error) {
 	if overlap == 0 {
 		o.Overlap = -1
 	}
-	key, token, err := s.engine.RotateKey(r.ctx, tenant, old.ID, o)
-	return reply{status: 201, value: createdKey{key, token}}, err
+	key, token, err := s.engine.RotateKey(once(r.ctx, r, newKey), tenant, old.ID, o)
+	return newKey(engine.NewKey{Key: key, Token: token}, true), err
 }
 
 // managed is the key that the path names, if the request's key may manage it. One that it may not see is as one that is not
@@ -145,5 +149,5 @@ func (s *Server) revokeKey(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.RevokeKey(r.ctx, tenant, k.ID)
+	return reply{status: 204}, s.engine.RevokeKey(once(r.ctx, r, noContent), tenant, k.ID)
 }

@@ -50,7 +50,7 @@ func (s *Server) cancelMove(r *request) (reply, error) {
 	if err := r.noQuery(); err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.CancelMove(r.ctx, r.key.Tenant, r.params[0])
+	return reply{status: 204}, s.engine.CancelMove(once(r.ctx, r, noContent), r.key.Tenant, r.params[0])
 }
 
 // steadily runs what extracts the subject's photos and asks the engine about them, and once more if in between the

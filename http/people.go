@@ -27,16 +27,19 @@ func (s *Server) putPerson(r *request) (reply, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		p, created, err := s.engine.PutPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1],
+		answer := func(p engine.Person, created bool) reply {
+			rep := reply{status: 200, value: enrolledBody{p, faces}, etag: etag(p)}
+			if created {
+				rep.status = 201
+			}
+			return rep
+		}
+		p, created, err := s.engine.PutPerson(once(r.ctx, r, answer), r.key.Tenant, r.params[0], r.params[1],
 			engine.PersonSpec{Templates: templates, Metadata: metadata, Retention: retention, EnrolOptions: enrol, WriteOptions: o})
 		if err != nil {
 			return reply{}, sub.located(err)
 		}
-		rep := reply{status: 200, value: enrolledBody{p, faces}, etag: etag(p)}
-		if created {
-			rep.status = 201
-		}
-		return rep, nil
+		return answer(p, created), nil
 	})
 }
 
@@ -80,8 +83,11 @@ func (s *Server) addTemplate(r *request) (reply, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		p, err := s.engine.AddTemplate(r.ctx, r.key.Tenant, r.params[0], r.params[1], engine.TemplateSpec{Templates: templates, EnrolOptions: enrol, WriteOptions: o})
-		return reply{status: 201, value: enrolledBody{p, faces}, etag: etag(p)}, err
+		answer := func(p engine.Person, _ bool) reply {
+			return reply{status: 201, value: enrolledBody{p, faces}, etag: etag(p)}
+		}
+		p, err := s.engine.AddTemplate(once(r.ctx, r, answer), r.key.Tenant, r.params[0], r.params[1], engine.TemplateSpec{Templates: templates, EnrolOptions: enrol, WriteOptions: o})
+		return answer(p, false), err
 	})
 }
 
@@ -101,8 +107,9 @@ func (s *Server) patchPerson(r *request) (reply, error) {
 	if patch.WriteOptions, err = r.writeOptions(); err != nil {
 		return reply{}, err
 	}
-	p, err := s.engine.PatchPerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], patch)
-	return reply{status: 200, value: p, etag: etag(p)}, err
+	answer := func(p engine.Person, _ bool) reply { return reply{status: 200, value: p, etag: etag(p)} }
+	p, err := s.engine.PatchPerson(once(r.ctx, r, answer), r.key.Tenant, r.params[0], r.params[1], patch)
+	return answer(p, false), err
 }
 
 func (s *Server) getPerson(r *request) (reply, error) {
@@ -121,7 +128,7 @@ func (s *Server) deletePerson(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: 204}, s.engine.DeletePerson(r.ctx, r.key.Tenant, r.params[0], r.params[1], o)
+	return reply{status: 204}, s.engine.DeletePerson(once(r.ctx, r, noContent), r.key.Tenant, r.params[0], r.params[1], o)
 }
 
 // peopleBody is a page of people.

@@ -81,6 +81,11 @@ const (
 
 	codeAttemptsExceeded code = "attempts_exceeded"
 
+	codeIdempotencyMismatch   code = "idempotency_mismatch"
+	codeIdempotencyInProgress code = "idempotency_in_progress"
+	codeIdempotencyGone       code = "idempotency_answer_gone"
+	codeIdempotencyFull       code = "idempotency_full"
+
 	codeBodyTooLarge   code = "body_too_large"
 	codeUnsupported    code = "unsupported_media_type"
 	codeHeaderTooLarge code = "header_too_large"
@@ -169,6 +174,11 @@ var codes = map[code]struct {
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 	codeJobExists:       {409, "Such a job is under way with other settings"},
 	codeJobsFull:        {409, "There are all jobs that there may be"},
+
+	codeIdempotencyMismatch:   {422, "The idempotency key is another request's"},
+	codeIdempotencyInProgress: {409, "The request is being done"},
+	codeIdempotencyGone:       {409, "The request was done, and its answer is gone"},
+	codeIdempotencyFull:       {429, "Too many requests are remembered"},
 
 	codeBodyTooLarge:     {413, "The body is too large"},
 	codeUnsupported:      {415, "The content type is not understood"},

@@ -43,6 +43,9 @@ type request struct {
 	room   [2]string // for params
 	key    engine.Key
 
+	name string       // Idempotency-Key; "" is none
+	once *engine.Once // of a request with a name, while it is done
+
 	expected bool  // the client waits for "100 Continue"; the request is looked at again when its body comes
 	code     code  // of the problem that was answered, for the log
 	reserved int64 // of the byte budget
@@ -50,7 +53,7 @@ type request struct {
 
 	target string        // path and query, raw
 	spoken *dialect.Call // of a dialect, once somebody has asked for it
-	body   []byte        // that a dialect has read
+	body   []byte        // that was read, by a dialect or of a request with a name
 }
 
 // reply is what an operation answers when it went well.
@@ -62,6 +65,7 @@ type reply struct {
 
 	contentType string // of raw or stream; "" is JSON's
 	etag        string // "" is none
+	replayed    bool   // it was answered so before
 	header      []dialect.Field
 }
 
@@ -172,8 +176,8 @@ func (s *Server) admit(r *request) error {
 	return nil
 }
 
-// conditional refuses a write under a condition that is not looked at: to ignore it would overwrite what the client
-// meant to protect. Reads may carry conditions; answering in full is always right.
+// conditional refuses a write under a condition that is not looked at, or with a name that is not: to ignore it would overwrite what
+// the client meant to protect, or do twice what it meant to do once. Reads may carry conditions; answering in full is always right.
 func (r *request) conditional() error {
 	if !r.route.takesBody() && r.method != fasthttp.MethodDelete || !mayBeConditional(r.fc.Request.Header.RawHeaders()) {
 		return nil
@@ -183,13 +187,14 @@ func (r *request) conditional() error {
 			return fail(codeBadRequest, "%s is not supported here; send the request without it", name)
 		}
 	}
-	return nil
+	return r.readName()
 }
 
-// mayBeConditional reports whether a name of the header begins with If-: to look for three costs as much as all other looks at it.
+// mayBeConditional reports whether a name of the header begins with If- or with Ide, as Idempotency-Key: to look for four costs more than
+// all other looks at it.
 func mayBeConditional(raw []byte) bool {
 	for at := 0; ; {
-		if len(raw)-at >= 3 && raw[at]|0x20 == 'i' && raw[at+1]|0x20 == 'f' && raw[at+2] == '-' {
+		if len(raw)-at >= 3 && raw[at]|0x20 == 'i' && (raw[at+1]|0x20 == 'f' && raw[at+2] == '-' || raw[at+1]|0x20 == 'd' && raw[at+2]|0x20 == 'e') {
 			return true
 		}
 		n := bytes.IndexByte(raw[at:], '\n')
@@ -246,11 +251,14 @@ func (s *Server) bodyTooLarge() error {
 // firstChunk is the buffer that a body of unknown length begins with.
 const firstChunk = 32 << 10
 
-// readBody reads the whole body into memory of its own, within the byte budget and until the deadline.
+// readBody reads the whole body into memory of its own, within the byte budget and until the deadline; of a request with a name, once.
 // Errors: problems body_too_large, overloaded, request_timeout, bad_request.
-func (r *request) readBody() ([]byte, error) {
-	if r.length == 0 {
-		return nil, nil
+func (r *request) readBody() (body []byte, err error) {
+	if r.length == 0 || r.consumed {
+		return r.body, nil
+	}
+	if r.name != "" {
+		defer func() { r.body = body }()
 	}
 	if err := r.fc.Conn().SetReadDeadline(r.deadline); err != nil {
 		return nil, r.readFailed(err)

@@ -249,7 +249,15 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 	}
 	s.begin(r)
 	defer s.end(r)
-	rep, err = r.route.handle(s, r)
+	if r.name != "" {
+		return s.runOnce(r)
+	}
+	return s.run(r)
+}
+
+// run does the operation. Errors: the operation's, errClientGone.
+func (s *Server) run(r *request) (reply, error) {
+	rep, err := r.route.handle(s, r)
 	rep.value = scoresFor(&r.key, rep.value)
 	return rep, blameClient(r.ctx, err)
 }
@@ -323,6 +331,9 @@ func (s *Server) answer(r *request, rep reply, err error) {
 		resp.SetStatusCode(rep.status)
 		if rep.etag != "" {
 			resp.Header.Set("ETag", rep.etag)
+		}
+		if rep.replayed {
+			resp.Header.Set("Idempotency-Replayed", "true")
 		}
 	}
 	resp.Header.SetCanonical(headerRequestID, []byte(r.id))
