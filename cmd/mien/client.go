@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"mien/engine"
+	"mien/http"
 )
 
 // remote says which server to talk to and as whom.
@@ -149,12 +151,12 @@ func (c *client) do(ctx context.Context, method, path string, body, out any) err
 	return c.send(ctx, method, path, "application/json", data, out)
 }
 
-// send is do for a body of any type.
+// send is do for a body of any type. A write that may be sent again, under its name, is so when its answer is lost.
 func (c *client) send(ctx context.Context, method, path, contentType string, data []byte, out any) error {
-	pause := 250 * time.Millisecond
+	name, pause := requestName(method, path), 250*time.Millisecond
 	for try := 1; ; try++ {
-		err := c.once(ctx, method, path, contentType, data, out)
-		if p := (*problem)(nil); !errors.As(err, &p) || p.Code != "overloaded" || try == attempts {
+		err := c.once(ctx, method, path, contentType, name, data, out)
+		if !isTransient(err, name) || try == attempts {
 			return err
 		}
 		select {
@@ -166,8 +168,38 @@ func (c *client) send(ctx context.Context, method, path, contentType string, dat
 	}
 }
 
-func (c *client) once(ctx context.Context, method, path, contentType string, data []byte, out any) error {
-	resp, err := c.request(ctx, method, path, contentType, data)
+// requestName is a new Idempotency-Key, "" where none is taken.
+func requestName(method, path string) string {
+	if !http.TakesIdempotencyKey(method, path) {
+		return ""
+	}
+	return rand.Text()
+}
+
+// isTransient reports whether a request is to be made again: the server was busy, or it may have been done, and has a name.
+func isTransient(err error, name string) bool {
+	if p := (*problem)(nil); errors.As(err, &p) {
+		return p.Code == "overloaded" || p.Code == "idempotency_in_progress"
+	}
+	if e := (*lostError)(nil); !errors.As(err, &e) || name == "" {
+		return false
+	}
+	dial := (*net.OpError)(nil)
+	return !errors.As(err, &dial) || dial.Op != "dial" // else there is no server
+}
+
+// lostError says that no answer came.
+type lostError struct {
+	base string
+	err  error
+}
+
+func (e *lostError) Error() string { return fmt.Sprintf("no answer from %s: %v", e.base, e.err) }
+
+func (e *lostError) Unwrap() error { return e.err }
+
+func (c *client) once(ctx context.Context, method, path, contentType, name string, data []byte, out any) error {
+	resp, err := c.request(ctx, method, path, contentType, name, data)
 	if err != nil {
 		return err
 	}
@@ -186,7 +218,7 @@ func (r *remote) stream(ctx context.Context, path string, take func(io.Reader) e
 		return err
 	}
 	c = c.patient()
-	resp, err := c.request(ctx, "GET", path, "", nil)
+	resp, err := c.request(ctx, "GET", path, "", "", nil)
 	if err != nil {
 		return err
 	}
@@ -201,8 +233,8 @@ func (r *remote) stream(ctx context.Context, path string, take func(io.Reader) e
 	return take(resp.Body)
 }
 
-// request sends a request and returns the answer's head; the caller closes its body.
-func (c *client) request(ctx context.Context, method, path, contentType string, data []byte) (*nethttp.Response, error) {
+// request sends a request, with a name unless that is "", and returns the answer's head; the caller closes its body.
+func (c *client) request(ctx context.Context, method, path, contentType, name string, data []byte) (*nethttp.Response, error) {
 	req, err := nethttp.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(data))
 	if err != nil {
 		return nil, err
@@ -210,6 +242,9 @@ func (c *client) request(ctx context.Context, method, path, contentType string, 
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if data != nil {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if name != "" {
+		req.Header.Set("Idempotency-Key", name)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -235,7 +270,7 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 	if e := (*tls.CertificateVerificationError)(nil); errors.As(err, &e) {
 		return fmt.Errorf("%s is not trusted: %w (--ca names the authority of its certificate)", c.base, err)
 	}
-	return fmt.Errorf("no answer from %s: %w", c.base, err)
+	return &lostError{c.base, err}
 }
 
 func (c *client) decode(status int, answer []byte, out any) error {

@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	nethttp "net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // folder makes person/photo files out of the test pictures.
@@ -289,5 +293,43 @@ func TestPeopleCommands(t *testing.T) {
 		if code != c.code || !strings.Contains(out+stderr, c.say) {
 			t.Errorf("mien %s: exit code %d, %q; want %d and %q", strings.Join(c.args, " "), code, out+stderr, c.code, c.say)
 		}
+	}
+}
+
+// TestLostAnswers: a write whose answer is lost is sent again under the name that it had, and no other request is.
+func TestLostAnswers(t *testing.T) {
+	var names []string
+	server := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		switch names = append(names, r.Header.Get("Idempotency-Key")); len(names) {
+		case 1:
+			panic(nethttp.ErrAbortHandler) // the connection ends
+		case 2:
+			w.WriteHeader(409)
+			io.WriteString(w, `{"status":409,"code":"idempotency_in_progress","detail":"wait"}`)
+		default:
+			io.WriteString(w, `{}`)
+		}
+	}))
+	defer server.Close()
+	c := &client{server.URL, "key", server.Client()}
+	if err := c.do(t.Context(), "PUT", "/v1/galleries/g/people/ann", map[string]int{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != 3 || names[0] == "" || names[1] != names[0] || names[2] != names[0] {
+		t.Errorf("the names of the tries are %q", names)
+	}
+	if err := c.do(t.Context(), "PUT", "/v1/galleries/g/people/ann", map[string]int{}, nil); err != nil || names[3] == names[0] {
+		t.Errorf("the next request has the name %q, that before %q: %v", names[3], names[0], err)
+	}
+	for _, path := range []string{"/v1/galleries/g/identify", "/v1/galleries/g/move"} {
+		names = nil
+		if err := c.do(t.Context(), "POST", path, map[string]int{}, nil); err == nil || len(names) != 1 || names[0] != "" {
+			t.Errorf("%s was sent %d times, with %q: %v", path, len(names), names, err)
+		}
+	}
+	server.Close()
+	begin := time.Now()
+	if err := c.do(t.Context(), "PUT", "/v1/galleries/g", nil, nil); err == nil || time.Since(begin) > 5*time.Second {
+		t.Errorf("without a server: %v after %v", err, time.Since(begin))
 	}
 }
