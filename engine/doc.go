@@ -120,7 +120,7 @@
 //	delete again ─▶ flush, compact the person's keys, wait for files to go ─▶ wipe and save the index ─▶ look everywhere ─▶ signed proof
 //
 // Q1  What a proof finds is in it, whatever it is: a check that finds something fails, and names the file. A proof has passed if all have.
-// Q2  Reads come first: the person's rows in the store, in both spaces of a move, the retention index, results of jobs, documents about them; then what
+// Q2  Reads come first: the person's rows in the store, in both spaces of a move, the retention index, answers to writes of them, results of jobs, documents about them; then what
 // calls answer, searches by the person's own templates among it, by the index and exactly; then the index's files.
 // Q3  Then the bytes of all files in the data folder and the key store, whoever put them there, are searched. A person's key is found
 // wherever it is, for 65 bytes that open in its place with a living version of the tenant's key are one, and nothing else is (subject.go): so

@@ -382,8 +382,8 @@ func (p *personTx) dropAnswers() error {
 	if p.store.once.count(p.g.tenant).n == 0 {
 		return nil
 	}
-	prefix := append(append(onceAnswerPrefix(p.g.record.Number), p.id...), 0)
-	return p.store.each(prefix, prefixEnd(prefix), func(key, _ []byte) (bool, error) {
+	rows := answersRange(p.g.record.Number, p.id)
+	return p.store.each(rows.from, rows.to, func(key, _ []byte) (bool, error) {
 		p.delete(bytes.Clone(key))
 		return true, nil
 	})

@@ -257,8 +257,10 @@ func TestOnceGone(t *testing.T) {
 	begin("enrolled again", "ann")
 	gone("deleted")
 	begin("erased", "bob")
-	_, err := e.ErasePerson(t.Context(), "t", "g", "bob", WriteOptions{})
-	wantErr(t, err, nil)
+	_, proof, err := e.ErasePersonProved(t.Context(), "t", "g", "bob", WriteOptions{})
+	if err != nil || !proof.Passed {
+		t.Errorf("the erasure is not proved: %+v, %v", proof, err)
+	}
 	gone("erased")
 
 	begin("due", "cleo")

@@ -312,10 +312,17 @@ func personRanges(number uint64, id string) []keyRange {
 	return all
 }
 
+// answersRange is where the store has what writes of a person were answered.
+func answersRange(number uint64, id string) keyRange {
+	rows := append(append(onceAnswerPrefix(number), id...), 0)
+	return keyRange{rows, prefixEnd(rows)}
+}
+
 // ranges are where the store had the person, also among others: who is due, results of jobs, documents.
 func (p *proving) ranges() (all []keyRange) {
 	for _, n := range p.numbers() {
 		all = append(all, personRanges(n, p.r.Person)...)
+		all = append(all, answersRange(n, p.r.Person))
 		for _, prefix := range []byte{prefixDue, prefixJob} {
 			all = append(all, keyRange{galleryPrefix(prefix, n), prefixEnd(galleryPrefix(prefix, n))})
 		}
@@ -447,15 +454,19 @@ func (p *proving) add(c Check) {
 
 // checkRows reads the store.
 func (p *proving) checkRows(context.Context) error {
-	c := Check{Name: CheckRows, What: "rows of the store: the person's record with history, consent and retention, templates, photos, the retention index, results of jobs, documents about the person"}
+	c := Check{Name: CheckRows, What: "rows of the store: the person's record with history, consent and retention, templates, photos, the retention index, answers to writes of the person, results of jobs, documents about the person"}
 	for _, n := range p.numbers() {
 		for _, r := range personRanges(n, p.r.Person) {
 			if err := p.countRows(&c, r, func(key, row []byte) bool { return !p.isAnothers(n, key, row) }); err != nil {
 				return err
 			}
 		}
+		err := p.countRows(&c, answersRange(n, p.r.Person), func([]byte, []byte) bool { return p.again == nil })
+		if err != nil {
+			return err
+		}
 		due := keyRange{galleryPrefix(prefixDue, n), prefixEnd(galleryPrefix(prefixDue, n))}
-		err := p.countRows(&c, due, func(key, _ []byte) bool {
+		err = p.countRows(&c, due, func(key, _ []byte) bool {
 			return p.again == nil && string(key[min(len(due.from)+8, len(key)):]) == p.r.Person
 		})
 		if err != nil {

@@ -38,7 +38,8 @@
 // A write may have a name, Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07; idempotency.go): sent again by the same API key with the same method,
 // path, query and body it is not done again, and is answered with the same status, ETag and body, with Idempotency-Replayed: true.
 // The engine keeps the answer in the write's own batch (engine/doc.go, O1 to O6), made as this key is told it. The routes, roles, rates and the length are
-// looked at as with any request, and a body is compared as it was sent: a multipart form must have the same boundary.
+// looked at as with any request, and a body is compared as it was sent: a multipart form must have the same boundary. The
+// proof of an erasure is not kept, only its receipt: a proof can be asked for again.
 //
 // It is heeded where a request is one write of the engine and a repeat would do something, or be answered as if it had failed: people, templates,
 // galleries, keys, the end of a move, the begin and end of jobs. A write that does not heed it refuses it, as conditions: to begin or finish a move, to cancel a job, and to
