@@ -2,11 +2,13 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -303,6 +305,38 @@ func TestProofWipesIndex(t *testing.T) {
 		wantProof(t, p, err)
 		mustCheck(t, c.e)
 	})
+}
+
+// TestProofUnderWriters: a proof passes while others come and go, and is no obstacle to them.
+func TestProofUnderWriters(t *testing.T) {
+	e := openMem(t)
+	twoOfEach(t, e)
+	var stop atomic.Bool
+	var writers sync.WaitGroup
+	for w := range 2 {
+		writers.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				id := fmt.Sprintf("w%d-%d", w, i%9)
+				_, err := putPhotosOf(e, "t", "g", id, "one", "two")
+				if err == nil && i%2 == 0 {
+					_, err = e.ErasePerson(context.Background(), "t", "g", id, WriteOptions{})
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 3 {
+		id := fmt.Sprint("a", i)
+		putPhotos(t, e, "t", "g", id, "one", "two")
+		_, p, err := e.ErasePersonProved(t.Context(), "t", "g", id, WriteOptions{})
+		wantProof(t, p, err)
+	}
+	stop.Store(true)
+	writers.Wait()
+	mustCheck(t, e)
 }
 
 // reuseCounter counts files that are written over.
