@@ -12,7 +12,11 @@ import (
 // for: not more, and of the derived bound not much less either, or it would cost time for nothing. A hundred
 // thousand pairs at the default probability are `mien bench misses`.
 func TestMisses(t *testing.T) {
-	for _, stage := range []string{"sketch", "short"} {
+	stages := []string{"sketch", "short"}
+	if testing.Short() {
+		stages = stages[:1] // the other fits directions, which TestLive does too
+	}
+	for _, stage := range stages {
 		t.Run(stage, func(t *testing.T) {
 			const dim, rows, miss = 512, 4096, 0.01
 			trials := 20000

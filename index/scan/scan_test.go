@@ -212,7 +212,11 @@ func checkRows(t failer, x *Index, o oracle) {
 }
 
 func TestLarge(t *testing.T) {
-	for _, c := range []Config{{Dim: 128}, {Dim: 128, Dir: t.TempDir(), Key: testKey}, {Dim: 20}} {
+	configs, searchers := []Config{{Dim: 128, Dir: t.TempDir(), Key: testKey}, {Dim: 20}, {Dim: 128}}, 8
+	if testing.Short() { // the oracle is slow under the race detector and an emulator
+		configs, searchers = configs[:2], 3
+	}
+	for _, c := range configs {
 		t.Run(fmt.Sprintf("dim=%d,dir=%v", c.Dim, c.Dir != ""), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, uint64(c.Dim)))
 			x, o, people := mustNew(t, c), oracle{}, map[uint32][]uint32{}
@@ -225,7 +229,7 @@ func TestLarge(t *testing.T) {
 			}
 			checkRows(t, x, o)
 			var wg sync.WaitGroup
-			for range 8 {
+			for range searchers {
 				seed := rng.Uint64()
 				wg.Go(func() {
 					rng := rand.New(rand.NewPCG(seed, 1))
