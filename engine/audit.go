@@ -30,6 +30,7 @@ const (
 	AuditPersonErase   = "person.erase" // with a receipt
 	AuditPersonProve   = "person.prove" // the proof of an erasure; what came of it is in the note
 	AuditTemplateAdd   = "template.add"
+	AuditTemplateRead  = "template.read" // by PersonTemplate
 	AuditPeopleImport  = "people.import" // a block of people; how many is in the note
 	AuditPeopleExport  = "people.export" // of everybody, with templates
 	AuditKeyCreate     = "key.create"

@@ -659,6 +659,8 @@
 //	                                                                                                     exact scores (E3); identify is bounded by the rate only
 //	an enroller's key: bad            gates, duplicate checks (D1 to D6), the audit log                  templates that were made elsewhere pass gates; what
 //	references                                                                                           photo a template is of nobody can tell
+//	a client's key, of another        its dialect, its one gallery; the audit log: a template that is    templates in the clear, from a dialect that has them
+//	vendor's API                      read is a record before it is told                                 (youverse), for keys that are told exact scores
 //	an admin's key                    its tenant, its galleries (T2); the audit log; other tenants'      all of its tenant: export has templates in the clear
 //	                                  names answer as names that nobody has (http)
 //	with a photo or mask before       gates with liveness, a risk signal (extract)                       most good prints and screens; masks, injected video
