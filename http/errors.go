@@ -8,6 +8,7 @@ import (
 
 	"mien/engine"
 	"mien/extract"
+	"mien/http/dialect"
 )
 
 // sentinel is a row of sentinels.
@@ -30,6 +31,9 @@ func (s sentinel) sentence(err error) string {
 var sentinels = []sentinel{
 	{errClientGone, codeClientGone, always("the client's side of the connection was closed before the answer was made, and the work given up: " +
 		"keep it open until the answer is read; a write may or may not have happened")},
+	{dialect.ErrContentType, codeUnsupported, always("the body must be JSON: send Content-Type: application/json")},
+	{dialect.ErrJSON, codeBadJSON, fieldDetail},
+	{dialect.ErrBase64, codeBadBase64, always("a field that must be base64 is not, or is empty")},
 	{engine.ErrID, codeBadID, nil},
 	{engine.ErrPolicy, codeBadPolicy, nil},
 	{engine.ErrGate, codeBadGate, nil},
@@ -107,6 +111,14 @@ var sentinels = []sentinel{
 	{context.DeadlineExceeded, codeTimeout, always("the time for this request ended before it was done; " +
 		"send fewer or smaller photos at once, or try when the server is less busy")},
 	{context.Canceled, codeShuttingDown, always("the server is shutting down")},
+}
+
+// fieldDetail says which field of a dialect's body is not as its document has it.
+func fieldDetail(err error) string {
+	if e, ok := errors.AsType[*dialect.FieldError](err); ok {
+		return e.Error()
+	}
+	return "the body must be one JSON object"
 }
 
 // damageDetail says of damage what the engine does, where it has a sentence; the cause may name ids.

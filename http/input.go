@@ -28,6 +28,7 @@ type subject struct {
 	group     bool         // many faces of one photo are understood
 	enrols    bool         // the gallery's gate for enrolment counts, not that for probes
 	gate      engine.Gate  // the request's
+	fallback  engine.Gate  // and this where the gallery has none, without what its models can't judge
 	want      extract.Want // beside templates and what gates need; 0 says nothing
 	space     string       // to make templates of photos in where the path names no gallery; "" is the default
 
@@ -297,12 +298,16 @@ func (r *request) taskIn(space string, gates engine.Gates, sub *subject) (task, 
 	if sub.enrols {
 		gate = gates.Enrol
 	}
-	want, missing := x.wantFor(gate.Stricter(sub.gate))
+	asked := sub.gate
+	if len(gate) == 0 {
+		asked = asked.Stricter(x.judgeable(sub.fallback))
+	}
+	want, missing := x.wantFor(gate.Stricter(asked))
 	if missing != "" {
 		return task{}, fail(codeMeasureMissing, "the gallery's gate asks for %s, which the models of its space can't judge here: "+
 			"change the gate, or run the server with a pack that can", missing)
 	}
-	return task{x, sub.selection(), extract.WantTemplate | sub.want | want, sub.gate}, nil
+	return task{x, sub.selection(), extract.WantTemplate | sub.want | want, asked}, nil
 }
 
 // template is that of a face of a photo, with what the engine decides about the photo by, and what a gallery that keeps

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -58,6 +59,13 @@ func (x spaceExtractor) judges(gate engine.Gate) error {
 		return fail(codeBadGate, "the models of embedding space %q can't judge %s; they can judge: %s", x.space, missing, listed(x.measures()))
 	}
 	return nil
+}
+
+// judgeable is what of a gate the extractor can judge.
+func (x spaceExtractor) judgeable(gate engine.Gate) engine.Gate {
+	can, part := x.measures(), maps.Clone(gate)
+	maps.DeleteFunc(part, func(name string, _ float64) bool { return !slices.Contains(can, name) })
+	return part
 }
 
 func listed(names []string) string {

@@ -115,6 +115,7 @@ type Photo struct {
 	Largest bool         // take the largest of several faces; else several are refused
 	Enrols  bool         // the gallery's gate for enrolment counts, not that for probes
 	Gate    engine.Gate  // beside the gallery's
+	Default engine.Gate  // where the gallery has none for this; what the gallery's models can't judge is left out
 	Want    extract.Want // beside templates and what gates need
 }
 

@@ -29,6 +29,9 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return fmt.Sprintf("the field %q must be %s", e.Field, e.Want) }
 
+// Unwrap returns ErrJSON.
+func (e *FieldError) Unwrap() error { return ErrJSON }
+
 // DecodeJSON decodes the call's body into v, a pointer to a struct with pointers to what must be told from what is not there. Fields
 // that v does not have are ignored, as vendors' APIs do, and so are null ones. Errors: ErrContentType, ErrJSON, *FieldError, the server's.
 func (c *Call) DecodeJSON(v any) error {
