@@ -15,12 +15,18 @@ import (
 	"mien/engine"
 	"mien/http/dialect"
 	"mien/http/facephi"
+	"mien/http/youverse"
 )
 
 // The APIs of other vendors (package dialect): their routes are beside the native ones in the router, and go the same way.
 
 // newDialects makes the dialects that are spoken.
-func newDialects(Config) []*dialect.Dialect { return []*dialect.Dialect{facephi.New()} }
+func newDialects(Config) []*dialect.Dialect {
+	return []*dialect.Dialect{
+		facephi.New(),
+		youverse.New(),
+	}
+}
 
 // allRoutes are those of the native API and of dialects.
 func allRoutes(all []*dialect.Dialect) []route {
@@ -228,7 +234,7 @@ func (s dialectServer) Templates(photos ...dialect.Photo) ([]engine.Template, er
 	}
 	subjects := make([]*subject, len(photos))
 	for i, p := range photos {
-		subjects[i] = &subject{photos: []photo{{data: p.Data}}, enrols: p.Enrols, gate: p.Gate, want: p.Want}
+		subjects[i] = &subject{photos: []photo{{data: p.Data}}, enrols: p.Enrols, gate: p.Gate, fallback: p.Default, want: p.Want}
 		if p.Largest {
 			subjects[i].sel = "largest"
 		}

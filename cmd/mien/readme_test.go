@@ -40,9 +40,9 @@ func TestReadmeCalls(t *testing.T) {
 func runCalls(t *testing.T, script string) (n int) {
 	t.Helper()
 	s := start(t, filepath.Join(t.TempDir(), "data"))
-	script = strings.NewReplacer("build/data/admin.key", filepath.Join(s.data, "admin.key"), "http://127.0.0.1:8080", s.url).Replace(script)
+	script = strings.NewReplacer("build/data/admin.key", filepath.Join(s.data, "admin.key"), "http://127.0.0.1:8080", s.url, "build/mien", program).Replace(script)
 	cmd := exec.Command("sh", "-eu", "-c", script)
-	cmd.Dir = filepath.Join("..", "..")
+	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "MIEN_SERVER="+s.url, "MIEN_KEY="+s.token)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
