@@ -7,7 +7,8 @@
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
 # folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
 # photos, and all error rates with charts), fusion-faces (several templates a person), quality and liveness (what those tell, on the same
-# folder), crash (kill -9 under load, hundreds of times), test-arm64, fuzz, soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
+# folder), crash (kill -9 under load, hundreds of times), test-arm64, fuzz, image-check (the steps of
+# the container image, without a container engine), soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
 DATA    ?= build/data
 LISTEN  ?= 127.0.0.1:8080
@@ -34,7 +35,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check crash faces dedupe-faces fusion-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers clean prerequisites go-test
+.PHONY: run build setup test check crash faces dedupe-faces fusion-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers image-check clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -184,6 +185,11 @@ bench-peers: prerequisites
 	echo "bench-peers: Debian's libhnswlib-dev, libfaiss-dev and libopenblas-dev are needed" >&2; exit 1; }
 	$(GO) vet -tags peers ./bench/peers
 	OMP_WAIT_POLICY=passive $(GO) run -tags peers ./bench/peers -commit '$(VERSION)' $(PEERS)
+
+# The steps that build the container image, in a copy of what git has, and the program in what the image has in it: minutes. The last
+# steps alone, on what make has built, are part of make test.
+image-check: prerequisites
+	$(GO) test ./cmd/deploy -run '^TestImage$$' -count=1 -v -timeout 60m -args -build
 
 # Keeps the data of a server that ran here, and the downloads in the cache.
 clean:
