@@ -51,7 +51,7 @@ func (h *harness) access() []byte {
 		rows := map[string][]string{}
 		for _, column := range accessColumns {
 			_, token := h.key(state.tenant, column.spec)
-			for _, rt := range nativeRoutes(newDialects(Config{})) {
+			for _, rt := range routesOf(routes) { // what dialects add they hold themselves
 				if rt.roles == nil {
 					continue
 				}
