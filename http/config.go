@@ -62,6 +62,10 @@ type Config struct {
 	// vendors' APIs sign and link has it. "" is what each request names.
 	PublicURL string
 
+	// WebhookHTTP lets webhooks go to http: URLs, and WebhookPrivate to addresses that are not public: of this machine, its networks,
+	// its cloud's metadata. Whoever administers a tenant names the URLs.
+	WebhookHTTP, WebhookPrivate bool
+
 	// MaxBodyBytes of one request. Default 16 MiB. A request costs about twice its body while it is answered
 	// (JSON 1.75 times: base64 and its bytes; multipart up to 3), and the pixels that the extractor bounds.
 	MaxBodyBytes int

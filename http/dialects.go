@@ -15,16 +15,18 @@ import (
 	"mien/engine"
 	"mien/http/dialect"
 	"mien/http/facephi"
+	"mien/http/verifik"
 	"mien/http/youverse"
 )
 
 // The APIs of other vendors (package dialect): their routes are beside the native ones in the router, and go the same way.
 
 // newDialects makes the dialects that are spoken.
-func newDialects(Config) []*dialect.Dialect {
+func newDialects(c Config) []*dialect.Dialect {
 	return []*dialect.Dialect{
 		facephi.New(),
 		youverse.New(),
+		verifik.New(verifik.Config{Engine: c.Engine, Logger: c.Logger, WebhookHTTP: c.WebhookHTTP, WebhookPrivate: c.WebhookPrivate}),
 	}
 }
 

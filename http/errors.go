@@ -64,6 +64,7 @@ var sentinels = []sentinel{
 	{engine.ErrKeyNotFound, codeKeyNotFound, always("there is no key of this id")},
 	{engine.ErrKeyEnded, codeKeyEnded, nil},
 	{engine.ErrKeysFull, codeKeysFull, nil},
+	{engine.ErrDocumentsFull, codeDocumentsFull, nil},
 	{engine.ErrKeyNarrow, codeForbidden, nil},
 	{engine.ErrOnceMismatch, codeIdempotencyMismatch, nil},
 	{engine.ErrOnceRunning, codeIdempotencyInProgress, nil},

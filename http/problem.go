@@ -47,6 +47,8 @@ const (
 	codeKeyNotFound      code = "key_not_found"
 	codeTenantNotFound   code = "tenant_not_found"
 	codeJobNotFound      code = "job_not_found"
+	codeProjectNotFound  code = "project_not_found"
+	codeSessionNotFound  code = "session_not_found"
 	codeMethodNotAllowed code = "method_not_allowed"
 
 	codeRequestTimeout code = "request_timeout"
@@ -75,6 +77,10 @@ const (
 	codeVersionMismatch code = "version_mismatch"
 	codeJobExists       code = "job_exists"
 	codeJobsFull        code = "jobs_full"
+
+	codeDocumentsFull    code = "documents_full"
+	codeSessionCompleted code = "session_completed"
+	codeSessionCancelled code = "session_cancelled"
 
 	codeRateLimited code = "rate_limited"
 	codeAuthLimited code = "auth_limited"
@@ -146,6 +152,8 @@ var codes = map[code]struct {
 	codeKeyNotFound:      {404, "The API key does not exist"},
 	codeTenantNotFound:   {404, "The tenant does not exist"},
 	codeJobNotFound:      {404, "The job does not exist"},
+	codeProjectNotFound:  {404, "The project does not exist"},
+	codeSessionNotFound:  {404, "The session does not exist"},
 	codeMethodNotAllowed: {405, "The method is not allowed here"},
 
 	codeRequestTimeout: {408, "The request did not arrive in time"},
@@ -179,6 +187,9 @@ var codes = map[code]struct {
 	codeIdempotencyInProgress: {409, "The request is being done"},
 	codeIdempotencyGone:       {409, "The request was done, and its answer is gone"},
 	codeIdempotencyFull:       {429, "Too many requests are remembered"},
+	codeDocumentsFull:         {409, "The tenant has all documents it may have"},
+	codeSessionCompleted:      {409, "The session is completed"},
+	codeSessionCancelled:      {409, "The session is cancelled"},
 
 	codeBodyTooLarge:     {413, "The body is too large"},
 	codeUnsupported:      {415, "The content type is not understood"},

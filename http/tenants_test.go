@@ -82,12 +82,16 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	is := strings.NewReplacer("{gallery}", "staff", "{person}", "ada", "{key}", theirs.ID, "{job}", job.ID)
-	isNot := strings.NewReplacer("{gallery}", "stuff", "{person}", "eda", "{key}", "00112233445566aa", "{job}", "00112233445566aa")
+	var project, session struct{ ID string }
+	h.want(201, call{method: "POST", path: "/v1/verifik/projects", body: []byte(`{"gallery":"staff"}`)}).into(t, &project)
+	h.want(201, call{method: "POST", path: "/v1/verifik/projects/" + project.ID + "/sessions", body: []byte("{}")}).into(t, &session)
+	is := strings.NewReplacer("{gallery}", "staff", "{person}", "ada", "{key}", theirs.ID, "{job}", job.ID, "{project}", project.ID, "{session}", session.ID)
+	isNot := strings.NewReplacer("{gallery}", "stuff", "{person}", "eda", "{key}", "00112233445566aa", "{job}", "00112233445566aa",
+		"{project}", "00112233445566aabbccddee", "{session}", "00112233445566aabbccddee")
 
 	// Before the tenant has a gallery of the name, and when it has one of its own.
 	skip := []string{"putGallery", "createKey", "listAudit", "auditHead", "exportAudit", // the audit has what was asked here
-		"keyStatus", "rotateTenantKey"} // name nobody, and change what they tell
+		"keyStatus", "rotateTenantKey", "rotateVerifikKey"} // name nobody, and change what they tell
 	for pass := range 2 {
 		if pass == 1 {
 			for _, name := range []string{"staff", "stuff"} {

@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"mien/http/dialect/dialecttest": {"mien/engine", "mien/extract/extracttest", "mien/http", "mien/http/dialect"},
 	"mien/http/facephi":             {"mien/engine", "mien/extract", "mien/http/dialect", "mien/http/token"},
 	"mien/http/youverse":            {"mien/engine", "mien/http/dialect"},
-	"mien/http":                     {"mien/engine", "mien/engine/transfer", "mien/extract", "mien/http/dialect", "mien/http/facephi", "mien/http/youverse"},
+	"mien/http":                     {"mien/engine", "mien/engine/transfer", "mien/extract", "mien/http/dialect", "mien/http/facephi", "mien/http/youverse", "mien/http/verifik"},
+	"mien/http/verifik":             {"mien/engine", "mien/extract", "mien/http/dialect"},
 	"mien/cmd/mien":                 {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/engine/transfer", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
 	"mien/cmd/setup":                {"mien/extract/pack"},
 	"mien/bench":                    {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
@@ -45,7 +46,8 @@ var onlyIn = map[string][]string{
 	"gonum.org/v1/plot":               {"mien/bench/chart", "mien/bench/evaluate", "mien/bench/peers", "mien/bench/report"},
 	"golang.org/x/perf":               {"mien/bench/report"},
 	"github.com/klauspost/cpuid":      {"mien/simd", "mien/bench", "mien/bench/peers", "mien/bench/report", "mien/cmd/mien"},
-	"net/http":                        {"mien/cmd/mien", "mien/http/dialect/dialecttest"},
+	"net/http":                        {"mien/cmd/mien", "mien/http/dialect/dialecttest", "mien/http/verifik"}, // which sends webhooks
+	"github.com/go-jose/go-jose":      {"mien/http/verifik"},
 }
 
 func TestImportPolicy(t *testing.T) {

@@ -121,6 +121,8 @@ type serveCmd struct {
 	Data              string  `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
 	Listen            string  `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
 	PublicURL         string  `name:"public-url" help:"Scheme and host by which clients reach the server, where a proxy is between: https://faces.example." env:"MIEN_PUBLIC_URL" placeholder:"URL"`
+	HookHTTP          bool    `name:"webhook-http" help:"Let webhooks go to http: URLs." env:"MIEN_WEBHOOK_HTTP"`
+	HookLocal         bool    `name:"webhook-private" help:"Let webhooks go to addresses that are not public, this machine's and its networks': whoever administers a tenant names them." env:"MIEN_WEBHOOK_PRIVATE"`
 	Insecure          bool    `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
 	LogFormat         string  `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
 	LogLevel          string  `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
@@ -200,6 +202,7 @@ func (c *serveCmd) engine(data dataDir, spaces []engine.Space, packs packs, log 
 func (c *serveCmd) httpConfig(e *engine.Engine, packs packs, log *slog.Logger) http.Config {
 	return http.Config{
 		Engine: e, Extractor: packs.first(), Extractors: packs.further(), Logger: log, DrainDelay: c.DrainDelay, RequestTimeout: c.RequestTimeout, PublicURL: c.PublicURL,
+		WebhookHTTP: c.HookHTTP, WebhookPrivate: c.HookLocal,
 		MaxBodyBytes: c.MaxBody, MaxBodyBytesInFlight: c.MaxBodies, MaxConns: c.MaxConns, MaxRequests: c.MaxRequests,
 		KeyRate: c.KeyRate, KeyBurst: c.KeyBurst, AuthFailures: c.AuthFailures,
 	}
