@@ -259,7 +259,7 @@ func TestContract(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *world){
 		"example": testExample, "once": testOnce, "attempts": testAttempts, "photos": testPhotos, "bodies": testBodies, "tokens": testTokens,
 		"keys": testKeys, "ends": testEnds, "others": testOthers, "paths": testPaths, "published": testPublished, "events": testEvents,
-		"erasure": testErasure, "native": testNative, "rates": testRates,
+		"erasure": testErasure, "native": testNative, "rates": testRates, "golden": testGolden,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, w) })
 	}

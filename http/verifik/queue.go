@@ -22,6 +22,7 @@ type queue struct {
 	client *nethttp.Client
 	log    *slog.Logger
 	delays []time.Duration
+	most   int           // deliveries of a project
 	wake   chan struct{} // something has changed; buffered
 
 	mu struct {
@@ -46,7 +47,7 @@ const (
 )
 
 func newQueue(e *engine.Engine, g guard, log *slog.Logger) *queue {
-	q := &queue{engine: e, client: g.client(), log: log, delays: delays, wake: make(chan struct{}, 1)}
+	q := &queue{engine: e, client: g.client(), log: log, delays: delays, most: maxLane, wake: make(chan struct{}, 1)}
 	q.mu.lanes = make(map[laneKey]*lane)
 	return q
 }
@@ -176,8 +177,8 @@ func (q *queue) due(now time.Time) (jobs []job, wait time.Duration) {
 	for key, l := range q.mu.lanes {
 		id, left, ok := l.next(now)
 		switch {
-		case l.busy || !ok && len(l.all) <= maxLane || busy >= maxSenders: // who is busy will stir
-		case len(l.all) > maxLane:
+		case l.busy || !ok && len(l.all) <= q.most || busy >= maxSenders: // who is busy will stir
+		case len(l.all) > q.most:
 			jobs, l.busy, busy = append(jobs, job{key, l.all[0], true}), true, busy+1
 		case left <= 0:
 			jobs, l.busy, busy = append(jobs, job{key, id, false}), true, busy+1

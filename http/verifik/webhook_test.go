@@ -315,6 +315,24 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
+// What is too much is gone from the store, the oldest first, and the rest is worked off.
+func TestOldDeliveriesGo(t *testing.T) {
+	b := newBench(t, newEngine(t, t.TempDir()), "https://example.org")
+	b.queue.most = 20
+	b.happen(slices.Repeat([]string{eventNew}, 23)...)
+	first, err := b.engine.Documents(t.Context(), "t", kindDelivery, 4, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.project.Webhook = nil
+	b.put()
+	b.run()
+	list := b.settled(20)
+	if list[0].documentID() != first[3].ID || list[0].Attempts[0].Error != "no webhook" {
+		t.Errorf("%+v, want %s", list[0], first[3].ID)
+	}
+}
+
 func TestNextAttempt(t *testing.T) {
 	now, total := time.Now(), time.Duration(0)
 	for failed := 1; failed <= len(delays); failed++ {
