@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"mien/extract/jpeg":             {"mien/simd"},
 	"mien/extract":                  {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
 	"mien/engine":                   {"mien/engine/backup", "mien/index", "mien/index/hnsw", "mien/index/scan"},
-	"mien/engine/transfer":          {"mien/engine"},
+	"mien/engine/transfer":          {"mien/engine", "mien/engine/backup", "mien/engine/fields"},
 	"mien/extract/extracttest":      {"mien/extract"},
 	"mien/http/dialect":             {"mien/engine", "mien/extract"},
 	"mien/http/dialect/dialecttest": {"mien/engine", "mien/extract/extracttest", "mien/http", "mien/http/dialect"},
