@@ -19,12 +19,12 @@ RUN go mod download
 COPY . .
 ARG VERSION=unknown
 RUN make setup build VERSION="$VERSION"
-RUN mkdir -p image/opt/mien image/data && cp -r build/mien build/lib LICENSE image/opt/mien/ && mkdir image/opt/mien/models
+RUN mkdir -p image/program/opt/mien/models image/state/data && cp -r build/mien build/lib LICENSE image/program/opt/mien/
 
 # bare has no models. The libraries that program and ONNX Runtime need are part of every Debian: libc, libstdc++, libgcc.
 FROM debian:bookworm-slim AS bare
-COPY --from=build /src/image/opt/ /opt/
-COPY --from=build --chown=65532:65532 --chmod=700 /src/image/data/ /data/
+COPY --from=build /src/image/program/ /
+COPY --from=build --chown=65532:65532 --chmod=700 /src/image/state/ /
 ENV MIEN_DATA=/data MIEN_LISTEN=0.0.0.0:8080 MIEN_LOG_FORMAT=json
 USER 65532:65532
 WORKDIR /data

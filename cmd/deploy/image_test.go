@@ -233,11 +233,18 @@ func unpack(t *testing.T, d dockerfile, src, image string) {
 			t.Fatalf("COPY %s: not understood here", i.args)
 		}
 		shell(t, src, fmt.Sprintf("mkdir -p '%s%s' && cp -r '%s.' '%s%s'", image, names[1], from, image, names[1]))
-		if owner := i.flags["chown"]; owner != "" && os.Geteuid() == 0 {
-			shell(t, image, "chown -R "+owner+" ."+names[1])
+		copied, err := os.ReadDir(filepath.Join(src, from))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if mode := i.flags["chmod"]; mode != "" {
-			shell(t, image, "chmod "+mode+" ."+names[1])
+		for _, e := range copied { // what is copied, not where to
+			at := "." + filepath.Join(names[1], e.Name())
+			if owner := i.flags["chown"]; owner != "" && os.Geteuid() == 0 {
+				shell(t, image, "chown -R "+owner+" "+at)
+			}
+			if mode := i.flags["chmod"]; mode != "" {
+				shell(t, image, "chmod -R "+mode+" "+at)
+			}
 		}
 	}
 }
@@ -303,6 +310,15 @@ func TestImage(t *testing.T) {
 	s := run(t, d, image, libs)
 	s.wantReady(t)
 	s.stop(t)
+	for _, name := range []string{"admin.key", "master.key", "store"} {
+		info, err := os.Stat(filepath.Join(image, d.env()["MIEN_DATA"], name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t); isolated() && fmt.Sprint(owner.Uid, ":", owner.Gid) != d.last("USER") || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is %d:%d's, %v", name, owner.Uid, owner.Gid, info.Mode())
+		}
+	}
 }
 
 // served is the image's program, running.
@@ -347,7 +363,12 @@ func run(t *testing.T, d dockerfile, image string, libs []string) *served {
 
 // isolated reports whether we may have a mount namespace and a root of our own.
 var isolated = sync.OnceValue(func() bool {
-	return os.Geteuid() == 0 && exec.Command("unshare", "-m", "true").Run() == nil && exec.Command("chroot", "--version").Run() == nil
+	for _, tool := range [][]string{{"unshare", "-m", "true"}, {"chroot", "--version"}, {"ldconfig", "-p"}} {
+		if os.Geteuid() != 0 || exec.Command(tool[0], tool[1:]...).Run() != nil {
+			return false
+		}
+	}
+	return true
 })
 
 // addLibraries gives the image what its base has of libraries, and an empty /proc.
