@@ -196,8 +196,10 @@ func (s dialectServer) Engine() *engine.Engine { return s.r.server.engine }
 
 func (s dialectServer) Header(name string) string { return string(s.r.fc.Request.Header.Peek(name)) }
 
+func (s dialectServer) PublicURL() string { return s.r.server.cfg.PublicURL }
+
 func (s dialectServer) BaseURL() string {
-	if u := s.r.server.cfg.PublicURL; u != "" {
+	if u := s.PublicURL(); u != "" {
 		return u
 	}
 	scheme := "http"

@@ -105,7 +105,7 @@ type Call struct {
 	Gallery string
 	// Person is whom the request is about, for the audit log's record of a refusal. Set by handlers.
 	Person string
-	// State is what the dialect itself wants to know of the request in Refuse and Finish. Set by handlers.
+	// State is what the dialect itself wants to know of the request, from Authenticate to Finish.
 	State any
 }
 
@@ -126,6 +126,8 @@ type Server interface {
 	Header(name string) string
 	// BaseURL is scheme and host by which the client reached the server, or which its operator says are its own.
 	BaseURL() string
+	// PublicURL is BaseURL where the operator says it, else "": nothing of it is the client's to choose.
+	PublicURL() string
 	// Body is the whole body; nil if there is none. Errors: those of the native API.
 	Body() ([]byte, error)
 	// Authenticate is engine.Authenticate.
