@@ -6,8 +6,7 @@
 //
 //  1. A photo is refused by the size in its header before a pixel is decoded (Config.MaxPixels). Damaged bytes are
 //     errors, never panics.
-//  2. Photos at work and waiting are bounded by Config.Photos and Config.Queue; one more is ErrBusy. So is
-//     one that comes to a queue that stands, and would wait for longer than Config.QueueDelay.
+//  2. Photos at work and waiting are bounded by Config.Photos and Config.Queue; one more is ErrBusy.
 //  3. The pipeline of preprocessing version 1 agrees with the reference values of the default pack (testdata/golden:
 //     boxes and landmarks within a pixel, templates at cosine ≥ 0.999). Whatever would break that is a new version, and
 //     so a new embedding space.

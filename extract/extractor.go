@@ -35,9 +35,6 @@ type Config struct {
 	// are wanted, or that show no face at once, may have all places of Photos but one, and wait for those in a queue of their own,
 	// half as long.
 	Queue int
-	// QueueDelay is how long a photo may have to wait once photos have waited for so long without a break; one that would have to
-	// wait longer, at the pace of those before it, is ErrBusy at once. A burst may fill the queue. 0: only Queue counts.
-	QueueDelay time.Duration
 	// MaxPixels is the largest photo by its header; 0 is 25,000,000. PNG, BMP and WebP are decoded whole, with up to
 	// 20 bytes a pixel (interlaced 16-bit PNG), so some 500 MB a worker at the most, and a second or two. JPEG may have
 	// twice as many pixels, for it is decoded by parts: its bytes twice, a few MB of overview and faces, and 2 to 3 bytes a
@@ -79,7 +76,7 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
-	if c.Workers < 1 || c.Photos < 0 || c.Queue < 1 || c.MaxPixels < 1 || !(c.MinFaceHeight > 0) || c.BatchDelay < 0 || c.QueueDelay < 0 || c.StageQueue < 1 {
+	if c.Workers < 1 || c.Photos < 0 || c.Queue < 1 || c.MaxPixels < 1 || !(c.MinFaceHeight > 0) || c.BatchDelay < 0 || c.StageQueue < 1 {
 		return fmt.Errorf("extract: workers, queues, pixels and face height must be positive: %+v", c)
 	}
 	for role, b := range c.Batching {
@@ -240,8 +237,8 @@ func (x *Extractor) admit() {
 		x.host.cores.crew.Store(deviceBatch)
 	}
 	x.config.Photos = cmp.Or(x.config.Photos, x.config.Workers+beside*deviceBatch)
-	x.photos = newDoor(x.config.Photos, x.config.Queue, x.config.QueueDelay, x.stop)
-	x.groups = newDoor(max(x.config.Photos-1, 1), x.config.Queue/2, x.config.QueueDelay, x.stop)
+	x.photos = newDoor(x.config.Photos, x.config.Queue, x.stop)
+	x.groups = newDoor(max(x.config.Photos-1, 1), x.config.Queue/2, x.stop)
 }
 
 // Plan says how each model is run, in the order in which a face meets them. The caller must not change it.

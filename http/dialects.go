@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"mien/engine"
+	"mien/http/auther"
 	"mien/http/dialect"
 	"mien/http/facephi"
 	"mien/http/verifik"
@@ -24,6 +25,7 @@ import (
 // newDialects makes the dialects that are spoken.
 func newDialects(c Config) []*dialect.Dialect {
 	return []*dialect.Dialect{
+		auther.New(),
 		facephi.New(),
 		youverse.New(),
 		verifik.New(verifik.Config{Engine: c.Engine, Logger: c.Logger, WebhookHTTP: c.WebhookHTTP, WebhookPrivate: c.WebhookPrivate}),

@@ -41,6 +41,8 @@ const (
 	codeKeyExpired code = "key_expired"
 	codeForbidden  code = "forbidden"
 
+	codeBadSignature code = "bad_signature"
+
 	codeRouteNotFound    code = "route_not_found"
 	codeGalleryNotFound  code = "gallery_not_found"
 	codePersonNotFound   code = "person_not_found"
@@ -73,6 +75,7 @@ const (
 	codeErasureProving     code = "erasure_proving"
 	codeBackupRunning      code = "backup_running"
 	codeBackupUnconfigured code = "backup_unconfigured"
+	codePublicURLUnset     code = "public_url_unset"
 
 	codeVersionMismatch code = "version_mismatch"
 	codeJobExists       code = "job_exists"
@@ -146,6 +149,8 @@ var codes = map[code]struct {
 	codeKeyExpired: {401, "The API key has expired"},
 	codeForbidden:  {403, "The API key may not do this"},
 
+	codeBadSignature: {401, "The request is not signed as its key demands"},
+
 	codeRouteNotFound:    {404, "There is nothing at this path"},
 	codeGalleryNotFound:  {404, "The gallery does not exist"},
 	codePersonNotFound:   {404, "The person does not exist"},
@@ -178,6 +183,7 @@ var codes = map[code]struct {
 	codeErasureProving:     {409, "An erasure is being proved"},
 	codeBackupRunning:      {409, "A backup is being made"},
 	codeBackupUnconfigured: {409, "There is no folder for backups"},
+	codePublicURLUnset:     {409, "The server does not know its public URL"},
 
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 	codeJobExists:       {409, "Such a job is under way with other settings"},

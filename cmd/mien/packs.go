@@ -21,7 +21,7 @@ func (c *serveCmd) loadPacks(log *slog.Logger) (loaded packs, err error) {
 	library, models := c.paths()
 	of := make(map[string]string) // the folder of each space
 	config := extract.Config{
-		Library: library, Workers: c.Workers, Cores: extract.NewCores(c.Workers), Queue: c.Queue, QueueDelay: c.QueueDelay, MaxPixels: c.MaxPixels, Logger: log,
+		Library: library, Workers: c.Workers, Cores: extract.NewCores(c.Workers), Queue: c.Queue, MaxPixels: c.MaxPixels, Logger: log,
 	}
 	if err := c.apply(&config); err != nil {
 		return nil, err

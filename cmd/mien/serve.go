@@ -50,7 +50,6 @@ func (m modelFlags) paths() (library string, models []string) {
 type limitFlags struct {
 	Workers        int           `help:"Photos worked on at once, a core each." env:"MIEN_WORKERS" default:"${cores}"`
 	Queue          int           `help:"Photos that may wait for a worker." env:"MIEN_QUEUE" default:"128"`
-	QueueDelay     time.Duration `help:"Time that a photo may have to wait for a worker while photos have waited for as long without a break: what would have to wait longer is refused at once; 0: no limit but --queue." env:"MIEN_QUEUE_DELAY" default:"500ms"`
 	MaxPixels      int           `help:"Largest photo in pixels; a JPEG may have twice as many." env:"MIEN_MAX_PIXELS" default:"25000000"`
 	MaxBody        int           `help:"Largest request in bytes." env:"MIEN_MAX_BODY" default:"16777216"`
 	MaxBodies      int           `help:"Bytes of all requests in flight." env:"MIEN_MAX_BODIES" default:"536870912"`
@@ -85,8 +84,8 @@ func (l limitFlags) Validate() error {
 	if l.MaxBodies < l.MaxBody {
 		return fmt.Errorf("--max-bodies (%d) must be at least --max-body (%d)", l.MaxBodies, l.MaxBody)
 	}
-	if l.DrainDelay < 0 || l.QueueDelay < 0 || l.MinFree == 0 || l.MinFree < -1 {
-		return errors.New("--drain-delay and --queue-delay must not be negative, and --min-free must be more than 0, or -1")
+	if l.DrainDelay < 0 || l.MinFree == 0 || l.MinFree < -1 {
+		return errors.New("--drain-delay must not be negative, and --min-free must be more than 0, or -1")
 	}
 	if !(l.KeyRate >= 0 && l.KeyRate <= engine.MaxKeyRate) || l.KeyBurst < 0 || l.KeyBurst > 0 && l.KeyRate == 0 {
 		return fmt.Errorf("--key-rate must be from 0 to %d, and --key-burst, which goes with it, not negative", int(engine.MaxKeyRate))
