@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"mien/index/hnsw":               {"mien/index", "mien/index/scan", "mien/simd"},
 	"mien/extract/jpeg":             {"mien/simd"},
 	"mien/extract":                  {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
-	"mien/engine":                   {"mien/engine/backup", "mien/index", "mien/index/hnsw", "mien/index/scan"},
+	"mien/engine":                   {"mien/engine/backup", "mien/engine/fields", "mien/index", "mien/index/hnsw", "mien/index/scan"},
 	"mien/engine/transfer":          {"mien/engine", "mien/engine/backup", "mien/engine/fields"},
 	"mien/extract/extracttest":      {"mien/extract"},
 	"mien/http/dialect":             {"mien/engine", "mien/extract"},
