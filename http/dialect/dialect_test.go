@@ -92,3 +92,38 @@ func FuzzBase64(f *testing.F) {
 		}
 	})
 }
+
+// asked is a call of a body.
+type asked struct {
+	Server
+	body        string
+	contentType string
+}
+
+func (a asked) Header(string) string { return a.contentType }
+
+func (a asked) Body() ([]byte, error) { return []byte(a.body), nil }
+
+func TestDecodeNative(t *testing.T) {
+	for _, x := range []struct{ target, contentType, body, code string }{
+		{"/v1/x", "application/json", `{"name":"n"}`, ""},
+		{"/v1/x", "", `{}`, ""},
+		{"/v1/x?", "", `{}`, ""},
+		{"/v1/x?name=n", "", `{}`, "bad_request"},
+		{"/v1/x", "text/plain", `{}`, "unsupported_media_type"},
+		{"/v1/x", "", `{"name":1}`, "bad_json"},
+		{"/v1/x", "", `{"named":"n"}`, "bad_json"},
+		{"/v1/x", "", ``, "bad_json"},
+		{"/v1/x", "", `{} {}`, "bad_json"},
+	} {
+		var v struct {
+			Name string `json:"name"`
+		}
+		c := Call{Server: asked{body: x.body, contentType: x.contentType}, Target: x.target}
+		err := c.DecodeNative(&v)
+		refusal, ok := errors.AsType[*Refusal](err)
+		if ok != (x.code != "") || ok && (refusal.Code != x.code || refusal.Detail == "") || !ok && err != nil {
+			t.Errorf("%+v: %v", x, err)
+		}
+	}
+}
