@@ -59,13 +59,18 @@ func (e *Engine) AuditRefusal(ctx context.Context, tenant, op, gallery, person, 
 	}
 	defer e.leave()
 	a := &auditEntry{tenant: tenant, actor: actorOf(ctx), op: op, outcome: AuditRefused, code: code}
+	a.nameIfFit(gallery, person)
+	return e.auditing.take(ctx, a)
+}
+
+// nameIfFit has the record name a gallery and a person, but for names that are not acceptable.
+func (a *auditEntry) nameIfFit(gallery, person string) {
 	if checkName("gallery", gallery) == nil {
 		a.gallery = gallery
 	}
 	if checkPersonID(person) == nil {
 		a.person = person
 	}
-	return e.auditing.take(ctx, a)
 }
 
 // AuditLost is how many records of a tenant's decisions and refusals a disk that failed or was full has cost, since the process

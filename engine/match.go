@@ -124,6 +124,12 @@ func decide(c Calibration, cosine float64, n int, p Policy) Decision {
 // ErrTemplateZeroNorm, ErrPolicy, ErrGate, ErrQuality (of Template 0, the source, or 1, the target), ErrUnjudged, ErrClosed,
 // ctx's.
 func (e *Engine) Compare(ctx context.Context, source, target Template, policy Policy) (Decision, error) {
+	return e.CompareFor(ctx, "", "", source, target, policy)
+}
+
+// CompareFor is Compare where it is known whose templates they are, or are said to be: its record names gallery and person, which need
+// not be there, as AuditRefusal does.
+func (e *Engine) CompareFor(ctx context.Context, gallery, person string, source, target Template, policy Policy) (Decision, error) {
 	if err := e.enter(ctx); err != nil {
 		return Decision{}, err
 	}
@@ -157,7 +163,9 @@ func (e *Engine) Compare(ctx context.Context, source, target Template, policy Po
 	}
 	policy = policy.or(verifyDefault)
 	d := decide(space.Calibration, cosineOf(float32(dot)), 1, policy)
-	return told(d, e.decided(ctx, d.entry(&auditEntry{tenant: actorOf(ctx).Tenant, op: AuditCompare}, policy)))
+	entry := &auditEntry{tenant: actorOf(ctx).Tenant, op: AuditCompare}
+	entry.nameIfFit(gallery, person)
+	return told(d, e.decided(ctx, d.entry(entry, policy)))
 }
 
 // Identify searches a gallery for who the probe is of. The policy is the call's, else the gallery's, else FPIR

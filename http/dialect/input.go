@@ -83,24 +83,15 @@ func (c *Call) NoQuery() error {
 }
 
 // DecodeNative is DecodeJSON for routes with Roles, which take no query: as the native API has it, a field that v does not have is
-// refused. Errors: *Refusal, the server's.
+// refused. Errors: *Refusal, those of DecodeJSON.
 func (c *Call) DecodeNative(v any) error {
 	if err := c.NoQuery(); err != nil {
 		return err
 	}
-	err := c.DecodeJSON(v)
-	if e, ok := errors.AsType[*FieldError](err); ok {
-		return &Refusal{"bad_json", e.Error()}
+	if err := c.DecodeJSON(v); err != nil {
+		return err
 	}
-	switch err {
-	case ErrContentType:
-		return &Refusal{"unsupported_media_type", "send JSON: Content-Type: application/json"}
-	case ErrJSON:
-		return &Refusal{"bad_json", "the body must be a JSON object"}
-	case nil:
-		return c.refuseUnknown(v)
-	}
-	return err
+	return c.refuseUnknown(v)
 }
 
 func (c *Call) refuseUnknown(v any) error {

@@ -87,7 +87,7 @@ func (a *attempt) run() error {
 		if err := a.makeProbe(g); err != nil {
 			return err
 		}
-		a.decision, err = a.c.Engine().Compare(a.c.Ctx, a.registered, a.probe.template, g.Policy)
+		a.decision, err = a.c.Engine().CompareFor(a.c.Ctx, a.c.Gallery, a.r.user, a.registered, a.probe.template, g.Policy)
 		return err
 	})
 }

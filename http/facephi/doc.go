@@ -126,7 +126,9 @@
 //
 // # Not there
 //
-// No bound on failed attempts for a userId (engine.ErrAttempts is of people of galleries): bound the key's rate. Comparisons are in the audit
-// log as compare, without the userId; refusals (-100, -101, and -102 without a comparison) as authenticateUser, with it. Tokens of the vendor's own
+// No bound on failed attempts for a userId (engine.ErrAttempts is of people of galleries): bound the key's rate. Tokens of the vendor's own
 // widget don't open: they are sealed for the vendor.
+//
+// In the audit log are comparisons, as compare, and what was refused, as authenticateUser: -100, -101, and -102 without a comparison. Both name
+// the userId.
 package facephi

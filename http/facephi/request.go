@@ -1,7 +1,6 @@
 package facephi
 
 import (
-	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,29 +38,16 @@ type request struct {
 	bestImage, template string // tokens
 }
 
-// decode reads and checks the call's body. Errors: *dialect.Refusal, the server's.
+// decode reads and checks the call's body. Errors: *dialect.Refusal, those of DecodeJSON.
 func decode(c *dialect.Call) (*request, error) {
 	var b requestBody
 	if err := c.DecodeJSON(&b); err != nil {
-		return nil, decodeFailed(err)
+		return nil, err
 	}
 	if b.Reference != nil && len(*b.Reference) <= maxReference {
 		c.State = *b.Reference
 	}
 	return b.check()
-}
-
-func decodeFailed(err error) error {
-	if e, ok := errors.AsType[*dialect.FieldError](err); ok {
-		return &dialect.Refusal{Code: "bad_json", Detail: e.Error()}
-	}
-	switch err {
-	case dialect.ErrContentType:
-		return &dialect.Refusal{Code: "unsupported_media_type", Detail: "send JSON: Content-Type: application/json"}
-	case dialect.ErrJSON:
-		return &dialect.Refusal{Code: "bad_json", Detail: "the body must be a JSON object"}
-	}
-	return err
 }
 
 func bad(detail string) error { return &dialect.Refusal{Code: "bad_request", Detail: detail} }

@@ -212,7 +212,8 @@ func TestTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"op":"authenticateUser"`, `"person":"0042"`, `"code":"template_refused"`, `"person":"0043"`, `"code":"liveness_failed"`, `"op":"compare"`} {
+	for _, part := range []string{`"op":"authenticateUser"`, `"person":"0042"`, `"code":"template_refused"`, `"person":"0043"`, `"code":"liveness_failed"`,
+		`"op":"compare"`, `"gallery":"people","person":"001","outcome":"match"`} {
 		if !strings.Contains(string(records), part) {
 			t.Errorf("no %s in the audit log: %s", part, records)
 		}
