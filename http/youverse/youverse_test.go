@@ -18,9 +18,12 @@ import (
 
 var faces = flag.String("faces", "", "folder of person/photo.jpg: TestChecks says how many photos the dialect's checks refuse")
 
+// sample is how many photos, each of another person, that is counted for.
+const sample = 1500
+
 // judged is what a gate is told of the largest face of a photo.
 func judged(t *testing.T, x *extract.Extractor, photo []byte) (map[string]float64, error) {
-	found, err := x.Extract(t.Context(), photo, extract.Options{Select: extract.SelectLargest, Want: extract.WantQuality | extract.WantLiveness})
+	found, err := x.Extract(t.Context(), photo, extract.Options{Select: extract.SelectLargest, Want: extract.WantTemplate | extract.WantQuality | extract.WantLiveness})
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +56,13 @@ func TestChecks(t *testing.T) {
 		return
 	}
 	photos, err := filepath.Glob(filepath.Join(*faces, "*", "*_0001.jpg"))
-	if err != nil || len(photos) < 400 {
+	if err != nil || len(photos) < sample {
 		t.Fatalf("%d photos: %v", len(photos), err)
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	rng.Shuffle(len(photos), func(i, j int) { photos[i], photos[j] = photos[j], photos[i] })
 	all, refused, unlive := 0, map[string]int{}, map[string]int{}
-	for _, path := range photos[:400] {
+	for _, path := range photos[:sample] {
 		photo, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
