@@ -47,21 +47,21 @@
 //
 // # Choices
 //
-// The document (../shared/reference/verifik.txt) names four error scenarios and neither their statuses nor their bodies. The same page
-// in the vendor's public repository of documentation (Open-Verifik/verifik-documentation on GitHub, read in November 2026, as it was in
-// its GitBook form, with word for word the same 200) has three examples:
+// The document, the vendor's page "Validate an App Login Biometric Validation", names four error scenarios and neither their statuses
+// nor their bodies. Its GitBook form, a copy of which is among stored public pages (read in November 2026), with word for word the same 200,
+// has three examples:
 //
 //	403  {"code": "liveness_session_token_missing", "message": "liveness_session_token_missing"}
 //	404  {"code": "biometric_validation_not_found", "message": "404:biometric_validation_not_found"}
 //	409  {"code": "liveness_failed", "message": "409:liveness_failed@0.45"}
 //
-// and its neighbour (create an app login biometric validation):
+// and its neighbour (github.com/Open-Verifik/verifik-documentation, docs/resources/biometric-validations/create-an-app-login-biometric-validation.mdx):
 //
 //	403  {"code": "token_not_right", "message": "403:token_not_right"}
 //	409  {"code": "MissingParameter", "message": "missing project"}
 //
-// So the shape of all is {"code", "message"} with the status before the code. A later form of the page (docusaurus) has another 200, which
-// is not the document's, and 400 {"error", "message"}; it was not followed. 412 only_images_in_base64 is from the vendor's page on people.
+// So the shape of all is {"code", "message"} with the status before the code. The page in that repository has another
+// 200, which is not the document's, and 400 {"error", "message"}; it was not followed. 412 only_images_in_base64 is from the vendor's page on people.
 // All other codes are ours, in that shape:
 //
 //   - "Session Expired: when the liveness session has expired or been completed": 403 where the token itself has ended, 409 where the
@@ -131,7 +131,8 @@
 //
 // # Webhooks
 //
-// Events are named as the vendor's page "Supported events" has them, with its "type" and "object"; what is not there is ours:
+// Events are named as the vendor's page "Supported events" has them (docs/resources/webhooks/supported-events.mdx of the same repository), with
+// the "type" and "object" of its page on integration; what is not there is ours:
 //
 //	biometric_validation_new                    a session was made
 //	biometrics_liveness_score_not_acceptable    a photo's liveness was below the threshold
