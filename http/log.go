@@ -55,6 +55,9 @@ func (r *request) client() string {
 // logFailure writes the cause of a failure of ours; a client's mistakes are in the record of the request.
 func (s *Server) logFailure(r *request, err error) {
 	p := s.problemOf(err)
+	if p.code == codeBadSignature { // whose client is told no reason
+		s.log.LogAttrs(r.context(), slog.LevelInfo, "signature refused", slog.String("request_id", r.id), slog.String("reason", p.detail))
+	}
 	if p.status() < fasthttp.StatusInternalServerError || p.code == codeOverloaded {
 		return
 	}

@@ -166,7 +166,7 @@
 //	Timestamp  13 digits, Unix milliseconds; the answer has the request's
 //
 //	S1  A request of a key that must sign is refused before anything is done if its signature is missing or wrong, its Timestamp is
-//	    more than five minutes off, or it was made before. All are one 401, with a Date; the reason is nowhere but in this text.
+//	    more than five minutes off, or it was made before. All are one 401, with a Date; the reason is in our log alone.
 //	S2  Order: key, form, window, body, signature, replay: who can't sign fills no memory.
 //	S3  A request is remembered by API key and M, without its method, which M lacks: a GET can't come back as a DELETE. Two equal
 //	    requests in one millisecond are one: a client counts the millisecond up.

@@ -219,6 +219,12 @@ func TestSigningRefused(t *testing.T) {
 	}
 	(&client{s, s.Key(auther.Name, "people")}).want(t, 200, "", "GET", get, nil) // who need not sign
 
+	for _, reason := range []string{"Signature is missing", "not 13 digits", "five minutes", "older than this server", "not that of the request", "was made before"} {
+		if !strings.Contains(s.Log.String(), reason) {
+			t.Errorf("the log does not say that it %s", reason)
+		}
+	}
+
 	// A character that should have been encoded, past a client that would encode it.
 	uri := "/person/face/{"
 	at := c.now()
