@@ -259,7 +259,7 @@ func TestContract(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *world){
 		"example": testExample, "once": testOnce, "attempts": testAttempts, "photos": testPhotos, "bodies": testBodies, "tokens": testTokens,
 		"keys": testKeys, "ends": testEnds, "others": testOthers, "paths": testPaths, "published": testPublished, "events": testEvents,
-		"erasure": testErasure, "native": testNative, "rates": testRates, "golden": testGolden,
+		"erasure": testErasure, "native": testNative, "rates": testRates, "golden": testGolden, "shared": testShared,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, w) })
 	}
@@ -585,6 +585,24 @@ func testOthers(t *testing.T, w *world) {
 	refused(t, w.validate(t, theirs.session(t, p).Token, photo), 404, "person_not_found", "")
 }
 
+// testShared: who is enrolled by another vendor's API into a gallery is found by projects of that gallery, and only by those.
+func testShared(t *testing.T, w *world) {
+	w.Gallery("shared", engine.GallerySpec{})
+	w.Gallery("apart", engine.GallerySpec{})
+	body := fmt.Appendf(nil, `{"user_id":"yo","user_photo":%q,"create_if_new":true}`, b64(extracttest.Photo(t, "a_1.jpg")))
+	if a := w.Do("POST", "/user_verification", body, "x-api-key", w.Key("youverse", "shared")); a.Status != 200 || !bytes.Contains(a.Body, []byte("NEW_USER")) {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	photo := imageBody(extracttest.Photo(t, "a_2.jpg"))
+	p := w.project(t, `{"gallery":"shared"}`)
+	x := w.session(t, p)
+	accepted(t, w.validate(t, x.Token, photo))
+	if now := w.look(t, p, x); now.Person != "yo" {
+		t.Errorf("%+v", now)
+	}
+	refused(t, w.validate(t, w.session(t, w.project(t, `{"gallery":"apart"}`)).Token, photo), 404, "person_not_found", "")
+}
+
 // testPaths: paths and methods that are not there.
 func testPaths(t *testing.T, w *world) {
 	for _, at := range []string{"/v2/biometric-validations", "/v2/biometric-validations/validate/", "/v2/biometric-validations/app-login", "/v2/clients/x"} {
@@ -808,6 +826,9 @@ func testNative(t *testing.T, w *world) {
 	w.native(t, 400, "POST", at+"/sessions", w.admin, `{"seconds":601}`, nil)
 	w.native(t, 400, "POST", at+"/sessions", w.admin, `{"identifier":"\u0000"}`, nil)
 	w.native(t, 404, "DELETE", at+"/sessions/00112233445566aabbccddee", w.admin, "", nil)
+	for range 5 {
+		w.project(t, `{"gallery":"people"}`)
+	}
 	n := 0
 	for cursor := ""; ; {
 		var list struct {
