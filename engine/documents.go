@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -516,17 +517,14 @@ func (e *Engine) sweepDocuments(now int64) error {
 	}
 	for {
 		expired, more, err := e.expiredDocuments(now)
-		if err != nil || len(expired) == 0 {
-			return err
-		}
 		for tenant, names := range expired {
-			if err := e.deleteExpired(tenant, names, now); err != nil {
-				e.documents.lookAt(now) // again
-				return err
-			}
+			err = errors.Join(err, e.deleteExpired(tenant, names, now))
 		}
-		if !more {
-			return nil
+		if err != nil {
+			e.documents.lookAt(now) // again
+		}
+		if err != nil || !more {
+			return err
 		}
 	}
 }
@@ -560,10 +558,13 @@ func (e *Engine) deleteExpired(tenant string, names []string, now int64) error {
 		for _, name := range names {
 			kind, id, _ := strings.Cut(name, "\x00")
 			w := documentWrite{e: e, tx: t, keys: keys, tenant: tenant, kind: kind, id: id}
-			if err := w.read(); err != nil {
+			if err := w.read(); errors.Is(err, ErrCorrupt) { // its end is in the clear; whom it was about is not known
+				e.log.Error("a document that has expired does not open: it is deleted", "error", err)
+				t.delete(documentKey(tenant, kind, id))
+				e.noteDocuments(t, tenant, -1, 0)
+			} else if err != nil {
 				return err
-			}
-			if w.stored != nil && isDue(w.stored.end(), now) {
+			} else if w.stored != nil && isDue(w.stored.end(), now) {
 				w.set(nil)
 			}
 		}

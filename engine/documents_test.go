@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -363,6 +364,68 @@ func TestDocumentsGoWithPeople(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDocumentsOfWhoIsDue: who is enrolled under the id of somebody who is due, and not erased yet, has nothing that was kept about them.
+func TestDocumentsOfWhoIsDue(t *testing.T) {
+	for name, enrol := range map[string]func(*Engine) error{
+		"put": func(e *Engine) error {
+			_, _, err := e.PutPerson(context.Background(), "t", "g", "ann", PersonSpec{Templates: []Template{template(1, 0, 0, 0)}})
+			return err
+		},
+		"import": func(e *Engine) error {
+			people := func(yield func(PortablePerson, error) bool) {
+				yield(PortablePerson{ID: "ann", Created: e.Now(), Updated: e.Now(), Templates: []PortableTemplate{{Number: 1, Created: e.Now(), Source: "image", Vector: []float32{1, 0, 0, 0}}}}, nil)
+			}
+			return e.Import(context.Background(), "t", "g", ImportOptions{Space: spaceA.ID}, people, func(all []ImportResult) error { return all[0].Err })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := testConfig(vfs.NewMem())
+			var ahead atomic.Int64
+			c.Now = func() time.Time { return time.Unix(1e9, 0).Add(time.Duration(ahead.Load())) }
+			c.sweepEvery = time.Hour
+			e := open(t, c)
+			mustGallery(t, e, "t", "g")
+			spec := PersonSpec{Templates: []Template{template(1, 0, 0, 0)}, Retention: Retention{Expires: e.Now().Add(time.Second)}}
+			if _, _, err := e.PutPerson(t.Context(), "t", "g", "ann", spec); err != nil {
+				t.Fatal(err)
+			}
+			mustDocument(t, e, "t", Document{Kind: "k", ID: "s", Value: []byte("of the first ann"), Gallery: "g", Person: "ann"})
+			ahead.Store(int64(2 * time.Second))
+			if err := enrol(e); err != nil {
+				t.Fatal(err)
+			}
+			d, err := e.Document(t.Context(), "t", "k", "s")
+			if wantErr(t, err, ErrDocumentNotFound); err == nil {
+				t.Errorf("the second ann has %s", d.Value)
+			}
+			mustCheck(t, e)
+		})
+	}
+}
+
+// TestCorruptDocumentEnds: one that does not open is deleted when its end is past, and keeps no others.
+func TestCorruptDocumentEnds(t *testing.T) {
+	e, now := clockedEngine(t)
+	mustGallery(t, e, "t", "g")
+	for _, id := range []string{"a", "b"} {
+		mustDocument(t, e, "t", Document{Kind: "k", ID: id, Expires: now.Add(time.Second)})
+	}
+	err := e.store.update(t.Context(), false, func(t *tx) error {
+		value, _, err := t.get(documentKey("t", "k", "a"))
+		value[len(value)-1] ^= 1
+		t.set(documentKey("t", "k", "a"), value)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(time.Minute)
+	if err := e.sweepDocuments(now.UnixMilli()); err != nil || e.documents.count("t") != 0 {
+		t.Errorf("%d documents are left: %v", e.documents.count("t"), err)
+	}
+	mustCheck(t, e)
 }
 
 // TestDocumentsAudited: a write that says so is recorded, without the value.

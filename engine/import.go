@@ -598,6 +598,11 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 			replaced++
 		}
 		p.tx = t
+		if p.old != nil && !p.there() { // due, and not erased yet: that, and somebody new
+			if err := cmp.Or(p.dropAnswers(), p.forgetAbout(im.e)); err != nil {
+				return err
+			}
+		}
 		p.record.version = t.seq
 		p.stage()
 		extended = extended || p.record.extended()

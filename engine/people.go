@@ -42,7 +42,7 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 			if created = !p.there(); created && p.old != nil { // due, and not erased yet: that, and somebody new
 				p.auditErasure()
 				p.record.created = p.now
-				if err := p.dropAnswers(); err != nil {
+				if err := cmp.Or(p.dropAnswers(), p.forgetAbout(e)); err != nil {
 					return err
 				}
 			}

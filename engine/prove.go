@@ -159,7 +159,8 @@ func (e *Engine) ErasePersonProved(ctx context.Context, tenant, name, id string,
 	if err != nil {
 		return r, Proof{}, err
 	}
-	p, err := e.proveErasure(ctx, r, t)
+	// What the proof writes is not the request's write, which is done (O1).
+	p, err := e.proveErasure(context.WithValue(ctx, onceContextKey{}, (*Once)(nil)), r, t)
 	return r, p, err
 }
 
@@ -653,7 +654,7 @@ func (p *proving) checkFiles(ctx context.Context) error {
 	p.add(c)
 	c = Check{Name: CheckSealed, What: "the person's sealed rows in the bytes of all files", Looked: looked, Found: rows.count, Where: rows.files}
 	if len(p.t.sealed) == 0 {
-		c.Looked, c.Note = 0, "the rows are gone, so it is not known what to look for; they open with no key: erase and prove in one call to look for them"
+		c.Looked, c.Note = 0, "the rows are gone, so it is not known what to look for; they open with no key, but for documents about the person, if there were any: erase and prove in one call to look for them"
 	}
 	p.add(c)
 	c = Check{Name: CheckControl, What: "the same search finds the key of somebody who is there", Looked: looked, Found: control.count, Where: control.files, OK: control.count > 0}
@@ -740,6 +741,7 @@ func (p *proving) proof() Proof {
 	}
 	r.Outside = append([]Remainder{
 		{Where: "the audit log", What: "the person's id, and no biometrics", Until: "the log's retention"},
+		{Where: "the record of the request, where it had an Idempotency-Key", What: "the person's id", Until: "a day after the request"},
 		{Where: "the disk beneath the file system", What: "blocks of deleted files: sealed rows, and the key, sealed", Until: "the disk writes over them; a version of the tenant's key that is destroyed ends that sooner"},
 	}, slices.DeleteFunc(slices.Clone(p.r.Remains), func(m Remainder) bool { return m.Where == liveFiles })...)
 	r.JWS = p.e.sign(r)

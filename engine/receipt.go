@@ -143,7 +143,12 @@ func (e *Engine) remains(p *personTx) []Remainder {
 		copies.Time = ring.createdAt().Add(e.rotateEvery)
 		copies.Until = "by then the version is destroyed in the key store, and what backups of the key store have it still open the backups of the store"
 	}
-	return []Remainder{files, copies}
+	left := []Remainder{files, copies}
+	if e.documents.count(p.g.tenant) > 0 {
+		left = append(left, Remainder{Where: "files of the live store, and backups of the store made before", What: "documents about the person, as of sessions, if there were any, sealed by the tenant's data key",
+			Until: "the store's next compactions of these rows, or at once by a proof of erasure; backups until they are deleted, or the tenant is erased"})
+	}
+	return left
 }
 
 // receiptHeader is that of every receipt's JWS.

@@ -170,6 +170,10 @@ func (k *keyStore) wrapOnce(owners []string, root RootKey) error {
 			clear(key)
 			if err == nil {
 				keys[i].wrapped = s.next
+			} else if key, bad := root.Unwrap(s.wrapped, s.context(owner)); bad != nil { // neither: its service may not answer
+				return fmt.Errorf("engine: key file %s: %w", keyFileName(owner), err)
+			} else {
+				clear(key)
 			}
 			keys[i].next = nil
 		}

@@ -150,6 +150,7 @@ func failureOf(p *problem, err error) *dialect.Failure {
 // refuse writes a refusal in the words of a dialect.
 func (r *request) refuse(d *dialect.Dialect, p *problem, err error) {
 	c := r.call(d)
+	c.Ctx = r.server.base // the request's has ended
 	f := failureOf(p, err)
 	a := d.Refuse(c, f)
 	resp := &r.fc.Response
@@ -176,7 +177,9 @@ func (r *request) writeSpoken(d *dialect.Dialect, a *dialect.Answer) error {
 		a.Raw, a.Value = raw, nil
 	}
 	if d.Finish != nil {
-		if err := d.Finish(r.call(d), a); err != nil {
+		c := r.call(d)
+		c.Ctx = r.server.base // the request's has ended
+		if err := d.Finish(c, a); err != nil {
 			return err
 		}
 	}

@@ -129,3 +129,21 @@ func TestDialectsAnswerBelowTheirPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswerThatPanics: a dialect whose words for a refusal panic costs that one answer.
+func TestAnswerThatPanics(t *testing.T) {
+	h := newHarness(t, nil)
+	for _, d := range h.server.dialects {
+		d.Refuse = func(*dialect.Call, *dialect.Failure) dialect.Answer { panic("in the words") }
+	}
+	path := h.server.dialects[0].Under[0] + "/nothing-here"
+	for range 2 {
+		if a := h.send("GET", path); a.status != 500 || len(a.body) != 0 {
+			t.Errorf("%d %q", a.status, a.body)
+		}
+	}
+	if !strings.Contains(h.log.String(), "in the words") {
+		t.Error("the log does not say so")
+	}
+	h.want(200, call{method: "GET", path: "/healthz", token: "none"})
+}

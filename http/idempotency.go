@@ -81,9 +81,8 @@ func (s *Server) runOnce(r *request) (reply, error) {
 	asked := engine.OnceRequest{Tenant: r.key.Tenant, Key: r.key.ID, Name: r.name, Content: r.digest()}
 	o, kept, err := s.engine.BeginOnce(r.ctx, asked)
 	if o != nil {
-		r.once = o
-		rep, err := s.run(r)
-		if o.End(); !errors.Is(err, engine.ErrOnceDone) {
+		rep, err := s.runUnder(r, o)
+		if !errors.Is(err, engine.ErrOnceDone) {
 			return rep, err
 		}
 		// One like it came first, and its client did not wait.
@@ -98,10 +97,18 @@ func (s *Server) runOnce(r *request) (reply, error) {
 	return parseKept(kept)
 }
 
-// digest is a hash of what the request asks for. REQUIRES: the body was read, if there is one.
+// runUnder is run while no other request has the name, and ends that also if the operation panics.
+func (s *Server) runUnder(r *request, o *engine.Once) (reply, error) {
+	defer o.End()
+	r.once = o
+	return s.run(r)
+}
+
+// digest is a hash of what the request asks for, its conditions included. REQUIRES: the body was read, if there is one.
 func (r *request) digest() [sha256.Size]byte {
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte(r.method), []byte(r.path), []byte(r.query), r.body} {
+	fields := &r.fc.Request.Header
+	for _, part := range [][]byte{[]byte(r.method), []byte(r.path), []byte(r.query), []byte(r.contentType), fields.Peek("If-Match"), fields.Peek("If-None-Match"), r.body} {
 		var size [8]byte
 		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
 		h.Write(size[:])

@@ -232,3 +232,24 @@ func TestKeptAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestProofOfNamedErasure: a request with a name has its proof too.
+func TestProofOfNamedErasure(t *testing.T) {
+	h := newHarness(t, nil)
+	h.staff()
+	var r erasedPerson
+	h.want(200, call{method: "POST", path: "/v1/galleries/staff/people/ada/erase", body: []byte(`{"prove":true}`)}.named("n1")).into(t, &r)
+	if r.Proof == nil || !r.Proof.Passed {
+		t.Errorf("the proof is %+v", r.Proof)
+	}
+}
+
+// TestNameIsOfConditions: under the name of another request nothing is done, or said to be done, whose condition was not looked at.
+func TestNameIsOfConditions(t *testing.T) {
+	h := newHarness(t, nil)
+	h.staff()
+	patch := call{method: "PATCH", path: "/v1/galleries/staff/people/ada", body: []byte(`{"metadata":{"a":1}}`)}.named("n1")
+	a := h.want(200, patch)
+	patch.header = append(patch.header, "If-Match", a.header.Get("ETag"))
+	h.refused(codeIdempotencyMismatch, patch)
+}

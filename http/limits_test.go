@@ -685,3 +685,20 @@ func TestAnswerBudget(t *testing.T) {
 	_ = second.Close()
 	used(none)
 }
+
+// TestLengthAndChunks: a request with both is refused wherever Content-Length is among its fields.
+func TestLengthAndChunks(t *testing.T) {
+	h := newHarness(t, nil)
+	body := `{"index":"scan"}`
+	for _, fields := range []string{"Content-Length: 4\r\nHost: x\r\n", "Host: x\r\nContent-Length: 4\r\n"} {
+		c := dialTo(t, h.addr, h.tls)
+		_, err := fmt.Fprintf(c, "PUT /v1/galleries/staff HTTP/1.1\r\n%sAuthorization: Bearer %s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
+			fields, h.token(engine.RoleAdmin), len(body), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, " 400 ") {
+			t.Errorf("%q: %q %v", fields, line, err)
+		}
+	}
+}

@@ -167,7 +167,7 @@ func (s *Server) admit(r *request) error {
 	if r.length > s.cfg.MaxBodyBytes && !r.route.isBulk() {
 		return s.bodyTooLarge()
 	}
-	if r.length < 0 && bytes.Contains(bytes.ToLower(r.fc.Request.Header.RawHeaders()), []byte("\ncontent-length:")) {
+	if r.length < 0 && bytes.Contains(append([]byte("\n"), bytes.ToLower(r.fc.Request.Header.RawHeaders())...), []byte("\ncontent-length:")) {
 		return fail(codeBadRequest, "a request may not have both Content-Length and chunks") // RFC 9112, 6.1: it may be smuggling
 	}
 	if enc := r.fc.Request.Header.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {

@@ -197,6 +197,19 @@ func (s *Server) handle(fc *fasthttp.RequestCtx) {
 	s.answer(r, rep, err)
 }
 
+// rescue answers a request whose answer panicked while it was made: outside serve fasthttp would let the process end.
+func (s *Server) rescue(r *request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.log.Error("panic in an answer", "request_id", r.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	r.fc.Response.Reset()
+	r.fc.Response.SetStatusCode(fasthttp.StatusInternalServerError)
+	r.fc.Response.SetConnectionClose()
+	r.setBusy(false)
+}
+
 // expect decides on a request that waits for "100 Continue" with its body. fasthttp says that the response
 // must not be modified here; what it means is that it must be clean if the request goes on. One that does not
 // is written as it is, with the status returned (server.go of v1.73.0; TestExpectRefused would notice).
@@ -301,6 +314,7 @@ var (
 
 // answer writes the response and the log record of a request.
 func (s *Server) answer(r *request, rep reply, err error) {
+	defer s.rescue(r)
 	var body []byte
 	if err == nil {
 		body, err = rep.marshal()
