@@ -109,7 +109,7 @@ func (d dockerfile) env() map[string]string {
 	m := map[string]string{}
 	for _, i := range d.image() {
 		if i.name == "ENV" {
-			for _, pair := range strings.Fields(i.args) {
+			for pair := range strings.FieldsSeq(i.args) {
 				k, v, _ := strings.Cut(pair, "=")
 				m[k] = v
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -329,9 +330,7 @@ func TestVariables(t *testing.T) {
 	into(t, manifests(t)["Deployment mien"], &d)
 	set := d.Spec.Template.Spec.Containers[0].env()
 	for _, more := range []map[string]string{compose(t).Environment, theDockerfile(t).env()} {
-		for name, value := range more {
-			set[name] = value
-		}
+		maps.Copy(set, more)
 	}
 	known := regexp.MustCompile(`\$[A-Z_]+`).FindAllString(string(help), -1)
 	for name := range set {
