@@ -45,6 +45,8 @@ type DocumentOptions struct {
 	// Also returns documents that the same write makes or replaces, each by its Kind and ID; nil: none. It is called after change
 	// has changed something, and must be as quick.
 	Also func() []Document
+	// Reserve is how many of MaxDocuments a new document must leave free, for others that what is under way can't do without.
+	Reserve int
 }
 
 // documents counts what the store has of them, and says when the next expires.
@@ -370,7 +372,7 @@ func (w *documentWrite) stage(d *Document, o DocumentOptions) (*Document, error)
 	}
 	about := cmp.Or(d, w.stored)
 	if d != nil {
-		if err := w.complete(d); err != nil {
+		if err := w.complete(d, o.Reserve); err != nil {
 			return nil, err
 		}
 	}
@@ -382,7 +384,7 @@ func (w *documentWrite) stage(d *Document, o DocumentOptions) (*Document, error)
 }
 
 // complete checks a document that is to be stored, and sets what the engine sets.
-func (w *documentWrite) complete(d *Document) error {
+func (w *documentWrite) complete(d *Document, reserve int) error {
 	d.Kind, d.ID, d.Created, d.Updated = w.kind, w.id, fromMillis(w.tx.now), fromMillis(w.tx.now)
 	if w.old != nil {
 		d.Created = w.old.Created
@@ -394,8 +396,8 @@ func (w *documentWrite) complete(d *Document) error {
 		return refuse(ErrDocument, "the document would have expired already: name a time that is to come")
 	case (d.Gallery == "") != (d.Person == ""):
 		return refuse(ErrDocument, "a document is about a person of a gallery, or about nobody: name both or neither")
-	case w.stored == nil && w.e.documents.count(w.tenant)+w.others >= MaxDocuments:
-		return refuse(ErrDocumentsFull, "the tenant has %d documents, the most there may be: wait until some expire, or delete some", MaxDocuments)
+	case w.stored == nil && w.e.documents.count(w.tenant)+w.others >= MaxDocuments-reserve:
+		return refuse(ErrDocumentsFull, "the tenant has %d documents, the most there may be: wait until some expire, or delete some", MaxDocuments-reserve)
 	}
 	if d.Person == "" {
 		return nil

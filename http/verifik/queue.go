@@ -43,6 +43,7 @@ type lane struct {
 const (
 	maxLane    = 1000
 	maxSenders = 16 // deliveries under way
+	maxShare   = 4  // of them of one tenant: receivers that do not answer are not to hold up others'
 	retryStore = time.Minute
 )
 
@@ -98,16 +99,10 @@ func (q *queue) run(ctx context.Context) {
 	var senders sync.WaitGroup
 	defer senders.Wait()
 	for loaded := false; ; {
-		wait := retryStore
+		loaded = loaded || q.load(ctx)
+		wait := q.start(ctx, &senders)
 		if !loaded {
-			if err := q.load(ctx); err != nil && ctx.Err() == nil {
-				q.log.LogAttrs(ctx, slog.LevelError, "webhooks wait: their deliveries can't be read", slog.Any("error", err))
-			} else {
-				loaded = true
-			}
-		}
-		if loaded {
-			wait = q.start(ctx, &senders)
+			wait = min(wait, retryStore)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -121,28 +116,36 @@ func (q *queue) run(ctx context.Context) {
 	}
 }
 
-// load reads all deliveries of the store.
-func (q *queue) load(ctx context.Context) error {
+// load reads all deliveries of the store that can be read, and reports whether that was all of them.
+func (q *queue) load(ctx context.Context) (all bool) {
+	all = true
 	for _, tenant := range q.engine.DocumentTenants() {
-		for after := ""; ; {
-			list, err := q.engine.Documents(ctx, tenant, kindDelivery, engine.MaxListLimit, after)
-			if errors.Is(err, engine.ErrTenantNotFound) || err == nil && len(list) == 0 {
-				break
-			}
+		if err := q.loadTenant(ctx, tenant); err != nil && ctx.Err() == nil {
+			q.log.LogAttrs(ctx, slog.LevelError, "webhooks of a tenant wait: their deliveries can't be read", slog.String("tenant", tenant), slog.Any("error", err))
+			all = false
+		}
+	}
+	return all
+}
+
+func (q *queue) loadTenant(ctx context.Context, tenant string) error {
+	for after := ""; ; {
+		list, err := q.engine.Documents(ctx, tenant, kindDelivery, engine.MaxListLimit, after)
+		if errors.Is(err, engine.ErrTenantNotFound) || err == nil && len(list) == 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			d, err := decodeDelivery(&list[i])
 			if err != nil {
 				return err
 			}
-			for i := range list {
-				d, err := decodeDelivery(&list[i])
-				if err != nil {
-					return err
-				}
-				q.add(tenant, d)
-			}
-			after = list[len(list)-1].ID
+			q.add(tenant, d)
 		}
+		after = list[len(list)-1].ID
 	}
-	return nil
 }
 
 // job is one thing to do for a project: to send a delivery, or to drop the oldest.
@@ -167,21 +170,24 @@ func (q *queue) start(ctx context.Context, senders *sync.WaitGroup) time.Duratio
 func (q *queue) due(now time.Time) (jobs []job, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	busy := 0
-	for _, l := range q.mu.lanes {
+	busy, of := 0, make(map[string]int) // all, and by tenant
+	begin := func(tenant string) { busy, of[tenant] = busy+1, of[tenant]+1 }
+	for key, l := range q.mu.lanes {
 		if l.busy {
-			busy++
+			begin(key.tenant)
 		}
 	}
 	wait = time.Hour
 	for key, l := range q.mu.lanes {
 		id, left, ok := l.next(now)
 		switch {
-		case l.busy || !ok && len(l.all) <= q.most || busy >= maxSenders: // who is busy will stir
+		case l.busy || !ok && len(l.all) <= q.most || busy >= maxSenders || of[key.tenant] >= maxShare: // who is busy will stir
 		case len(l.all) > q.most:
-			jobs, l.busy, busy = append(jobs, job{key, l.all[0], true}), true, busy+1
+			jobs, l.busy = append(jobs, job{key, l.all[0], true}), true
+			begin(key.tenant)
 		case left <= 0:
-			jobs, l.busy, busy = append(jobs, job{key, id, false}), true, busy+1
+			jobs, l.busy = append(jobs, job{key, id, false}), true
+			begin(key.tenant)
 		default:
 			wait = min(wait, left)
 		}

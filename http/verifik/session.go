@@ -48,6 +48,8 @@ const (
 	maxIdentifierBytes = 256
 	keptAfterEnd       = 24 * time.Hour // that a session can still be looked at
 	maxTokenBytes      = 2048
+	// sessionReserve is how many of a tenant's documents new sessions leave: for what those that are there end with, and for other dialects.
+	sessionReserve = engine.MaxDocuments / 4
 	audience           = "verifik.session"
 )
 
@@ -309,7 +311,7 @@ func (s *service) begin(c *dialect.Call, p *project, x *session) (dialect.Answer
 	if err := s.fill(&out, secret, p, x, []string{eventNew}); err != nil {
 		return dialect.Answer{}, err
 	}
-	o := engine.DocumentOptions{Audit: "verifik.session.create", Also: out.documents}
+	o := engine.DocumentOptions{Audit: "verifik.session.create", Also: out.documents, Reserve: sessionReserve}
 	_, err = s.engine.ChangeDocument(c.Ctx, c.Key.Tenant, kindSession, x.documentID(), o, func(*engine.Document) (*engine.Document, error) { return x.document() })
 	if err != nil {
 		return dialect.Answer{}, err

@@ -304,7 +304,13 @@ func TestQueueIsBounded(t *testing.T) {
 	for i := range 40 {
 		q.add("t", &delivery{Project: fmt.Sprint("p", i), ID: "1", Status: deliveryPending, Next: now})
 	}
-	if jobs, _ := q.due(now); len(jobs) != maxSenders-1 {
+	if jobs, _ := q.due(now); len(jobs) != maxShare-1 {
+		t.Errorf("%d jobs of one tenant at a time", len(jobs))
+	}
+	for i := range 40 {
+		q.add(fmt.Sprint("t", i), &delivery{Project: "p", ID: "1", Status: deliveryPending, Next: now})
+	}
+	if jobs, _ := q.due(now); len(jobs) != maxSenders-maxShare {
 		t.Errorf("%d jobs at a time", len(jobs))
 	}
 	other := newQueue(nil, guard{}, slog.New(slog.DiscardHandler))
