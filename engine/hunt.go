@@ -144,9 +144,9 @@ func (h *hunt) folder(ctx context.Context, disk vfs.FS, dir, name string, skip m
 		case err != nil:
 			h.failed(at, err)
 		case info.IsDir() && depth < maxHuntDepth:
-			err = h.folder(ctx, disk, path, at, skip, depth+1)
+			_ = h.folder(ctx, disk, path, at, skip, depth+1) // ctx's
 		case info.Mode().IsRegular():
-			err = h.file(ctx, disk, path, at)
+			_ = h.file(ctx, disk, path, at) // ctx's
 		default:
 			h.failed(at, errors.New("it is no file"))
 		}

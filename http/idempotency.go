@@ -81,9 +81,9 @@ func (s *Server) runOnce(r *request) (reply, error) {
 	asked := engine.OnceRequest{Tenant: r.key.Tenant, Key: r.key.ID, Name: r.name, Content: r.digest()}
 	o, kept, err := s.engine.BeginOnce(r.ctx, asked)
 	if o != nil {
-		rep, err := s.runUnder(r, o)
-		if !errors.Is(err, engine.ErrOnceDone) {
-			return rep, err
+		rep, failed := s.runUnder(r, o)
+		if !errors.Is(failed, engine.ErrOnceDone) {
+			return rep, failed
 		}
 		// One like it came first, and its client did not wait.
 		if o, kept, err = s.engine.BeginOnce(r.ctx, asked); o != nil {

@@ -50,7 +50,7 @@ const (
 	maxTokenBytes      = 2048
 	// sessionReserve is how many of a tenant's documents new sessions leave: for what those that are there end with, and for other dialects.
 	sessionReserve = engine.MaxDocuments / 4
-	audience           = "verifik.session"
+	audience       = "verifik.session"
 )
 
 func (x *session) documentID() string { return x.Project + "." + x.ID }
