@@ -62,7 +62,7 @@ func (a *auther) routes() []dialect.Route {
 // state is what is known of a call beside what every dialect knows.
 type state struct {
 	op     string
-	signer *signer // of a key that must sign
+	signer *signer // of a key that must sign, once its request has shown that it can (S7)
 }
 
 var noState state
@@ -82,11 +82,14 @@ func (a *auther) spoken(op string, handle func(*dialect.Call) (dialect.Answer, e
 		if len(c.Params) > 0 {
 			c.Person = c.Params[0]
 		}
-		if s.signer != nil {
-			if err := a.check(c, s.signer); err != nil {
-				return dialect.Answer{}, err
-			}
+		signer, err := signerOf(c, c.Key)
+		if err == nil && signer != nil {
+			err = a.check(c, signer)
 		}
+		if err != nil {
+			return dialect.Answer{}, err
+		}
+		s.signer = signer
 		return handle(c)
 	}
 }
@@ -97,11 +100,7 @@ func (a *auther) authenticate(c *dialect.Call) (engine.Key, error) {
 	if err != nil || key.Dialect != Name { // which http refuses
 		return key, err
 	}
-	s := new(state)
-	if s.signer, err = signerOf(c, key); err != nil {
-		return engine.Key{}, err
-	}
-	c.State = s
+	c.State = new(state)
 	return key, nil
 }
 

@@ -168,15 +168,21 @@
 //	S1  A request of a key that must sign is refused before anything is done if its signature is missing or wrong, its Timestamp is
 //	    more than five minutes off, or it was made before. All are one 401, with a Date; the reason is in our log alone.
 //	S2  Order: key, form, window, body, signature, replay: who can't sign fills no memory.
-//	S3  A request is remembered by API key and M, without its method, which M lacks: a GET can't come back as a DELETE. Two equal
-//	    requests in one millisecond are one: a client counts the millisecond up.
+//	S3  A request is remembered by the public key that verified it and M, without its method and API key, which M lacks: a GET can't come
+//	    back as a DELETE, nor under another API key with the same public key. Two equal requests in one millisecond are one: a client
+//	    counts the millisecond up. A public key is for one gallery: another API key's of another gallery is refused.
 //	S4  What was made before the process began is refused, for what was used then is not known; until clocks that are behind have passed
 //	    the begin their requests are refused too. Of a client whose clock is ahead by s, requests of the last s before a restart can come
 //	    again after it, once: to close that every request would have to be written to disk.
 //	S5  Memory is bounded (replays), no tenant can fill another's share, and what can't be remembered is not let through (503).
 //	S6  Fixed lengths and alphabets keep parts from being shifted: a Timestamp has 13 digits, and uri has no { and no [.
-//	S7  All answers to a key that must sign are signed, refusals too. HEAD signs an empty body.
-//	S8  A key that is made in another's place by rotation must sign as that one.
+//	S7  Answers to requests whose signature was right are signed, refusals too, and no others: who has the Api-Key alone gets no line
+//	    signed. So a refusal before that (401, 404 of an unknown path, 405, a rate) has no Signature. HEAD is refused to a key that must
+//	    sign, for its answer would be that of a DELETE. One server key signs for all API keys of a tenant.
+//	S8  A key that is made in another's place by rotation must sign as that one. Where that one is forgotten meanwhile, the key is refused
+//	    (500) until somebody says whether it must sign.
+//	S9  Of research/security.md section 5 there is no Signature-Version, and the server's public key is told to administrators by
+//	    /v1/auther/signing, not below /.well-known/, where it would be every tenant's.
 //
 // "sig_input": "hexdigest" is for clients that sign the hex text of M's SHA-256, which the document could be read as. Method and status are
 // not signed: the document's line has no place for them.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"mien/engine"
@@ -61,6 +62,9 @@ func putSigning(c *dialect.Call) (dialect.Answer, error) {
 	if baseURL(c) == "" {
 		return dialect.Answer{}, &dialect.Refusal{Code: "public_url_unset", Detail: "signatures begin with the server's public URL, and it has none: its operator sets one with --public-url"}
 	}
+	if err := ownKeys(c, k, s); err != nil {
+		return dialect.Answer{}, err
+	}
 	if err := makeServerKey(c, k.Tenant); err != nil {
 		return dialect.Answer{}, err
 	}
@@ -68,6 +72,28 @@ func putSigning(c *dialect.Call) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	return signingAnswer(c, k)
+}
+
+// ownKeys refuses public keys that an API key of another gallery has: what is signed for the one would be good for the other (S3). Errors:
+// *dialect.Refusal, the engine's.
+func ownKeys(c *dialect.Call, k engine.Key, s signing) error {
+	for after := ""; ; {
+		list, err := c.Engine().Documents(c.Ctx, k.Tenant, signingKind, engine.MaxListLimit, after)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, d := range list {
+			after = d.ID
+			id, isKey := strings.CutPrefix(d.ID, keyIDPrefix)
+			var have signing
+			if !isKey || id == k.ID || json.Unmarshal(d.Value, &have) != nil || !slices.ContainsFunc(have.Keys, func(text string) bool { return slices.Contains(s.Keys, text) }) {
+				continue
+			}
+			if other, err := c.Engine().Key(c.Ctx, k.Tenant, id); err == nil && !slices.Equal(other.Galleries, k.Galleries) {
+				return &dialect.Refusal{Code: "bad_request", Detail: "an API key of another gallery has one of the public keys: make a key pair for each gallery"}
+			}
+		}
+	}
 }
 
 func getSigning(c *dialect.Call) (dialect.Answer, error) {

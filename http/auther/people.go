@@ -1,6 +1,7 @@
 package auther
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -132,6 +133,9 @@ func remove(c *dialect.Call) (dialect.Answer, error) {
 	} else if len(body) > 0 { // "no parameters": an object of none, then
 		if err := c.DecodeJSON(new(struct{})); err != nil {
 			return dialect.Answer{}, err
+		}
+		if stateOf(c).signer != nil && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte("{}")) {
+			return dialect.Answer{}, dialect.ErrJSON // M has no method: this was signed for a POST or PUT
 		}
 	}
 	err := c.Engine().DeletePerson(c.Ctx, c.Key.Tenant, c.Gallery, c.Person, engine.WriteOptions{})

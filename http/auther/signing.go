@@ -1,11 +1,13 @@
 package auther
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -97,7 +99,10 @@ func signingOf(ctx context.Context, e *engine.Engine, key engine.Key) (s signing
 		from := key.RotatedFrom
 		if id != key.ID {
 			before, err := e.Key(ctx, key.Tenant, id)
-			if err != nil && !errors.Is(err, engine.ErrKeyNotFound) {
+			if errors.Is(err, engine.ErrKeyNotFound) {
+				return s, needNot(ctx, e, key)
+			}
+			if err != nil {
 				return s, err
 			}
 			from = before.RotatedFrom
@@ -106,7 +111,16 @@ func signingOf(ctx context.Context, e *engine.Engine, key engine.Key) (s signing
 			return s, nil
 		}
 	}
-	return s, nil
+	return s, needNot(ctx, e, key)
+}
+
+// needNot refuses a key of which it is not known any more whether it must sign, unless none of its tenant ever had to. Errors: the engine's.
+func needNot(ctx context.Context, e *engine.Engine, key engine.Key) error {
+	_, err := e.Document(ctx, key.Tenant, signingKind, serverID)
+	if errors.Is(err, engine.ErrDocumentNotFound) {
+		return nil
+	}
+	return cmp.Or(err, fmt.Errorf("auther: key %s was made in the place of one that is forgotten: say for it whether it must sign", key.ID))
 }
 
 // inherit writes the document of a key that has none.
@@ -130,6 +144,8 @@ func (a *auther) check(c *dialect.Call, s *signer) error {
 	sig, err := base64.StdEncoding.Strict().DecodeString(c.Header("Signature"))
 	made, ok := timestamp(c.Header("Timestamp"))
 	switch {
+	case c.Method == "HEAD":
+		return badSignature("HEAD is not for keys that must sign: its answer is that of an operation without a body")
 	case base == "":
 		return badSignature("the server has no public URL, which signatures begin with: start it with --public-url")
 	case err != nil || len(sig) == 0:
@@ -151,10 +167,15 @@ func (a *auther) check(c *dialect.Call, s *signer) error {
 		return badSignature("the body of a signed request must begin with { or [")
 	}
 	digest := sha256.Sum256(line(base, c.Target, body, c.Header("Timestamp")))
-	if !s.verifies(digest, sig) {
+	by := s.verifies(digest, sig)
+	if by == nil {
 		return badSignature("the Signature is not that of the request by the key's public keys")
 	}
-	return a.replays.take(s.key.Tenant, sha256.Sum256(append([]byte(s.key.ID), digest[:]...)), made, now)
+	spki, err := x509.MarshalPKIXPublicKey(by)
+	if err != nil {
+		return fmt.Errorf("auther: a public key: %w", err)
+	}
+	return a.replays.take(s.key.Tenant, sha256.Sum256(append(spki, digest[:]...)), made, now)
 }
 
 // bodyOf is the body of a request that may have one. That of another is not looked at by anybody.
@@ -204,28 +225,22 @@ func hashed(input string, digest [sha256.Size]byte) [sha256.Size]byte {
 	return digest
 }
 
-func (s *signer) verifies(digest [sha256.Size]byte, sig []byte) bool {
+// verifies returns the public key that a signature is by, nil if it is by none.
+func (s *signer) verifies(digest [sha256.Size]byte, sig []byte) *rsa.PublicKey {
 	h := hashed(s.input, digest)
 	for _, k := range s.keys {
 		if rsa.VerifyPKCS1v15(k, crypto.SHA256, h[:], sig) == nil {
-			return true
+			return k
 		}
 	}
-	return false
+	return nil
 }
 
-// sign adds Timestamp and Signature to an answer. The Timestamp is the request's, where it has one of the right form, so that the answer
-// is bound to the question.
+// sign adds Timestamp and Signature to an answer. The Timestamp is the request's, so that the answer is bound to the question. REQUIRES:
+// check has passed.
 func (a *auther) sign(c *dialect.Call, s *signer, answer *dialect.Answer) error {
 	at := c.Header("Timestamp")
-	if _, ok := timestamp(at); !ok {
-		at = strconv.FormatInt(a.now().UnixMilli(), 10)
-	}
-	body := answer.Raw
-	if c.Method == "HEAD" {
-		body = nil
-	}
-	h := hashed(s.input, sha256.Sum256(line(baseURL(c), c.Target, body, at)))
+	h := hashed(s.input, sha256.Sum256(line(baseURL(c), c.Target, answer.Raw, at)))
 	sig, err := rsa.SignPKCS1v15(rand.Reader, s.server, crypto.SHA256, h[:])
 	if err != nil {
 		return fmt.Errorf("auther: sign an answer: %w", err)

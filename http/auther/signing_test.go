@@ -139,7 +139,7 @@ func (c *signingClient) headers(t testing.TB, uri string, body []byte, at string
 	return []string{"Timestamp", at, "Signature", signature(t, c.file, c.line(t, uri, body, at))}
 }
 
-// signed asks what must be answered with the status and code, by an answer that openssl verifies.
+// signed asks what must be answered with the status and code, by an answer that openssl verifies; one of 401 must not be signed.
 func (c *signingClient) signed(t testing.TB, status int, code, method, uri string, body []byte, header ...string) dialecttest.Answer {
 	t.Helper()
 	if header == nil {
@@ -147,6 +147,12 @@ func (c *signingClient) signed(t testing.TB, status int, code, method, uri strin
 	}
 	a := c.want(t, status, code, method, uri, body, header...)
 	at := a.Header.Get("Timestamp")
+	if status == 401 {
+		if at != "" || a.Header.Get("Signature") != "" {
+			t.Errorf("%s %s: a line was signed for who could not sign", method, uri)
+		}
+		return a
+	}
 	if len(at) != 13 || !verifies(t, c.server, c.line(t, uri, a.Body, at), a.Header.Get("Signature")) {
 		t.Errorf("%s %s: the answer's signature is not good: %s", method, uri, at)
 	}
@@ -173,7 +179,7 @@ func TestSigning(t *testing.T) {
 		c.signed(t, 404, "NF_001", "GET", "/person/face/nobody", nil)
 		c.signed(t, 400, "R_002", "POST", "/person/recognize-face", []byte("{"))
 		c.signed(t, 200, "", "DELETE", id, nil)
-		c.signed(t, 401, "M_401", "GET", id, nil, "Timestamp", c.now()) // refusals are signed as well
+		c.signed(t, 401, "M_401", "GET", id, nil, "Timestamp", c.now())
 	}
 }
 
@@ -218,6 +224,29 @@ func TestSigningRefused(t *testing.T) {
 		c.signed(t, 401, "M_401", "GET", get, nil, header...)
 	}
 	(&client{s, s.Key(auther.Name, "people")}).want(t, 200, "", "GET", get, nil) // who need not sign
+
+	// The answer to a HEAD would be that of a DELETE; what was signed for a PUT deletes nobody.
+	if a := s.Do("HEAD", get, nil, append(c.headers(t, get, nil, c.now()), "Api-Key", c.key)...); a.Status != 401 || a.Header.Get("Signature") != "" {
+		t.Errorf("HEAD: %d %v", a.Status, a.Header)
+	}
+	c.signed(t, 400, "R_002", "DELETE", get, body)
+	// Another API key with the same public key takes nothing that was sent under the first; of another gallery there is none.
+	old, _ := os.ReadFile(c.file)
+	public := string(openssl(t, old, "pkey", "-pubout"))
+	twin := signer(t, s, "raw", 2048)
+	setSigning(t, s, twin.id, map[string]any{"public_keys": []string{public}})
+	header := c.headers(t, get, nil, c.now())
+	c.signed(t, 200, "", "GET", get, nil, header...)
+	twin.signed(t, 401, "M_401", "DELETE", get, nil, header...)
+	s.Gallery("elsewhere", engine.GallerySpec{})
+	k, _, err := s.Engine.CreateKey(t.Context(), "default", engine.KeySpec{Role: engine.RoleClient, Dialect: auther.Name, Galleries: []string{"elsewhere"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put, _ := json.Marshal(map[string]any{"public_keys": []string{public}})
+	if a := s.Do("PUT", "/v1/auther/signing/"+k.ID, put, "Authorization", "Bearer "+s.KeyOf("default", engine.KeySpec{Role: engine.RoleAdmin})); a.Status != 400 {
+		t.Errorf("one public key for two galleries: %d %s", a.Status, a.Body)
+	}
 
 	for _, reason := range []string{"Signature is missing", "not 13 digits", "five minutes", "older than this server", "not that of the request", "was made before"} {
 		if !strings.Contains(s.Log.String(), reason) {

@@ -1,8 +1,10 @@
 package dialect
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"mien/engine"
@@ -60,7 +62,8 @@ func TestDecodeJSON(t *testing.T) {
 	}
 	for text, field := range map[string]string{
 		`{"name":"x","flag":true,"rate":0.5,"in":{"n":"y"},"more":[1]}`: "",
-		` {} `: "", `{"name":null}`: "",
+		` {} `: "", `{"name":null}`: "", `{"NAME":1,"Flag":"x"}`: "", `{"more":{"a":1,"a":2}}`: "",
+		`{"name":"x","name":"x"}`: "-", `{"name":"x","n\u0061me":"x"}`: "-", `{"in":{"n":"x","n":"y"}}`: "-", `{"more":1,"more":2}`: "-",
 		`{"name":1}`: "name", `{"flag":"true"}`: "flag", `{"rate":"1"}`: "rate", `{"in":{"n":1}}`: "in.n", `{"in":1}`: "in",
 		``: "-", `[]`: "-", `{"name":`: "-", `{} x`: "-", "{\"name\":\"\xff\"}": "-", `null`: "-",
 	} {
@@ -129,4 +132,29 @@ func TestDecodeNative(t *testing.T) {
 			t.Errorf("%+v: %v", x, err)
 		}
 	}
+}
+
+// FuzzDecodeJSON: what is decoded is what encoding/json makes of it, where that is not more lenient.
+func FuzzDecodeJSON(f *testing.F) {
+	type body struct {
+		Name *string `json:"name"`
+		In   *struct {
+			N *float64 `json:"n"`
+		} `json:"in"`
+	}
+	for _, s := range []string{`{"name":"x","in":{"n":1}}`, `{"name":1}`, `{"NAME":"x"}`, `{"in":null,"name":"\ud800"}`, `[]`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var got, want body
+		if decodeJSON(raw, &got) != nil {
+			return
+		}
+		if err := json.Unmarshal(raw, &want); err == nil && got.Name != nil && (want.Name == nil || *want.Name != *got.Name) &&
+			!strings.Contains(strings.ToLower(string(raw)), "name") {
+			t.Errorf("%q: %v, encoding/json has %v", raw, got, want)
+		} else if got.In != nil && !json.Valid(raw) {
+			t.Errorf("%q is no JSON", raw)
+		}
+	})
 }

@@ -2,11 +2,13 @@ package dialect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -33,7 +35,7 @@ func (e *FieldError) Error() string { return fmt.Sprintf("the field %q must be %
 func (e *FieldError) Unwrap() error { return ErrJSON }
 
 // DecodeJSON decodes the call's body into v, a pointer to a struct with pointers to what must be told from what is not there. Fields
-// that v does not have are ignored, as vendors' APIs do, and so are null ones. Errors: ErrContentType, ErrJSON, *FieldError, the server's.
+// that v does not have, or has in another case, are ignored, as vendors' APIs do, and so are null ones; one that is there twice is refused. Errors: ErrContentType, ErrJSON, *FieldError, the server's.
 func (c *Call) DecodeJSON(v any) error {
 	body, err := c.Body()
 	if err != nil {
@@ -51,14 +53,65 @@ func decodeJSON(body []byte, v any) error {
 	if body = bytes.TrimSpace(body); len(body) == 0 || body[0] != '{' || !utf8.Valid(body) {
 		return ErrJSON
 	}
-	err := json.Unmarshal(body, v)
+	return decodeInto(body, reflect.ValueOf(v).Elem(), "")
+}
+
+// decodeInto decodes an object into a struct by the names of its fields as they are written, which encoding/json does not: there a name
+// in another case is as good, and of a name that is there twice the last counts. Errors: ErrJSON, also for a name twice, *FieldError.
+func decodeInto(raw []byte, v reflect.Value, at string) error {
+	members, err := membersOf(raw)
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		value, there := members[name]
+		if !there || string(value) == "null" {
+			continue
+		}
+		err = cmp.Or(err, decodeValue(value, v.Field(i), at+name)) // the others are there for who words the refusal
+	}
+	return err
+}
+
+// decodeValue decodes one field's value. Errors: see decodeInto.
+func decodeValue(raw []byte, v reflect.Value, at string) error {
+	if v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct {
+		if raw[0] != '{' {
+			return &FieldError{at, "an object"}
+		}
+		v.Set(reflect.New(v.Type().Elem()))
+		return decodeInto(raw, v.Elem(), at+".")
+	}
+	err := json.Unmarshal(raw, v.Addr().Interface())
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return &FieldError{e.Field, article(e.Type.Kind().String())}
+		return &FieldError{at, article(e.Type.Kind().String())}
 	}
 	if err != nil {
 		return ErrJSON
 	}
 	return nil
+}
+
+// membersOf are an object's, by their names. Errors: ErrJSON.
+func membersOf(raw []byte) (map[string]json.RawMessage, error) {
+	if !json.Valid(raw) {
+		return nil, ErrJSON
+	}
+	d, members := json.NewDecoder(bytes.NewReader(raw)), make(map[string]json.RawMessage)
+	if _, err := d.Token(); err != nil { // the brace
+		return nil, ErrJSON
+	}
+	for d.More() {
+		token, err := d.Token()
+		name, ok := token.(string)
+		if _, twice := members[name]; err != nil || !ok || twice {
+			return nil, ErrJSON
+		}
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return nil, ErrJSON
+		}
+		members[name] = value
+	}
+	return members, nil
 }
 
 // article names a kind of Go's for people.
@@ -99,12 +152,27 @@ func (c *Call) refuseUnknown(v any) error {
 	if err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil { // its type and syntax are right
+	if !known(body, reflect.TypeOf(v).Elem()) {
 		return &Refusal{"bad_json", "the body has a field that is not known here; GET /openapi.json has those that are"}
 	}
 	return nil
+}
+
+// known reports whether a struct has all fields of an object that was decoded into it.
+func known(raw []byte, t reflect.Type) bool {
+	members, _ := membersOf(raw)
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		value, there := members[name]
+		if delete(members, name); !there || string(value) == "null" {
+			continue
+		}
+		if f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct && !known(value, f.Type.Elem()) {
+			return false
+		}
+	}
+	return len(members) == 0
 }
 
 // Unfold takes the prefix, as in data:image/jpeg;base64, and line breaks off a text that is to be base64. Errors: ErrBase64, for another prefix.

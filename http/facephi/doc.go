@@ -75,9 +75,9 @@
 //   - registeredTemplateRaw and bestImageToken are "Yes" in the column Required, but image "becomes mandatory if" the one "is not provided", and
 //     template if the other is not: so each is required unless its alternative is there. If both are there the token counts, and the other
 //     is not looked at. null and "" are as if not there.
-//   - operationId is a "String (Base64)", and xxxxx-xxxxx-… of the example is none: any text passes. extraData must be base64. Both are bounded,
-//     and neither stored nor logged.
-//   - userId: "at least two digits" is read as a length, of two digits or letters: merchants' ids have letters. Up to 256 bytes, as ids
+//   - operationId and extraData are "String (Base64)", and neither xxxxx-xxxxx-… nor BQABAQG2gBNjuHN... of the example is that: any text passes.
+//     Both are bounded, not read, and neither stored nor logged.
+//   - userId: "at least two digits" is read as a length, of two characters: merchants' ids have letters. Up to 256 bytes, as ids
 //     of people have.
 //   - merchantReferenceId has 1 to 256 bytes, and comes back also in refusals, once the body was read.
 //

@@ -41,11 +41,12 @@ type request struct {
 // decode reads and checks the call's body. Errors: *dialect.Refusal, those of DecodeJSON.
 func decode(c *dialect.Call) (*request, error) {
 	var b requestBody
-	if err := c.DecodeJSON(&b); err != nil {
-		return nil, err
-	}
+	err := c.DecodeJSON(&b)
 	if b.Reference != nil && len(*b.Reference) <= maxReference {
-		c.State = *b.Reference
+		c.State = *b.Reference // comes back in refusals too
+	}
+	if err != nil {
+		return nil, err
 	}
 	return b.check()
 }
@@ -100,7 +101,7 @@ func checkUser(user string) error {
 	case user == "":
 		return bad("userId is required")
 	case utf8.RuneCountInString(user) < 2:
-		return bad("userId must have at least two digits or letters")
+		return bad("userId must have at least two characters")
 	case len(user) > engine.MaxIDBytes || strings.TrimSpace(user) != user || strings.ContainsFunc(user, unicode.IsControl):
 		return bad("userId may have 256 bytes at most, no control characters, and no space at either end")
 	}
@@ -141,8 +142,8 @@ func (b *requestBody) checkTracking() error {
 	switch t := b.Tracking; {
 	case t == nil:
 		return nil
-	case len(text(t.ExtraData)) > maxExtraData || !looksBase64(text(t.ExtraData)):
-		return &dialect.Refusal{Code: "bad_base64", Detail: "tracking.extraData must be base64 of 65536 characters at most"}
+	case len(text(t.ExtraData)) > maxExtraData:
+		return bad("tracking.extraData may have 65536 bytes at most")
 	case len(text(t.OperationID)) > maxOperationID:
 		return bad("tracking.operationId may have 1024 bytes at most")
 	}

@@ -76,8 +76,8 @@
 // fields are ignored. Content-Type may be missing.
 //
 // The response: ids are MongoDB's ObjectIds in the example, and so they are here. client stands for the tenant, person for the person's
-// id in the gallery: both are derived (HMAC-SHA-256 under a secret of the tenant's, 12 bytes), so they stay the same, and tell nothing; a
-// person's id that has 24 hexadecimal digits already is told as it is. sub of the token is the person's id itself. projectFlow: a project
+// id in the gallery: both are derived (HMAC-SHA-256 under a secret of the tenant's, 12 bytes), so they stay the same, and tell nothing; also
+// where a person's id has 24 hexadecimal digits: who may choose an id could choose another's derived one. sub of the token is the person's id itself. projectFlow: a project
 // has one. appLogin.face is an id of an identity image, which is not stored, and so of nothing; it is there because clients may read it.
 // appLogin.name is "name" of the person's metadata, else the person's id, with spaces for control characters. createdAt of both objects
 // is the session's, as in the example; expiresAt has whole seconds, as there. Credits are not charged: there are none.
@@ -87,7 +87,7 @@
 //
 // # Thresholds
 //
-// min_liveness is 0.55 unless the project says otherwise, against the liveness score of package extract, from 0 to 1, in which 0.5 is where
+// min_liveness is 0.55 unless the project says otherwise, above 0: a project of 0 would say that it asks for nothing, against the liveness score of package extract, from 0 to 1, in which 0.5 is where
 // a photo is as much like an attack as like a live one (extract/doc.go has the error rates). "Search score" 0.85 is a similarity, which
 // is calibrated: 0.85 is FMR 1e-4. It is of one comparison, and a search makes as many as the gallery has templates: among 1,000, a
 // stranger finds somebody in 1 − (1 − 1e-4)^1000 = 10 % of searches. The default is the vendor's all the same; a project's policy may be

@@ -305,6 +305,9 @@ func (d *delivery) noted(a sending, after time.Duration, delays []time.Duration)
 			d.Next, d.Status = at, deliveryPending
 		}
 	}
+	if d.Status != deliveryPending {
+		d.Body = nil // the log tells when and how it went, and nobody reads what it said
+	}
 	return d.Next
 }
 

@@ -48,6 +48,8 @@ const (
 	maxIdentifierBytes = 256
 	keptAfterEnd       = 24 * time.Hour // that a session can still be looked at
 	maxTokenBytes      = 2048
+	sessionRate        = 1 // requests a second of a session
+	sessionBurst       = 20
 	// sessionReserve is how many of a tenant's documents new sessions leave: for what those that are there end with, and for other dialects.
 	sessionReserve = engine.MaxDocuments / 4
 	audience       = "verifik.session"
@@ -167,7 +169,8 @@ func (s *service) authenticate(c *dialect.Call) (engine.Key, error) {
 	if err != nil {
 		return engine.Key{}, err
 	}
-	key := engine.Key{ID: claims.Session, Tenant: claims.Tenant, Role: engine.RoleClient, Dialect: Name}
+	// A device of an end user holds the token: its requests, each of which may cost a photo's work and a record, are bounded.
+	key := engine.Key{ID: claims.Session, Tenant: claims.Tenant, Role: engine.RoleClient, Dialect: Name, Rate: sessionRate, Burst: sessionBurst}
 	v := &visit{}
 	c.State = v
 	if v.project, _, err = s.project(c.Ctx, key.Tenant, claims.Project); err == nil {

@@ -258,11 +258,11 @@ func (a *attempt) answer() (dialect.Answer, error) {
 // names are the ids that stand for names of ours.
 type names struct{ client, person string }
 
-// namesOf returns those of a session; person is "" before somebody is identified. A person's own id is told where it is one of the
-// vendor's form.
+// namesOf returns those of a session; person is "" before somebody is identified. A person's own id is never told for one, whatever its form:
+// who may choose an id could choose another's derived one.
 func namesOf(secret []byte, x *session) names {
-	n := names{client: derivedID(secret, "client"), person: x.Person}
-	if x.Person != "" && !isObjectID(x.Person) {
+	n := names{client: derivedID(secret, "client")}
+	if x.Person != "" {
 		n.person = derivedID(secret, "person", x.Gallery, x.Person)
 	}
 	return n

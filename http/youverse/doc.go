@@ -66,12 +66,14 @@
 //	delete               429                          RATE
 //	delete               500                          FAILED
 //	delete               503                          BUSY
+//	decentralizedVerify  400                          BAD
 //	decentralizedVerify  401                          KEY
 //	decentralizedVerify  403                          FORBIDDEN
 //	decentralizedVerify  405                          no such matching here yet
 //	decentralizedVerify  429                          RATE
 //	decentralizedVerify  500                          FAILED
 //	decentralizedVerify  503                          BUSY
+//	decentralizedDelete  400                          BAD
 //	decentralizedDelete  401                          KEY
 //	decentralizedDelete  403                          FORBIDDEN
 //	decentralizedDelete  405                          no such matching here yet
@@ -111,7 +113,10 @@
 //  12. A user who is suspended is 409, of either verification: FAILED would say that it was somebody else's face.
 //  13. A user of whom too many verifications have failed (--attempt-failures) is 429.
 //  14. The decentralized pair is 405 with an Allow that is empty, which is what RFC 9110 has for something that is switched off
-//     (10.2.1). What would be asked of it is not looked at.
+//     (10.2.1); another method there has the Allow of the pair's paths. What would be asked of it is not looked at, but for its length and
+//     coding.
 //  15. user_id has no restrictions in the document; here it is 1 to 256 bytes of UTF-8 without control characters or spaces at its ends.
 //  16. The vendor's image is given its key as yk_x_api_key. Here keys are made (mien keys create), and that variable means nothing.
+//     Of the document's Kubernetes names the service has the vendor's, youverse-authentication-api, for clients call it; the deployment
+//     is mien's, for it serves the other APIs too.
 package youverse

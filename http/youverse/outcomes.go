@@ -53,6 +53,7 @@ var outcomes = []dialect.Outcome{
 	{Op: opDelete, Status: 500, Cause: causeFailed},
 	{Op: opDelete, Status: 503, Cause: causeBusy},
 
+	{Op: opVerifyMPC, Status: 400, Cause: causeBad},
 	{Op: opVerifyMPC, Status: 401, Cause: causeKey},
 	{Op: opVerifyMPC, Status: 403, Cause: causeForbidden},
 	{Op: opVerifyMPC, Status: 405, Cause: causeMPC},
@@ -60,6 +61,7 @@ var outcomes = []dialect.Outcome{
 	{Op: opVerifyMPC, Status: 500, Cause: causeFailed},
 	{Op: opVerifyMPC, Status: 503, Cause: causeBusy},
 
+	{Op: opDeleteMPC, Status: 400, Cause: causeBad},
 	{Op: opDeleteMPC, Status: 401, Cause: causeKey},
 	{Op: opDeleteMPC, Status: 403, Cause: causeForbidden},
 	{Op: opDeleteMPC, Status: 405, Cause: causeMPC},

@@ -299,6 +299,8 @@ func TestBodies(t *testing.T) {
 	c.want(400, "", "POST", pathVerify, `{"user_id":"ann","user_photo":"`+strings.Repeat("A", 1<<20)+`","create_if_new":false}`)
 	c.want(400, "", "POST", pathVerify, body, "If-Match", `"1"`)
 	c.want(400, "", "POST", pathVerify, body, "Content-Encoding", "gzip")
+	c.want(400, "", "POST", pathMPC, body, "Content-Encoding", "gzip")
+	c.want(400, "", "DELETE", pathMPC, body, "Content-Encoding", "gzip")
 }
 
 // TestPaths: what is below the dialect's paths is answered in its words, and nothing else is.

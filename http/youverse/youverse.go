@@ -169,7 +169,10 @@ func verifyTemplate(c *dialect.Call) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	c.Person = *b.UserID
-	status, err := verify(c, t)
+	status := statusNotFound // whatever is wrong with the template
+	if _, err = c.Engine().Person(c.Ctx, c.Key.Tenant, c.Gallery, c.Person); err == nil {
+		status, err = verify(c, t)
+	}
 	if errors.Is(err, engine.ErrPersonNotFound) {
 		status, err = statusNotFound, nil
 	}
