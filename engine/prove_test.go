@@ -83,7 +83,7 @@ func TestProveErasure(t *testing.T) {
 	r, p, err := e.ErasePersonProved(t.Context(), "t", "g", "a", WriteOptions{})
 	wantProof(t, p, err)
 	if p.Sequence != r.Sequence || p.Files == 0 || p.Bytes == 0 || p.named(CheckControl).Found == 0 || p.named(CheckSealed).Looked == 0 ||
-		p.named(CheckAnswers).Looked != 3 || len(p.Checks) != 6 || len(p.Outside) != 3 {
+		p.named(CheckAnswers).Looked != 3 || len(p.Checks) != 6 || len(p.Outside) != 5 {
 		t.Errorf("%+v", p)
 	}
 	_, err = e.VerifyReceipt(p.JWS)
