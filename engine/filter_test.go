@@ -158,3 +158,25 @@ func TestImportedFilter(t *testing.T) {
 	}
 	mustCheck(t, e)
 }
+
+// TestFilterAfterRestart: people are found by the fields of their metadata by an engine that has read them from the store.
+func TestFilterAfterRestart(t *testing.T) {
+	mem := vfs.NewMem()
+	e := open(t, testConfig(mem))
+	if _, _, err := e.CreateGallery(t.Context(), "t", "g", GallerySpec{Filterable: []string{"desk"}}); err != nil {
+		t.Fatal(err)
+	}
+	for id, metadata := range map[string]string{"ann": `{"desk":"b"}`, "ben": `{"desk":"c"}`, "cy": ""} {
+		if _, _, err := e.PutPerson(t.Context(), "t", "g", id, PersonSpec{Metadata: json.RawMessage(metadata), Templates: []Template{template(1, 0, 0, 0)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		o := IdentifyOptions{Policy: Policy{Cosine: new(0.5)}, Filter: Filter{Metadata: map[string][]any{"desk": {"b"}}}}
+		got, err := e.Identify(t.Context(), "t", "g", template(1, 0, 0, 0), o)
+		if err != nil || len(got.Candidates) != 1 || got.Candidates[0].Person != "ann" || got.Searched != 1 {
+			t.Errorf("%+v %v", got, err)
+		}
+		e = reopen(t, e, testConfig(mem))
+	}
+}

@@ -170,7 +170,7 @@ func (e *Engine) loadGallery(g *gallery) error {
 	return nil
 }
 
-// readPeople calls visit with every person of a gallery and returns their records, without metadata.
+// readPeople calls visit with every person of a gallery, and returns their records without metadata.
 func (e *Engine) readPeople(g *gallery, visit func(id string, r *personRecord)) (map[string]*personRecord, error) {
 	records := make(map[string]*personRecord)
 	prefix := galleryPrefix(prefixPerson, g.record.Number)
@@ -180,10 +180,10 @@ func (e *Engine) readPeople(g *gallery, visit func(id string, r *personRecord)) 
 		if err != nil {
 			return false, err
 		}
-		r.metadata = nil
-		records[id] = r
 		visit(id, r)
-		r.key.forget() // a key in use has 1 KB
+		r.metadata = nil // visit is told, the records don't keep it
+		r.key.forget()   // a key in use has 1 KB
+		records[id] = r
 		return true, nil
 	})
 	return records, err

@@ -332,9 +332,11 @@ func TestLostAnswers(t *testing.T) {
 		t.Errorf("the next request has the name %q, that before %q: %v", names[3], names[0], err)
 	}
 	for _, path := range []string{"/v1/galleries/g/identify", "/v1/galleries/g/move"} {
-		before := len(asked())
+		mu.Lock()
+		got = nil // the connection of the first ends
+		mu.Unlock()
 		err := c.do(t.Context(), "POST", path, map[string]int{}, nil)
-		if names := asked()[before:]; err == nil || len(names) != 1 || names[0] != "" {
+		if names := asked(); err == nil || len(names) != 1 || names[0] != "" {
 			t.Errorf("%s was sent %d times, with %q: %v", path, len(names), names, err)
 		}
 	}
