@@ -272,16 +272,16 @@
 // APIs above the engine keep things of their own: sessions, settings, logs of what was delivered (Document). The engine stores, seals,
 // expires and erases them, and knows nothing else of them.
 //
-// N1  A document is sealed by the tenant's data key, under its kind and id; it is read, changed and written in one turn
+// F1  A document is sealed by the tenant's data key, under its kind and id; it is read, changed and written in one turn
 // (ChangeDocument), so two changes never lose one, and a change that refuses leaves what was there. A write that is
 // recorded in the audit log is one batch with its record (A1), and with further documents that it makes (DocumentOptions.Also): a
 // session's end with the messages that tell of it.
-// N2  A document about a person is refused where the person is not there, and deleted in the batch that deletes the person: by
+// F2  A document about a person is refused where the person is not there, and deleted in the batch that deletes the person: by
 // DeletePerson, retention, the deletion of the gallery, a move that drops people. That of a tenant takes all documents.
 // A person who is put anew in the place of one who was there keeps them.
-// N3  A document that has expired is there for nobody; it is deleted by the sweep that erases people (R2), sixty-four in a write. Its
+// F3  A document that has expired is there for nobody; it is deleted by the sweep that erases people (R2), sixty-four in a write. Its
 // end is in the clear before it, for the sweep, and sealed within it: the two must agree.
-// N4  A tenant has MaxDocuments of MaxDocumentBytes; they are counted in memory, and not kept there.
+// F4  A tenant has MaxDocuments of MaxDocumentBytes; they are counted in memory, and not kept there.
 //
 // TenantSecret derives keys of tokens and signatures from the data key, so that they need no store: they end with the tenant.
 //

@@ -240,7 +240,7 @@ func (e *Engine) Document(ctx context.Context, tenant, kind, id string) (Documen
 
 // settleDocuments waits until what was read of documents is durable.
 func (e *Engine) settleDocuments(ctx context.Context) error {
-	if !e.documents.areUnsynced() {
+	if !e.store.documents.areUnsynced() {
 		return nil
 	}
 	return e.store.settle(ctx, e.store.last.Load())
@@ -396,7 +396,7 @@ func (w *documentWrite) complete(d *Document, reserve int) error {
 		return refuse(ErrDocument, "the document would have expired already: name a time that is to come")
 	case (d.Gallery == "") != (d.Person == ""):
 		return refuse(ErrDocument, "a document is about a person of a gallery, or about nobody: name both or neither")
-	case w.stored == nil && w.e.documents.count(w.tenant)+w.others >= MaxDocuments-reserve:
+	case w.stored == nil && w.tx.store.documents.count(w.tenant)+w.others >= MaxDocuments-reserve:
 		return refuse(ErrDocumentsFull, "the tenant has %d documents, the most there may be: wait until some expire, or delete some", MaxDocuments-reserve)
 	}
 	if d.Person == "" {
@@ -405,7 +405,7 @@ func (w *documentWrite) complete(d *Document, reserve int) error {
 	return w.subjectThere(d)
 }
 
-// subjectThere refuses a document about somebody whose deletion would not delete it (N2).
+// subjectThere refuses a document about somebody whose deletion would not delete it (F2).
 func (w *documentWrite) subjectThere(d *Document) error {
 	g, err := w.e.gallery(w.tenant, d.Gallery)
 	if err != nil {
@@ -436,7 +436,7 @@ func (w *documentWrite) set(d *Document) {
 		n++
 	}
 	w.others += n
-	w.e.noteDocuments(w.tx, w.tenant, n, d.end())
+	w.tx.noteDocuments(w.tenant, n, d.end())
 }
 
 // subjectKey is the key under which a person's deletion finds the document.
@@ -446,24 +446,25 @@ func (w *documentWrite) subjectKey(d *Document) []byte {
 }
 
 // noteDocuments has memory follow a write.
-func (e *Engine) noteDocuments(t *tx, tenant string, n int, expires int64) {
+func (t *tx) noteDocuments(tenant string, n int, expires int64) {
 	t.onHandOver = append(t.onHandOver, func() {
-		e.documents.change(tenant, n, expires)
-		e.documents.mark(1)
+		t.store.documents.change(tenant, n, expires)
+		t.store.documents.mark(1)
 	})
-	t.also(func() { e.documents.mark(-1) })
+	t.also(func() { t.store.documents.mark(-1) })
 }
 
-// forgetAbout stages the deletion of the documents about a person who is deleted.
-func (p *personTx) forgetAbout(e *Engine) error {
-	return e.eraseDocuments(p.tx, p.g.tenant, p.g.name, p.id, anybody)
+// forget stages that what is kept about the person goes: answers to writes of them, and documents. Whoever ends a person calls it, by
+// erase or alone where somebody new has the id at once. Errors: the store's, ErrCorrupt.
+func (p *personTx) forget() error {
+	return cmp.Or(p.dropAnswers(), p.eraseDocuments(p.g.tenant, p.g.name, p.id, anybody))
 }
 
 func anybody(string) bool { return true }
 
 // eraseDocuments stages the deletion of what is kept about a person of a gallery, or with "" about all of them who are gone.
-func (e *Engine) eraseDocuments(t *tx, tenant, gallery, person string, gone func(person string) bool) error {
-	if e.documents.count(tenant) == 0 {
+func (t *tx) eraseDocuments(tenant, gallery, person string, gone func(person string) bool) error {
+	if t.store.documents.count(tenant) == 0 {
 		return nil
 	}
 	prefix, n := subjectsPrefix(tenant, gallery, ""), 0
@@ -482,7 +483,7 @@ func (e *Engine) eraseDocuments(t *tx, tenant, gallery, person string, gone func
 		return true, nil
 	})
 	if err == nil && n > 0 {
-		e.noteDocuments(t, tenant, -n, 0)
+		t.noteDocuments(tenant, -n, 0)
 	}
 	return err
 }
@@ -490,7 +491,7 @@ func (e *Engine) eraseDocuments(t *tx, tenant, gallery, person string, gone func
 // loadDocuments counts them. It opens none.
 func (e *Engine) loadDocuments() error {
 	return e.eachDocument(func(tenant string, _, _ []byte, expires int64) bool {
-		e.documents.change(tenant, 1, expires)
+		e.store.documents.change(tenant, 1, expires)
 		return true
 	})
 }
@@ -514,7 +515,7 @@ func (e *Engine) eachDocument(visit func(tenant string, rest, key []byte, expire
 
 // sweepDocuments deletes those that have expired.
 func (e *Engine) sweepDocuments(now int64) error {
-	if !e.documents.takeExpired(now) {
+	if !e.store.documents.takeExpired(now) {
 		return nil
 	}
 	for {
@@ -523,7 +524,7 @@ func (e *Engine) sweepDocuments(now int64) error {
 			err = errors.Join(err, e.deleteExpired(tenant, names, now))
 		}
 		if err != nil {
-			e.documents.lookAt(now) // again
+			e.store.documents.lookAt(now) // again
 		}
 		if err != nil || !more {
 			return err
@@ -547,7 +548,7 @@ func (e *Engine) expiredDocuments(now int64) (expired map[string][]string, more 
 		}
 		return true
 	})
-	e.documents.lookAt(next)
+	e.store.documents.lookAt(next)
 	return expired, more, err
 }
 
@@ -563,7 +564,7 @@ func (e *Engine) deleteExpired(tenant string, names []string, now int64) error {
 			if err := w.read(); errors.Is(err, ErrCorrupt) { // its end is in the clear; whom it was about is not known
 				e.log.Error("a document that has expired does not open: it is deleted", "error", err)
 				t.delete(documentKey(tenant, kind, id))
-				e.noteDocuments(t, tenant, -1, 0)
+				t.noteDocuments(tenant, -1, 0)
 			} else if err != nil {
 				return err
 			} else if w.stored != nil && isDue(w.stored.end(), now) {
@@ -591,9 +592,9 @@ func (e *Engine) TenantSecret(ctx context.Context, tenant, label string) ([]byte
 
 // DocumentTenants are the tenants that have documents, in order: for what works through those of all.
 func (e *Engine) DocumentTenants() []string {
-	e.documents.mu.Lock()
-	defer e.documents.mu.Unlock()
-	return slices.Sorted(maps.Keys(e.documents.mu.count))
+	e.store.documents.mu.Lock()
+	defer e.store.documents.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.store.documents.mu.count))
 }
 
 // Now is the time by the engine's clock, by which documents expire.

@@ -48,7 +48,6 @@ type Engine struct {
 
 	attempts      *attempts // of verifications that failed
 	jobs          *jobs
-	documents     *documents
 	answering     atomic.Int64  // searches and verifications; jobs let them go first
 	dedupeBatch   int           // templates
 	jobCheckpoint time.Duration // how long a job keeps what it found to itself
@@ -118,7 +117,6 @@ func Open(c Config) (*Engine, error) {
 	if e.backupKey = slices.Clone(c.BackupKey); e.backupKey == nil && master != nil {
 		e.backupKey = master.derive(backupKeyInfo)
 	}
-	e.documents = newDocuments()
 	e.jobs, e.dedupeBatch, e.jobCheckpoint = newJobs(), c.dedupeBatch, c.jobCheckpoint
 	e.stopped, e.stop = context.WithCancel(context.Background())
 	e.mu.galleries = make(map[galleryName]*gallery)

@@ -391,7 +391,7 @@ func (e *Engine) DeleteGallery(ctx context.Context, tenant, name string) error {
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.dropGallery(galleryName{tenant, name}) }
 		t.done(nil, false)
-		return e.eraseDocuments(t, tenant, name, "", anybody)
+		return t.eraseDocuments(tenant, name, "", anybody)
 	})
 }
 

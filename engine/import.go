@@ -599,7 +599,7 @@ func (im *importer) stageBlock(ctx context.Context, t *tx, b *importBlock) error
 		}
 		p.tx = t
 		if p.old != nil && !p.there() { // due, and not erased yet: that, and somebody new
-			if err := cmp.Or(p.dropAnswers(), p.forgetAbout(im.e)); err != nil {
+			if err := p.forget(); err != nil {
 				return err
 			}
 		}

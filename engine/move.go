@@ -142,7 +142,7 @@ func (e *Engine) FinishMove(ctx context.Context, tenant, name, space string, dro
 		e.dropJobs(t, have.Number)
 		e.markUnsynced(t, tenant, name, have.Number)
 		t.remember = func() { e.switchGallery(g, next) }
-		return e.eraseDocuments(t, tenant, name, "", func(person string) bool { return next.version(person) == 0 })
+		return t.eraseDocuments(tenant, name, "", func(person string) bool { return next.version(person) == 0 })
 	})
 }
 

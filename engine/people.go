@@ -42,7 +42,7 @@ func (e *Engine) PutPerson(ctx context.Context, tenant, name, id string, spec Pe
 			if created = !p.there(); created && p.old != nil { // due, and not erased yet: that, and somebody new
 				p.auditErasure()
 				p.record.created = p.now
-				if err := cmp.Or(p.dropAnswers(), p.forgetAbout(e)); err != nil {
+				if err := p.forget(); err != nil {
 					return err
 				}
 			}
@@ -157,7 +157,7 @@ func (e *Engine) deletePerson(ctx context.Context, op, tenant, name, id string, 
 				return err
 			}
 			p.auditPerson(op)
-			if err := cmp.Or(look(p), p.forgetAbout(e)); err != nil {
+			if err := look(p); err != nil {
 				return err
 			}
 			return p.erase()
@@ -642,11 +642,11 @@ func (p *personTx) reseal(row []byte, at place) error {
 	return err
 }
 
-// erase stages the deletion of the person, in the successor too, with what was answered to writes of them. Errors: the store's.
+// erase stages the deletion of the person, in the successor too, with what is kept about them. Errors: the store's.
 // REQUIRES: p.old is not nil.
 func (p *personTx) erase() error {
 	p.eraseRows()
-	return p.dropAnswers()
+	return p.forget()
 }
 
 func (p *personTx) eraseRows() {

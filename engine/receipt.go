@@ -144,7 +144,7 @@ func (e *Engine) remains(p *personTx) []Remainder {
 		copies.Until = "by then the version is destroyed in the key store, and what backups of the key store have it still open the backups of the store"
 	}
 	left := []Remainder{files, copies}
-	if e.documents.count(p.g.tenant) > 0 {
+	if e.store.documents.count(p.g.tenant) > 0 {
 		left = append(left, Remainder{Where: "files of the live store, and backups of the store made before", What: "documents about the person, as of sessions, if there were any, sealed by the tenant's data key",
 			Until: "the store's next compactions of these rows, or at once by a proof of erasure; backups until they are deleted, or the tenant is erased"})
 	}
@@ -278,7 +278,7 @@ func (e *Engine) stageErasure(t *tx, tenant string, r *Receipt) error {
 	t.onHandOver = append(t.onHandOver, func() {
 		e.dropSealer(tenant)
 		delete(e.store.audit.heads, tenant)
-		e.documents.forget(tenant)
+		e.store.documents.forget(tenant)
 	})
 	t.also(func() {
 		for _, g := range galleries {

@@ -314,9 +314,6 @@ func (e *Engine) eraseAll(g *gallery, people []string, now int64) (theirs bool, 
 					return err
 				}
 				if p.old != nil && isDue(p.old.due(), now) {
-					if err := p.forgetAbout(e); err != nil {
-						return err
-					}
 					p.auditErasure()
 					if err := p.erase(); err != nil {
 						return err

@@ -45,6 +45,7 @@ type store struct {
 	damaged atomic.Bool // a file was found damaged (X1)
 
 	once       *onceTable
+	documents  *documents
 	audit      *auditChain
 	stageAudit func(*tx) error // the records of tx.entries
 }
@@ -125,7 +126,7 @@ type notReused struct{ pebble.ArchiveCleaner }
 // openStore opens or makes the store and starts its two goroutines. Errors: ErrInUse, ErrFormat,
 // ErrStorageFull, ErrStorageFailed, the disk's.
 func openStore(c Config) (*store, error) {
-	s := &store{now: c.Now, audit: newAuditChain(), once: newOnceTable(c.maxOnce), turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
+	s := &store{now: c.Now, audit: newAuditChain(), once: newOnceTable(c.maxOnce), documents: newDocuments(), turn: make(chan struct{}, 1), toApply: make(chan *commit), toSync: make(chan *commit, maxUnsynced)}
 	dir := c.FS.PathJoin(c.Dir, "store")
 	s.disk = diskGuard{fs: c.FS, dir: dir, minFree: c.MinFreeBytes, every: c.diskCheckEvery}
 	s.fs = newHaltFS(c.FS, c.FS.PathJoin(c.Dir, stagingName), s.roomToOpen, func(err error) {

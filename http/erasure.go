@@ -57,14 +57,7 @@ func (s *Server) unhurried(r *request) (ctx context.Context, end func()) {
 
 // proveErasure proves the erasure that a receipt is of, to whose tenant it is about, and to operators.
 func (s *Server) proveErasure(r *request) (reply, error) {
-	jws, err := r.receipt()
-	if err != nil {
-		return reply{}, err
-	}
-	receipt, err := s.engine.VerifyReceipt(jws)
-	if err == nil {
-		_, err = r.tenant(receipt.Tenant)
-	}
+	jws, _, err := r.verifiedReceipt()
 	if err != nil {
 		return reply{}, err
 	}
@@ -98,15 +91,20 @@ func (s *Server) receiptKey(r *request) (reply, error) {
 
 // verifyReceipt says what a receipt of this server says, to whose tenant it is about, and to operators.
 func (s *Server) verifyReceipt(r *request) (reply, error) {
-	jws, err := r.receipt()
-	if err != nil {
-		return reply{}, err
+	_, receipt, err := r.verifiedReceipt()
+	return reply{status: 200, value: receipt}, err
+}
+
+// verifiedReceipt is the receipt that the body has, as text and what it says. Errors: receipt's, engine.ErrReceipt, the problem forbidden for
+// another tenant's.
+func (r *request) verifiedReceipt() (jws string, receipt engine.Receipt, err error) {
+	if jws, err = r.receipt(); err != nil {
+		return "", receipt, err
 	}
-	receipt, err := s.engine.VerifyReceipt(jws)
-	if err == nil {
+	if receipt, err = r.server.engine.VerifyReceipt(jws); err == nil {
 		_, err = r.tenant(receipt.Tenant)
 	}
-	return reply{status: 200, value: receipt}, err
+	return jws, receipt, err
 }
 
 // receipt reads the body of a request about a receipt.

@@ -50,7 +50,7 @@ func (c *Call) DecodeJSON(v any) error {
 }
 
 func decodeJSON(body []byte, v any) error {
-	if body = bytes.TrimSpace(body); len(body) == 0 || body[0] != '{' || !utf8.Valid(body) {
+	if body = bytes.TrimSpace(body); len(body) == 0 || body[0] != '{' || !utf8.Valid(body) || !json.Valid(body) {
 		return ErrJSON
 	}
 	return decodeInto(body, reflect.ValueOf(v).Elem(), "")
@@ -90,11 +90,8 @@ func decodeValue(raw []byte, v reflect.Value, at string) error {
 	return nil
 }
 
-// membersOf are an object's, by their names. Errors: ErrJSON.
+// membersOf are an object's, by their names. REQUIRES: raw is valid JSON. Errors: ErrJSON, for a name that is there twice.
 func membersOf(raw []byte) (map[string]json.RawMessage, error) {
-	if !json.Valid(raw) {
-		return nil, ErrJSON
-	}
 	d, members := json.NewDecoder(bytes.NewReader(raw)), make(map[string]json.RawMessage)
 	if _, err := d.Token(); err != nil { // the brace
 		return nil, ErrJSON

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	nethttp "net/http"
 	"slices"
@@ -226,11 +225,4 @@ func (c *Coverage) Report(w io.Writer) (complete bool) {
 		_, _ = io.WriteString(w, strings.Join([]string{o.Op, o.String(), test}, "\t")+"\n")
 	}
 	return complete
-}
-
-// Reached are the outcomes that were.
-func (c *Coverage) Reached() []dialect.Outcome {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.got))
 }
