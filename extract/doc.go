@@ -42,7 +42,7 @@
 // The model gives the probability of a person before the camera on two squares about the face, of 1.0 and 2.7 heights of its
 // box: the face alone, and with what is around it. The score is the mean of both, taken as log-odds. Verdicts: spoof below
 // .20, live from .75, uncertain between: ask for another photo or an active challenge. FuseLiveness judges several photos of
-// one presentation: nothing here calls it, it is for sessions with an active challenge. By itself three frames are not shown to tell
+// one presentation, for Present (below). By itself three frames are not shown to tell
 // more than one: of 20 people 90 % (70 to 97) are live by the first frame and by three, of 154 simulated attacks 26 % (20 to 33) and
 // 24 % (18 to 31) (TestSequenceRates, -attacked 20 -seed 2). What it adds is that the frames are of one person and not one picture.
 //
@@ -77,6 +77,21 @@
 // stay out all the same: they judge by ink and screens that we drew ourselves, call the one real phone replay more alive than the
 // model does, take BPCER on another source from 10 to 15 %, and would judge people by the colour of their skin and grey photos
 // as pictures.
+//
+// # Presentations
+//
+// A presentation is a first look into the camera (Centre) and challenges, each with some frames. Present judges it, Satisfied one
+// step of it, Look one frame while the person moves. All three are functions of faces and thresholds: they read no clock, keep nothing, and run no model.
+//
+//	P1. The verdict is never better than that of the frames' passive liveness, of all together (FuseLiveness).
+//	P2. Every two frames are of one person, by a cosine that may be lower where heads are turned apart, or it is not Live.
+//	P3. No two frames are the same picture, or it is not Live.
+//	P4. A movement counts if the step shows its beginning too, and by the way of the person's own frame that looks into the camera.
+//	P5. In a turn and in LookUp the nose moves against eyes and mouth, to the side that the head turns to, by more than a flat
+//	    picture's would (parallax): the pose model alone takes a tilted picture for a turned head.
+//	P6. In Flash the chroma of the face follows the colours shown, after what is around it was taken off, with at most one shot's
+//	    delay. A screen that shows a face takes on the light as a whole, if at all.
+//	P7. What is matched (Best) was judged: it is one of the frames.
 //
 // # Memory and threads
 //

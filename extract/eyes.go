@@ -34,6 +34,16 @@ func (l *landmarks) eyeCrop(i int) affine {
 	return squareCrop(mid[0]-side/2, mid[1]-side/2, side, eyeSize)
 }
 
+// lidGaps are the gaps between the lids of each eye, that to the left of the image first, by the distance from the eyes to the chin.
+func (l *landmarks) lidGaps() [2]float64 {
+	five := l.five()
+	chin := distance(five.eyesMiddle(), l[8])
+	return [2]float64{
+		max(distance(l[37], l[41]), distance(l[38], l[40])) / chin,
+		max(distance(l[43], l[47]), distance(l[44], l[46])) / chin,
+	}
+}
+
 // findEyesOpen tells for each eye the probability that it is open. It means little where the head is turned by more than 25°
 // or the eye is less than 16 pixels wide.
 func (s *stages) findEyesOpen(ctx context.Context, p *picture, l *landmarks) (open [2]float32, err error) {

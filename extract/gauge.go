@@ -199,13 +199,9 @@ func (s scene) measureFeatures(q *Quality) {
 	chin := distance(s.points.five.eyesMiddle(), l[8])
 	lips := max(distance(l[61], l[67]), distance(l[62], l[66]), distance(l[63], l[65]))
 	q[MouthClosed] = percent(1 - rise(lips/chin, .2, .06))
-	lids := [2]float64{
-		max(distance(l[37], l[41]), distance(l[38], l[40])),
-		max(distance(l[43], l[47]), distance(l[44], l[46])),
-	}
 	worst := 1.
-	for i, gap := range lids {
-		open := rise(gap/chin, .04, .01)
+	for i, gap := range l.lidGaps() {
+		open := rise(gap, .04, .01)
 		if s.eyes {
 			open = (open + 2*float64(s.face.EyesOpen[i])) / 3
 		}

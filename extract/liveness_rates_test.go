@@ -179,7 +179,7 @@ type sequences struct {
 	first, fused map[string]ratio // by species; "" is bona fide
 }
 
-func (s *sequences) add(species string, frames []Face, samePerson float32) {
+func (s *sequences) add(species string, frames []*Face) {
 	s.Lock()
 	defer s.Unlock()
 	count := func(in map[string]ratio, v Verdict) {
@@ -190,7 +190,7 @@ func (s *sequences) add(species string, frames []Face, samePerson float32) {
 		in[species] = r
 	}
 	count(s.first, frames[0].Liveness.Verdict)
-	count(s.fused, FuseLiveness(frames, samePerson).Verdict)
+	count(s.fused, FuseLiveness(frames, PresentationPolicy{}).Verdict)
 }
 
 // TestSequenceRates measures what FuseLiveness adds to one photo: people and simulated attacks in three frames each. A frame is the
@@ -232,7 +232,7 @@ func TestSequenceRates(t *testing.T) {
 
 // show extracts three frames and counts them, if a face is found in each.
 func (s *sequences) show(t *testing.T, species string, frame func() []byte) {
-	var frames []Face
+	var frames []*Face
 	for range 3 {
 		faces, err := testExtractor(t).Extract(t.Context(), frame(), Options{Select: SelectLargest, Want: WantTemplate | WantLiveness})
 		if errors.Is(err, ErrNoFace) || errors.Is(err, ErrFaceTooSmall) {
@@ -242,9 +242,9 @@ func (s *sequences) show(t *testing.T, species string, frame func() []byte) {
 			t.Error(err)
 			return
 		}
-		frames = append(frames, faces[0])
+		frames = append(frames, &faces[0])
 	}
-	s.add(species, frames, matchAt)
+	s.add(species, frames)
 }
 
 // onePhotoEach lists the first photo of up to n people, evenly spread: a folder is a person, but a photo in dir itself is one

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -11,76 +12,70 @@ const stillBelow = .001
 
 // Sequence is what photos of one presentation, taken one after the other, say together.
 type Sequence struct {
-	Liveness
-	Cosine float32 // the least between two frames' templates
-	Motion float32 // the least that the face's points moved from one frame to the next: RMS, in heights of its box
+	Liveness              // the verdict is that of the whole
+	Passive       Verdict // that of the score alone
+	Cosine        float32 // the least between two frames' templates
+	Motion        float32 // the least that the face's points moved between two frames: RMS, in heights of its box
+	SeveralPeople bool    // two frames are not of one person (PresentationPolicy.Same and Turned)
+	SamePicture   bool    // two frames are the same picture
 }
 
-// FuseLiveness judges frames, in the order in which they were taken, each with its template and liveness. The score is the
-// median of theirs, the lower one of an even number. The verdict is that of the score; but where the frames are not all of
-// one person (a cosine below samePerson), where two neighbours are the same picture, or where there are less than two, it is
-// Uncertain at best.
+// FuseLiveness judges frames, each with its template, quality and liveness. The score is the median of theirs, the lower one of an
+// even number. The verdict is that of the score; but where the frames are not all of one person, where two are the same
+// picture, or where there are less than two, it is Uncertain at best.
 //
 // A still is told from a person only if the same picture came twice: a photo or screen that is held moves as people do.
 // Frames are not retained. What it is worth against attacks is in doc.go, "Liveness".
-func FuseLiveness(frames []Face, samePerson float32) Sequence {
+func FuseLiveness(frames []*Face, policy PresentationPolicy) Sequence {
+	q := Sequence{Liveness: Liveness{Verdict: Uncertain}, Passive: Uncertain}
 	if len(frames) == 0 {
-		return Sequence{Liveness: Liveness{Verdict: Uncertain}}
+		return q
 	}
-	q := Sequence{Liveness: medianLiveness(frames), Cosine: leastCosine(frames), Motion: leastMotion(frames)}
-	if q.Verdict == Live && (len(frames) < 2 || !(q.Cosine >= samePerson) || !(q.Motion >= stillBelow)) {
+	q.Liveness = medianLiveness(frames)
+	q.Passive, q.Cosine, q.Motion = q.Verdict, 1, float32(math.Inf(1))
+	policy = policy.withDefaults()
+	for i, a := range frames {
+		for _, b := range frames[:i] {
+			q.compare(a, b, policy)
+		}
+	}
+	q.SamePicture = q.Motion < stillBelow
+	if q.Verdict == Live && (len(frames) < 2 || q.SeveralPeople || q.SamePicture) {
 		q.Verdict = Uncertain
+	}
+	if len(frames) < 2 {
+		q.Motion = 0
 	}
 	return q
 }
 
+// compare takes two frames into account.
+func (q *Sequence) compare(a, b *Face, policy PresentationPolicy) {
+	cosine := cosineOf(a, b)
+	q.Cosine = min(q.Cosine, cosine)
+	q.Motion = min(q.Motion, float32(motion(a, b)))
+	q.SeveralPeople = q.SeveralPeople || !policy.onePerson(a, b, cosine)
+}
+
 // medianLiveness is that of the frame in the middle.
-func medianLiveness(frames []Face) Liveness {
+func medianLiveness(frames []*Face) Liveness {
 	all := make([]Liveness, len(frames))
 	for i := range frames {
 		all[i] = frames[i].Liveness
 	}
-	slices.SortFunc(all, func(a, b Liveness) int {
-		switch {
-		case a.Score < b.Score:
-			return -1
-		case a.Score > b.Score:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(all, func(a, b Liveness) int { return cmp.Compare(a.Score, b.Score) })
 	return all[(len(all)-1)/2]
 }
 
-// leastCosine compares every two frames; 1 for a single one, -1 where a template is missing.
-func leastCosine(frames []Face) float32 {
-	least := float32(1)
-	for i := range frames {
-		for j := range i {
-			a, b := frames[i].Template, frames[j].Template
-			if len(a) == 0 || len(a) != len(b) {
-				return -1
-			}
-			var cos float32
-			for k := range a {
-				cos += a[k] * b[k]
-			}
-			least = min(least, cos)
-		}
+// cosineOf is that of two frames' templates; -1 where one is missing.
+func cosineOf(a, b *Face) (cos float32) {
+	if len(a.Template) == 0 || len(a.Template) != len(b.Template) {
+		return -1
 	}
-	return least
-}
-
-// leastMotion is the least movement between neighbours.
-func leastMotion(frames []Face) float32 {
-	least := math.Inf(1)
-	for i := 1; i < len(frames); i++ {
-		least = min(least, motion(&frames[i-1], &frames[i]))
+	for i, v := range a.Template {
+		cos += v * b.Template[i]
 	}
-	if math.IsInf(least, 1) {
-		return 0
-	}
-	return float32(least)
+	return cos
 }
 
 // motion is the root mean square of what the points of a moved to b, in heights of a's box.

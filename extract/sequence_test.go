@@ -15,6 +15,13 @@ func still(x, score float32, axis int) Face {
 	return f
 }
 
+func pointers(faces ...Face) (all []*Face) {
+	for i := range faces {
+		all = append(all, &faces[i])
+	}
+	return all
+}
+
 func TestFuseLivenessRules(t *testing.T) {
 	good := float32(.99)
 	for name, c := range map[string]struct {
@@ -30,10 +37,11 @@ func TestFuseLivenessRules(t *testing.T) {
 		"even number":        {[]Face{still(0, .01, 0), still(1, good, 0)}, Spoof, .01},
 		"two people":         {[]Face{still(0, good, 0), still(1, good, 0), still(2, good, 1)}, Uncertain, good},
 		"the same twice":     {[]Face{still(0, good, 0), still(1, good, 0), still(1, good, 0)}, Uncertain, good},
+		"the same later":     {[]Face{still(0, good, 0), still(1, good, 0), still(0, good, 0)}, Uncertain, good},
 		"a spoof of two":     {[]Face{still(0, .01, 0), still(1, .01, 1)}, Spoof, .01},
 		"no template in one": {[]Face{still(0, good, 0), {Box: Box{Y2: 100}, Liveness: verdictOf(good)}}, Uncertain, good},
 	} {
-		if got := FuseLiveness(c.frames, .35); got.Verdict != c.want || got.Score != c.score {
+		if got := FuseLiveness(pointers(c.frames...), PresentationPolicy{}); got.Verdict != c.want || got.Score != c.score {
 			t.Errorf("%s: %+v, want %v at %v", name, got, c.want, c.score)
 		}
 	}
@@ -49,19 +57,19 @@ func TestFuseLiveness(t *testing.T) {
 		return faces[0]
 	}
 	a, b := extract(testFile(t, "faces/a_1.jpg")), extract(testFile(t, "faces/a_2.jpg"))
-	if got := FuseLiveness([]Face{a, b}, .35); got.Verdict != Live {
+	if got := FuseLiveness(pointers(a, b), PresentationPolicy{}); got.Verdict != Live {
 		t.Errorf("two pictures: %+v of %v and %v", got, a.Liveness, b.Liveness)
 	}
-	if got := FuseLiveness([]Face{a, b, b}, .35); got.Verdict != Uncertain || got.Motion != 0 {
+	if got := FuseLiveness(pointers(a, b, b), PresentationPolicy{}); got.Verdict != Uncertain || got.Motion != 0 {
 		t.Errorf("the same twice: %+v", got)
 	}
-	if got := FuseLiveness([]Face{a, extract(testFile(t, "faces/b_1.jpg"))}, .35); got.Verdict == Live {
+	if got := FuseLiveness(pointers(a, extract(testFile(t, "faces/b_1.jpg"))), PresentationPolicy{}); got.Verdict == Live {
 		t.Errorf("two people: %+v", got)
 	}
 	m := mustDecode(t, "faces/a_1.jpg")
 	var moved []float32
 	for quality := 75; quality <= 95; quality += 5 {
-		moved = append(moved, FuseLiveness([]Face{a, extract(encodeJPEG(t, m, quality))}, .35).Motion)
+		moved = append(moved, FuseLiveness(pointers(a, extract(encodeJPEG(t, m, quality))), PresentationPolicy{}).Motion)
 	}
 	t.Logf("saved again: moved by %.5f of the box's height", moved)
 	if slices.Max(moved) >= stillBelow {
