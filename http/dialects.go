@@ -14,6 +14,7 @@ import (
 
 	"mien/engine"
 	"mien/http/auther"
+	"mien/http/capture"
 	"mien/http/dialect"
 	"mien/http/facephi"
 	"mien/http/verifik"
@@ -24,12 +25,22 @@ import (
 
 // newDialects makes the dialects that are spoken.
 func newDialects(c Config) []*dialect.Dialect {
+	sessions := capture.New(capture.Config{Engine: c.Engine, Logger: c.Logger, Extractor: c.Extractor, Extractors: captureExtractors(c.Extractors)})
 	return []*dialect.Dialect{
 		auther.New(),
 		facephi.New(),
 		youverse.New(),
 		verifik.New(verifik.Config{Engine: c.Engine, Logger: c.Logger, WebhookHTTP: c.WebhookHTTP, WebhookPrivate: c.WebhookPrivate}),
+		sessions.Dialect(),
 	}
+}
+
+func captureExtractors(of map[string]Extractor) map[string]capture.Extractor {
+	list := make(map[string]capture.Extractor, len(of))
+	for space, x := range of {
+		list[space] = x
+	}
+	return list
 }
 
 // allRoutes are those of the native API and of dialects.

@@ -84,6 +84,8 @@ const (
 	codeDocumentsFull    code = "documents_full"
 	codeSessionCompleted code = "session_completed"
 	codeSessionCancelled code = "session_cancelled"
+	codeSessionExists    code = "session_exists"
+	codeRedirect         code = "redirect_not_allowed"
 
 	codeRateLimited code = "rate_limited"
 	codeAuthLimited code = "auth_limited"
@@ -196,6 +198,8 @@ var codes = map[code]struct {
 	codeDocumentsFull:         {409, "The tenant has all documents it may have"},
 	codeSessionCompleted:      {409, "The session is completed"},
 	codeSessionCancelled:      {409, "The session is cancelled"},
+	codeSessionExists:         {409, "The session is already there"},
+	codeRedirect:              {422, "The redirect URL is not allowed"},
 
 	codeBodyTooLarge:     {413, "The body is too large"},
 	codeUnsupported:      {415, "The content type is not understood"},

@@ -67,7 +67,7 @@ func appendSegments(dst []string, rawPath string) (_ []string, ok bool) {
 // matches REQUIRES: as many segments as the route's.
 func (rt *route) matches(segments []string) bool {
 	for i, s := range rt.segments {
-		if s[0] == '{' {
+		if strings.HasPrefix(s, "{") {
 			if segments[i] == "" {
 				return false
 			}
@@ -80,7 +80,7 @@ func (rt *route) matches(segments []string) bool {
 
 func (rt *route) params(params, segments []string) ([]string, error) {
 	for i, s := range rt.segments {
-		if s[0] != '{' {
+		if !strings.HasPrefix(s, "{") {
 			continue
 		}
 		p, err := url.PathUnescape(segments[i])

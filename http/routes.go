@@ -45,6 +45,7 @@ type route struct {
 // somebody has thought of that.
 var unbound = map[string]bool{"metrics": true, "createKey": true, "listKeys": true, "revokeKey": true, "rotateKey": true,
 	"listGalleries": true, "compare": true, "extract": true,
+	"createSession": true, "listSessions": true, "getSession": true, "cancelSession": true,
 	"listJobs": true, "getJob": true, "patchJob": true, "deleteJob": true, "jobPairs": true, "jobFindings": true}
 
 // reaches refuses a bound key what is about other galleries. It is asked before anybody looks whether the gallery is there, so

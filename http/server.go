@@ -352,7 +352,9 @@ func (s *Server) answer(r *request, rep reply, err error) {
 	}
 	resp.Header.SetCanonical(headerRequestID, []byte(r.id))
 	resp.Header.SetCanonical(headerOptions, nosniff)
-	resp.Header.SetCanonical(headerCache, noStore)
+	if spoken == nil || len(resp.Header.Peek("Cache-Control")) == 0 { // files of a page may be asked for again
+		resp.Header.SetCanonical(headerCache, noStore)
+	}
 	if r.unread() || s.draining.Load() || r.code == codeClientGone {
 		resp.SetConnectionClose()
 		if c, ok := r.fc.Conn().(*conn); ok {
