@@ -5,8 +5,8 @@
 #   make test    fetch what is needed, check, test; ends with go test's own lines
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
-# folder). The others: build, setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of
-# photos, and all error rates with charts), fusion-faces (several templates a person), quality and liveness (what those tell, on the same
+# folder); Chromium and Node.js 18 or later for the tests of the capture page, which are skipped without. The others: build, setup,
+# check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of photos, and all error rates with charts), fusion-faces (several templates a person), quality and liveness (what those tell, on the same
 # folder), crash (kill -9 under load, hundreds of times), test-arm64, fuzz, image-check (the steps of
 # the container image, without a container engine), soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
@@ -22,6 +22,9 @@ CC := $(shell for c in gcc cc clang; do command -v $$c >/dev/null 2>&1 && echo $
 endif
 export CC
 export CGO_ENABLED = 1
+
+# What drives a browser in tests is of use only where there is one.
+BROWSER = $(if $(and $(shell command -v chromium),$(shell command -v node)),--browser)
 
 # Everything that runs goes through these, so that a missing tool is one line and not a page of Go's.
 define need
@@ -53,18 +56,19 @@ run: setup build
 	@exec build/mien serve --data '$(DATA)' --listen '$(LISTEN)'
 
 # In a recipe, not as prerequisites, so that `make -j` keeps the order: go test's lines come last.
-test: SETUP_FLAGS = --sources
+test: SETUP_FLAGS = --sources $(BROWSER)
 test: setup
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory test-arm64
 	@$(MAKE) --no-print-directory faces
+	@$(if $(BROWSER),,echo "browser: skipped: the capture page is tried in Chromium (Debian: apt-get install chromium npm)")
 	@$(MAKE) --no-print-directory go-test
 
 go-test:
 	$(GO) test -shuffle=on ./...
 
-check: SETUP_FLAGS = --sources
+check: SETUP_FLAGS = --sources $(BROWSER)
 check: setup
 	@$(MAKE) --no-print-directory lint modernise
 	@$(MAKE) --no-print-directory race

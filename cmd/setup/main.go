@@ -43,12 +43,13 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 }
 
 func parseFlags(args []string, stderr io.Writer) (*setup, error) {
-	s := &setup{out: stderr, runtime: onnxRuntime, models: pack.Definitions(), terminal: isTerminal(stderr)}
+	s := &setup{out: stderr, runtime: onnxRuntime, models: pack.Definitions(), driver: playwright, terminal: isTerminal(stderr)}
 	flags := flag.NewFlagSet("setup", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are our one line
 	flags.StringVar(&s.build, "build", "build", "folder to install under")
 	flags.StringVar(&s.platform, "platform", runtime.GOOS+"/"+runtime.GOARCH, "whose library, as GOOS/GOARCH")
 	flags.BoolVar(&s.sources, "sources", false, "also keep the published models in the cache")
+	flags.BoolVar(&s.browser, "browser", false, "also install what drives a browser in tests")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(stderr)

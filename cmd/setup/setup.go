@@ -19,9 +19,11 @@ type setup struct {
 	build    string // what to install under
 	platform string // GOOS/GOARCH
 	sources  bool   // also the tarballs of the models
+	browser  bool   // also what drives a browser in tests
 	cache    cache
 	runtime  runtimePackage
 	models   []*pack.Definition
+	driver   treePackage
 	out      io.Writer
 	terminal bool // out is one
 }
@@ -80,6 +82,11 @@ func (s *setup) steps() ([]step, error) {
 			steps = append(steps, step{p.Spec + " as published", func() error { return s.cache.check(p.SHA256) },
 				func(ctx context.Context) error { _, err := s.fetch(ctx, download{p.Spec, p.SHA256}); return err }})
 		}
+	}
+	if s.browser {
+		dir := s.treeDir(s.driver)
+		steps = append(steps, step{dir, func() error { return checkTree(dir, s.driver.tree) },
+			func(ctx context.Context) error { return s.makeTree(ctx, s.driver) }})
 	}
 	return steps, nil
 }
@@ -153,7 +160,7 @@ func (s *setup) makePack(ctx context.Context, d *pack.Definition) error {
 
 // sweep deletes what a killed set-up left. REQUIRES: the lock.
 func (s *setup) sweep() {
-	for _, dir := range []string{s.libDir(), s.modelsDir()} {
+	for _, dir := range []string{s.build, s.libDir(), s.modelsDir()} {
 		stale, _ := filepath.Glob(filepath.Join(dir, pack.TempPrefix+"*"))
 		for _, path := range stale {
 			os.RemoveAll(path)

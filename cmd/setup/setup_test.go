@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"mien/extract/pack"
@@ -30,6 +31,7 @@ type fixture struct {
 	out     *bytes.Buffer
 	library []byte // the tarballs
 	models  []byte
+	driving []byte
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -49,6 +51,8 @@ func newFixture(t *testing.T) *fixture {
 		},
 		models: []*pack.Definition{models}, out: f.out,
 	}
+	f.driving = tarball(t, map[string]string{"package/index.js": "drive", "package/lib/deep/a.js": "a", "outside": "not installed"})
+	f.driver = treePackage{download{spec: "driver@1.0.0", sha256: sumBytes(f.driving)}, "driver", treeOf(t, "index.js", "drive", "lib/deep/a.js", "a")}
 	t.Setenv("PATH", t.TempDir()) // no npm, unless a test puts one there
 	return f
 }
@@ -92,7 +96,7 @@ func smallPack() (*pack.Definition, map[string]string) {
 // cached puts the tarballs where an earlier set-up would have.
 func (f *fixture) cached(t *testing.T) *fixture {
 	t.Helper()
-	for _, b := range [][]byte{f.library, f.models} {
+	for _, b := range [][]byte{f.library, f.models, f.driving} {
 		write(t, f.cache.path(sumBytes(b)), b)
 	}
 	return f
@@ -308,6 +312,69 @@ func TestSourcesAreFetchedToo(t *testing.T) {
 	f.fails(t, "npm is needed", "models@1.0.0")
 	if err := f.cached(t).run(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// treeOf is the sum of a folder with the named files.
+func treeOf(t *testing.T, nameText ...string) string {
+	t.Helper()
+	files := make(fstest.MapFS)
+	for i := 0; i < len(nameText); i += 2 {
+		files[nameText[i]] = &fstest.MapFile{Data: []byte(nameText[i+1])}
+	}
+	sum, err := treeSum(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// The package is installed only where it is asked for, and mended when a file of it is changed, gone or too many.
+func TestBrowserDriver(t *testing.T) {
+	f := newFixture(t).cached(t)
+	dir := filepath.Join(f.build, "driver")
+	if err := f.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nobody asked for it: %v", err)
+	}
+	f.browser = true
+	for _, harm := range []func(){
+		func() {},
+		func() { write(t, filepath.Join(dir, "index.js"), []byte("rot")) },
+		func() { os.Remove(filepath.Join(dir, "lib", "deep", "a.js")) },
+		func() { write(t, filepath.Join(dir, "lib", "b.js"), []byte("more")) },
+	} {
+		harm()
+		if err := f.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if sum, err := treeSum(os.DirFS(dir)); err != nil || sum != f.driver.tree {
+			t.Errorf("installed as %s, %v; want %s", sum, err, f.driver.tree)
+		}
+		f.complete(t)
+	}
+}
+
+func TestBrowserDriverIsNotWhatWasPinned(t *testing.T) {
+	f := newFixture(t).cached(t)
+	f.browser, f.driver.tree = true, treeOf(t, "index.js", "drive")
+	f.fails(t, "wrong sha256 for the files of driver@1.0.0", f.driver.tree)
+	if _, err := os.Stat(filepath.Join(f.build, "driver")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was installed: %v", err)
+	}
+}
+
+// Names that lead out of the folder are refused.
+func TestUnpackStaysInside(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "in")
+	write(t, filepath.Join(dir, "../a.tgz"), tarball(t, map[string]string{"package/../../out": "x"}))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unpack(filepath.Join(dir, "../a.tgz"), dir); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("error %v, want one that says the name escapes", err)
 	}
 }
 
