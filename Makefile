@@ -128,14 +128,15 @@ quality: setup
 	$(GO) test ./extract -run '^(TestMeasuresFall|TestPoseOrdersPhotos|TestUnifiedScorePredicts|TestGatesRefuse)$$' -count=1 -v -timeout 120m -args -faces "$$(realpath '$(FACES)')"; \
 	else echo "quality: skipped: there are no photos at $(FACES) (make quality FACES=DIR)"; fi
 
-# Liveness on the photos of FACES and on attacks simulated from them. Folders with commas between are told apart. ATTACKS
+# Liveness on the photos of FACES and on attacks simulated from them, and what thresholds of presentations are worth. Folders
+# with commas between are told apart. ATTACKS
 # passes flags on, such as ATTACKS='-attacked 500 -seed 2'.
 comma := ,
 liveness: setup
 	@for d in $(subst $(comma), ,$(FACES)); do \
 	[ -d "$$d" ] || { echo "liveness: skipped: there are no photos at $$d (make liveness FACES=DIR,...)"; exit 0; }; \
 	all="$$all$${all:+,}$$(realpath "$$d")"; done; \
-	$(GO) test ./extract -run '^(TestLivenessRates|TestSequenceRates)$$' -count=1 -v -timeout 6h -args -faces "$$all" $(ATTACKS)
+	$(GO) test ./extract -run '^(TestLivenessRates|TestSequenceRates|TestPresentationRates)$$' -count=1 -v -timeout 6h -args -faces "$$all" $(ATTACKS)
 
 # Cross-built with cgo and run under emulation: what has code of its own for arm64 or a format on disk, and the pixels.
 # ONNX Runtime's own arm64 library ends in a fault while qemu-user 7.2 loads it, so no model runs there.

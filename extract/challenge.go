@@ -74,7 +74,7 @@ func (p PresentationPolicy) lookTurned(base *Face, side float32, f *Face) []stri
 		return []string{"turn_other_way"}
 	case to > mostTurn:
 		return []string{"turn_less"}
-	case by < p.Turn || to < p.Turn*.75 || -float64(side)*across < float64(p.Parallax):
+	case !(by >= p.Turn && to >= p.Turn*.75 && -float64(side)*across >= float64(p.Parallax)):
 		return []string{"turn_more"}
 	}
 	return nil
@@ -85,7 +85,7 @@ func (p PresentationPolicy) lookRaised(base *Face, f *Face) []string {
 	switch {
 	case math.Abs(float64(f.Pose.Yaw-base.Pose.Yaw)) > float64(p.Turn):
 		return []string{"look_straight"}
-	case f.Pose.Pitch-base.Pose.Pitch < p.Up || -down < float64(p.Raise):
+	case !(f.Pose.Pitch-base.Pose.Pitch >= p.Up && -down >= float64(p.Raise)):
 		return []string{"look_up_more"}
 	}
 	return nil

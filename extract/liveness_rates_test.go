@@ -322,14 +322,20 @@ type ratio struct{ hits, trials int }
 
 func (r ratio) not() ratio { return ratio{r.trials - r.hits, r.trials} }
 
-// String is the rate in percent with its Wilson interval (Wilson 1927, JASA 22:209; z = 1.96).
-func (r ratio) String() string {
+// String is the rate in percent with its 95 % interval.
+func (r ratio) String() string { return r.percent(1) }
+
+// fine is for rates far below a percent.
+func (r ratio) fine() string { return r.percent(3) }
+
+// percent gives the rate and its Wilson interval (Wilson 1927, JASA 22:209; z = 1.96) with so many digits after the point.
+func (r ratio) percent(digits int) string {
 	if r.trials == 0 {
 		return "none"
 	}
 	n, p, z := float64(r.trials), float64(r.hits)/float64(r.trials), 1.96
 	mid, half := (p+z*z/(2*n))/(1+z*z/n), z/(1+z*z/n)*math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
-	return fmt.Sprintf("%.1f (%.1f–%.1f)", 100*p, 100*max(mid-half, 0), 100*(mid+half))
+	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, 100*p, digits, 100*max(mid-half, 0), digits, 100*(mid+half))
 }
 
 // auc is the chance that a bona fide score is above that of an attack; both are sorted.

@@ -128,6 +128,8 @@ func TestSatisfied(t *testing.T) {
 		"a little":               {asked(TurnLeft, a.at(0, 0), a.at(-12, 0)), "turn_more"},
 		"too far":                {asked(TurnLeft, a.at(0, 0), a.at(-70, 0)), "turn_less"},
 		"turned before":          {asked(TurnLeft, a.at(-24, 0), a.at(-28, 0)), "look_straight"},
+		"no pose":                {asked(TurnLeft, a.at(0, 0), a.at(math.NaN(), math.NaN())), "turn_more"},
+		"no pose, straight":      {asked(Centre, a.at(math.NaN(), 0)), "look_straight"},
 		"a picture turned":       {asked(TurnLeft, flat.at(0, 0), flat.at(-28, 0)), "turn_more"},
 		"up":                     {asked(LookUp, a.at(0, 0), a.at(1, 20)), ""},
 		"not up":                 {asked(LookUp, a.at(0, 0), a.at(1, 5)), "look_up_more"},

@@ -39,7 +39,7 @@ func FuseLiveness(frames []*Face, policy PresentationPolicy) Sequence {
 			q.compare(a, b, policy)
 		}
 	}
-	q.SamePicture = q.Motion < stillBelow
+	q.SamePicture = !(q.Motion >= stillBelow)
 	if q.Verdict == Live && (len(frames) < 2 || q.SeveralPeople || q.SamePicture) {
 		q.Verdict = Uncertain
 	}
