@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -31,6 +32,8 @@ type Config struct {
 	// Extractor is that of the engine's default space, and Extractors those of others by space, as http.Config has them.
 	Extractor  Extractor
 	Extractors map[string]Extractor
+	// TryBytes is the memory that all tries under way may have together; 0 is DefaultTryBytes.
+	TryBytes int64
 }
 
 // Service keeps the sessions of all tenants and serves their page. Safe for concurrent use.
@@ -40,6 +43,8 @@ type Service struct {
 	log    *slog.Logger
 	index  *index
 	locks  *locks
+	tries  *tries
+	seen   *seen
 
 	owners struct {
 		sync.RWMutex
@@ -52,7 +57,7 @@ func New(c Config) *Service {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{cfg: c, engine: c.Engine, log: c.Logger, index: newIndex(), locks: newLocks()}
+	s := &Service{cfg: c, engine: c.Engine, log: c.Logger, index: newIndex(), locks: newLocks(), tries: newTries(cmp.Or(c.TryBytes, DefaultTryBytes)), seen: newSeen(c.Engine)}
 	s.owners.of = make(map[string]Owner)
 	if c.Engine != nil {
 		if err := s.load(context.Background()); err != nil {

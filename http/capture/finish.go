@@ -220,6 +220,7 @@ func (e *ending) apply(x *record, now time.Time) error {
 // over notes that a session has ended, and tells its owner.
 func (s *Service) over(ctx context.Context, tenant string, x Session) {
 	s.index.end(place{tenant, x.ID})
+	s.tries.forget(place{tenant, x.ID})
 	s.ended(ctx, tenant, x)
 }
 
@@ -234,6 +235,7 @@ func (s *Service) run(ctx context.Context) {
 		select {
 		case <-t.C:
 			s.expire(ctx)
+			s.tries.sweep(s.engine.Now())
 		case <-ctx.Done():
 			return
 		}

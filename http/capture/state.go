@@ -134,6 +134,7 @@ func (s *Service) Dialect() *dialect.Dialect {
 		s.page("GET", "session", opState, s.state),
 		s.running("cancel", opCancel, s.cancel),
 	}
+	routes = append(routes, s.tryRoutes()...)
 	return &dialect.Dialect{
 		Name:         Name,
 		Routes:       append(routes, pageRoutes()...),
