@@ -773,6 +773,19 @@ func (m *model) list(t *rapid.T) {
 	if slices.Sort(wantIDs); !slices.Equal(ids, wantIDs) {
 		t.Fatalf("listed %q, want %q", ids, wantIDs)
 	}
+	m.listAt(t, name, limit, wantIDs)
+}
+
+func (m *model) listAt(t *rapid.T, name string, limit int, all []string) {
+	offset := rapid.IntRange(0, 6).Draw(t, "offset")
+	page, total, err := m.e.PeopleAt(context.Background(), "t", name, offset, limit)
+	if err != nil || total != len(all) {
+		t.Fatalf("%d people in all: %v, want %d", total, err, len(all))
+	}
+	want := all[min(offset, len(all)):min(offset+limit, len(all))]
+	if !slices.EqualFunc(page, want, func(p Person, id string) bool { return p.ID == id }) {
+		t.Fatalf("at %d: %+v, want %q", offset, page, want)
+	}
 }
 
 func (p *modelPerson) best(q []float64) float64 {

@@ -358,3 +358,43 @@ func TestAuditPrune(t *testing.T) {
 	}
 	mustCheck(t, e)
 }
+
+// TestPeopleAt: people are counted by who is there: who is due has no place, and what is not a place is refused.
+func TestPeopleAt(t *testing.T) {
+	c, clock := retentionConfig(false)
+	e := open(t, c)
+	mustGallery(t, e, "t", "g")
+	for i := range 8 {
+		r := Retention{}
+		if i%3 == 0 {
+			r.Expires = clock.now().Add(time.Minute)
+		}
+		if _, _, err := putRetained(t, e, fmt.Sprint("p", i), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(offset, limit int) (ids string) {
+		t.Helper()
+		people, total, err := e.PeopleAt(t.Context(), "t", "g", offset, limit)
+		if err != nil || total != 8 {
+			t.Fatal(total, err)
+		}
+		for _, p := range people {
+			ids += p.ID
+		}
+		return ids
+	}
+	if got := at(2, 3) + "," + at(6, 0) + "," + at(8, 9) + "," + at(MaxListOffset, 1); got != "p2p3p4,p6p7,," {
+		t.Errorf("%s", got)
+	}
+	clock.advance(time.Minute) // p0, p3 and p6 are due, and not erased
+	if got := at(0, 2) + "," + at(2, 2) + "," + at(4, 9) + "," + at(5, 9); got != "p1p2,p4p5,p7," {
+		t.Errorf("%s", got)
+	}
+	for _, wrong := range [][2]int{{-1, 1}, {MaxListOffset + 1, 1}, {0, -1}, {0, MaxListLimit + 1}} {
+		_, _, err := e.PeopleAt(t.Context(), "t", "g", wrong[0], wrong[1])
+		wantErr(t, err, ErrLimit)
+	}
+	_, _, err := e.PeopleAt(t.Context(), "t", "nowhere", 0, 1)
+	wantErr(t, err, ErrGalleryNotFound)
+}
