@@ -14,6 +14,7 @@ import (
 
 	"mien/engine"
 	"mien/http/auther"
+	"mien/http/authface"
 	"mien/http/capture"
 	"mien/http/dialect"
 	"mien/http/facephi"
@@ -32,6 +33,7 @@ func newDialects(c Config) []*dialect.Dialect {
 		youverse.New(),
 		verifik.New(verifik.Config{Engine: c.Engine, Logger: c.Logger, WebhookHTTP: c.WebhookHTTP, WebhookPrivate: c.WebhookPrivate}),
 		sessions.Dialect(),
+		authface.New(sessions),
 	}
 }
 
