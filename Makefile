@@ -129,8 +129,7 @@ quality: setup
 	else echo "quality: skipped: there are no photos at $(FACES) (make quality FACES=DIR)"; fi
 
 # Liveness on the photos of FACES and on attacks simulated from them, and what thresholds of presentations are worth. Folders
-# with commas between are told apart. ATTACKS
-# passes flags on, such as ATTACKS='-attacked 500 -seed 2'.
+# with commas between are told apart. ATTACKS passes flags on, such as ATTACKS='-attacked 500 -seed 2'.
 comma := ,
 liveness: setup
 	@for d in $(subst $(comma), ,$(FACES)); do \

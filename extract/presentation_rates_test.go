@@ -137,6 +137,21 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A face whose lids are drawn shut has closed eyes, by the models, and blinks.
+func TestBlinkModels(t *testing.T) {
+	m := readImage(t, filepath.Join("..", "testdata", "golden", "g0.png"))
+	open, l, _ := look(t, m, WantQuality)
+	shut, _, _ := look(t, lidsClosed(m, l, 1), WantQuality)
+	for _, c := range []struct {
+		shots []Face
+		want  bool
+	}{{[]Face{open, shut}, true}, {[]Face{open, open}, false}, {[]Face{shut, shut}, false}} {
+		if ok, hints := (PresentationPolicy{}).Satisfied(open, asked(Blink, c.shots...)); ok != c.want {
+			t.Errorf("%v: %v of %v and %v", ok, hints, c.shots[0].EyesOpen, c.shots[1].EyesOpen)
+		}
+	}
+}
+
 // Of nobody there is nothing to tell.
 func TestPresentationRatesOfNone(t *testing.T) {
 	new(presentationRates).report(t)

@@ -7,7 +7,8 @@ import (
 )
 
 // stillBelow is how little, in heights of the box, the points of a face move between two frames that are the same picture.
-// Measured: TestFuseLiveness logs what saving a photo again as a JPEG moves them.
+// Measured: TestFuseLiveness logs what saving a photo again as a JPEG moves them, .0002 to .0008 of a box of 220 pixels. Of boxes of
+// 110 pixels it is up to ten times as much: such copies are not seen. How still people sit was not measured: nobody had a film.
 const stillBelow = .001
 
 // Sequence is what photos of one presentation, taken one after the other, say together.
