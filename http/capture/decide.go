@@ -159,6 +159,9 @@ func (s *Service) putOnce(c *dialect.Call, x *Session, spec engine.PersonSpec) (
 	if alike, ok := errors.AsType[*engine.DuplicateError](err); ok && len(alike.People) > 0 {
 		return Outcome{Reason: ReasonConflict, Score: told(x, alike.People[0].Similarity)}, nil
 	}
+	if errors.Is(err, engine.ErrPersonNotFound) { // replaced by nobody meanwhile
+		return failed(ReasonNotEnrolled), nil
+	}
 	return Outcome{Result: err == nil}, err
 }
 

@@ -102,12 +102,15 @@ func (i *index) dropLocked(at place) {
 	}
 }
 
+// linkGrace is how long after a session's end its link and its browser are told what became of it; then they are unknown.
+const linkGrace = time.Hour
+
 // find is where the session of a secret is.
-func (i *index) find(secret digest) (at place, found bool) {
+func (i *index) find(secret digest, now time.Time) (at place, found bool) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	e := i.mu.secrets[secret]
-	if e == nil {
+	if e == nil || !now.Before(e.ends.Add(linkGrace)) {
 		return place{}, false
 	}
 	return e.place, true

@@ -44,7 +44,7 @@ func (s *Service) authenticate(c *dialect.Call) (engine.Key, error) {
 	if !ok {
 		return engine.Key{}, engine.ErrKeyUnknown
 	}
-	at, found := s.index.find(sum)
+	at, found := s.index.find(sum, s.engine.Now())
 	if !found {
 		return engine.Key{}, engine.ErrKeyUnknown
 	}
@@ -131,7 +131,8 @@ func errOver(x *Session) error {
 // ask is an operation of a session that is in progress.
 type ask func(c *dialect.Call, x *Session) (dialect.Answer, error)
 
-// page is an operation of the page, below /capture/api. Refusals of the page's own are recorded, as all refusals of good keys are.
+// page is an operation of the page, below /capture/api. That a link is opened again and that another origin asks is recorded; that a session
+// is over is no decision on anybody.
 func (s *Service) page(method, path, op string, do func(c *dialect.Call, v *visit) (dialect.Answer, error)) dialect.Route {
 	return dialect.Route{Method: method, Pattern: "/capture/api/" + path, Op: op, Handle: func(c *dialect.Call) (dialect.Answer, error) {
 		v := c.State.(*visit)
@@ -144,8 +145,10 @@ func (s *Service) page(method, path, op string, do func(c *dialect.Call, v *visi
 		if !ok {
 			return a, err
 		}
-		if err := s.engine.AuditRefusal(c.Ctx, c.Key.Tenant, op, c.Gallery, c.Person, e.body.Code); err != nil {
-			return dialect.Answer{}, err
+		if e == errLinkUsed || e == errForeign {
+			if err := s.engine.AuditRefusal(c.Ctx, c.Key.Tenant, op, c.Gallery, c.Person, e.body.Code); err != nil {
+				return dialect.Answer{}, err
+			}
 		}
 		return dialect.JSON(e.status, e.body), nil
 	}}
