@@ -86,10 +86,10 @@ func (s *Service) Create(c *dialect.Call, spec Spec) (Session, string, error) {
 	if err := spec.validate(); err != nil {
 		return Session{}, "", err
 	}
-	if err := s.checkSubject(c.Ctx, c.Key.Tenant, spec.Gallery, spec.Person); err != nil {
-		return Session{}, "", err
-	}
 	set, err := s.settings(c.Ctx, c.Key.Tenant, spec.Gallery)
+	if err == nil {
+		err = s.checkPerson(c.Ctx, c.Key.Tenant, &spec)
+	}
 	if err != nil {
 		return Session{}, "", err
 	}
@@ -106,14 +106,14 @@ func (s *Service) Create(c *dialect.Call, spec Spec) (Session, string, error) {
 	return x.Session, c.BaseURL() + "/capture/?t=" + text, nil
 }
 
-// checkSubject refuses a gallery that is not there, and what can be nobody's id.
-func (s *Service) checkSubject(ctx context.Context, tenant, gallery, person string) error {
-	if _, err := s.engine.Gallery(ctx, tenant, gallery); err != nil || person == "" {
-		return err
+// checkPerson refuses what can be nobody's id. Whether anybody of the id is there is told by the decision.
+func (s *Service) checkPerson(ctx context.Context, tenant string, spec *Spec) error {
+	if spec.Person == "" {
+		return nil
 	}
-	_, err := s.engine.Person(ctx, tenant, gallery, person)
+	_, err := s.engine.Person(ctx, tenant, spec.Gallery, spec.Person)
 	if errors.Is(err, engine.ErrPersonNotFound) {
-		return nil // who is to be enrolled is not there, and whether others are is told by the decision
+		return nil
 	}
 	return err
 }

@@ -169,6 +169,7 @@ func (s *Service) end(ctx context.Context, tenant, id string, e ending) (Session
 	x, err := s.write(ctx, tenant, id, e)
 	unlock()
 	if err == errAsItWas {
+		s.index.end(place{tenant, id}) // which may not have heard of it
 		return s.Session(ctx, tenant, id)
 	}
 	return x, err

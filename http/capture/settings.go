@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"mien/engine"
 	"mien/http/dialect"
@@ -27,7 +28,7 @@ const (
 	maxNameBytes = 128
 )
 
-// settings are a gallery's. They are kept as JSON; a session is made by those that are there then.
+// settings are a gallery's. A session is made by those that are there then.
 type settings struct {
 	Name       string   `json:"name"`       // who asks, as the page says it
 	Origins    []string `json:"origins"`    // scheme, host and port of redirect URLs
@@ -126,17 +127,33 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
+// keptSettings are settings as they are kept. They go with the gallery: one of the same name that was made later does not have them.
+type keptSettings struct {
+	settings
+	Made time.Time `json:"made"` // the gallery's Created
+}
+
 // settings are a gallery's, complete. Errors: the engine's.
 func (s *Service) settings(ctx context.Context, tenant, gallery string) (settings, error) {
-	var t settings
+	g, err := s.engine.Gallery(ctx, tenant, gallery)
+	if err != nil {
+		return settings{}, err
+	}
+	var t keptSettings
 	d, err := s.engine.Document(ctx, tenant, kindSettings, gallery)
-	switch {
-	case errors.Is(err, engine.ErrDocumentNotFound):
-		return t.withDefaults(), nil
-	case err == nil:
+	if errors.Is(err, engine.ErrDocumentNotFound) {
+		return settings{}.withDefaults(), nil
+	}
+	if err == nil {
 		err = json.Unmarshal(d.Value, &t)
 	}
-	return t.withDefaults(), err
+	if err != nil {
+		return settings{}, err
+	}
+	if !t.Made.Equal(g.Created) {
+		t.settings = settings{}
+	}
+	return t.withDefaults(), nil
 }
 
 // settingsSpec is a request's: what is nil is the default.
@@ -195,9 +212,6 @@ func (s *Service) getSettings(c *dialect.Call) (dialect.Answer, error) {
 	if err := c.NoQuery(); err != nil {
 		return dialect.Answer{}, err
 	}
-	if _, err := s.engine.Gallery(c.Ctx, c.Key.Tenant, c.Params[0]); err != nil {
-		return dialect.Answer{}, err
-	}
 	t, err := s.settings(c.Ctx, c.Key.Tenant, c.Params[0])
 	return dialect.JSON(200, t), err
 }
@@ -208,14 +222,15 @@ func (s *Service) putSettings(c *dialect.Call) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	tenant, gallery := c.Key.Tenant, c.Params[0]
-	if _, err := s.engine.Gallery(c.Ctx, tenant, gallery); err != nil {
+	g, err := s.engine.Gallery(c.Ctx, tenant, gallery)
+	if err != nil {
 		return dialect.Answer{}, err
 	}
 	t, err := spec.settings()
 	if err != nil {
 		return dialect.Answer{}, err
 	}
-	value, err := json.Marshal(t)
+	value, err := json.Marshal(keptSettings{t, g.Created})
 	if err != nil {
 		return dialect.Answer{}, err
 	}
