@@ -1,38 +1,23 @@
 package extract
 
-import (
-	"context"
-	"math"
-)
+import "math"
 
-// Around is the mean colour, sRGB in 0..255, of what a photo shows around the face in box: of the pixels further from it than half its
-// size to the sides. Where there is nothing, because the face fills the photo, it is all NaN. Errors: Extract's but those of faces.
-func (x *Extractor) Around(ctx context.Context, data []byte, box Box) (mean [3]float32, err error) {
-	_, err = x.within(ctx, data, func(p *picture) ([]Face, error) {
-		mean = around(p, box)
-		return nil, nil
-	})
-	return mean, err
-}
-
-func around(p *picture, b Box) (mean [3]float32) {
-	m, covers := p.overview()
-	k := float32(m.W) / float32(covers.x1-covers.x0)
-	room := (b.X2 - b.X1) / 2
-	left, right, top := (b.X1-room)*k, (b.X2+room)*k, (b.Y1-room)*k
+// Around is the mean colour, sRGB in 0..255, of what m shows around the face in box, which is in m's pixels: of those further from it than half
+// its width to the sides and above. Below it neck and body take on a screen's light as the face does. Where nothing is left, because the
+// face fills the picture, it is all NaN, and satisfies no Flash.
+func (m *Image) Around(box Box) (mean [3]float32) {
+	room := (box.X2 - box.X1) / 2
+	left, right, top := box.X1-room, box.X2+room, box.Y1-room
 	var sum [3]float64
 	n := 0
-	for y := range m.H {
-		row := m.row(y)
-		for x := range m.W {
-			if float32(y) > top && float32(x) > left && float32(x) < right {
-				continue // the face, and what is below it: neck and body are lit by the screen as the face is
-			}
-			for c := range sum {
-				sum[c] += float64(row[3*x+c])
-			}
-			n++
+	for i := range m.W * m.H {
+		if x, y := float32(i%m.W), float32(i/m.W); y > top && x > left && x < right {
+			continue
 		}
+		for c, v := range m.at(i%m.W, i/m.W) {
+			sum[c] += v
+		}
+		n++
 	}
 	for c := range mean {
 		mean[c] = float32(sum[c] / float64(n))

@@ -28,7 +28,7 @@ type Shot struct {
 	Face   Face
 	At     time.Duration // when it was taken, from any start
 	Colour [3]float32    // of Flash: what the screen showed, sRGB in 0..255
-	Around [3]float32    // of Flash: the colour of what is around the face, sRGB in 0..255; see Extractor.Around
+	Around [3]float32    // of Flash: the colour of what is around the face, sRGB in 0..255; see Image.Around
 }
 
 // Step is a challenge and the shots that were taken for it, in order.

@@ -75,28 +75,11 @@ func (p *picture) light() float64 {
 	return sum / 255 / float64(p.w*p.h)
 }
 
-// around is what extract.Extractor.Around says of the frame, from the small picture that is at hand.
-func (p *picture) around(b extract.Box) (mean [3]float32) {
-	scale := float32(p.w) / float32(p.width)
-	room := (b.X2 - b.X1) / 2
-	left, right, top := (b.X1-room)*scale, (b.X2+room)*scale, (b.Y1-room)*scale
-	var sum [3]float64
-	n := 0
-	for y := range p.h {
-		for x := range p.w {
-			if float32(y) > top && float32(x) > left && float32(x) < right { // the face, and the body below it
-				continue
-			}
-			for i, v := range p.pix[3*(y*p.w+x):][:3] {
-				sum[i] += float64(v)
-			}
-			n++
-		}
-	}
-	for i := range mean {
-		mean[i] = float32(sum[i] / float64(n))
-	}
-	return mean
+// around is the colour of what is around the face in b, which is in the frame's pixels, by the small picture that is at hand.
+func (p *picture) around(b extract.Box) [3]float32 {
+	k := float32(p.w) / float32(p.width)
+	m := extract.Image{W: p.w, H: p.h, Pix: p.pix}
+	return m.Around(extract.Box{X1: k * b.X1, Y1: k * b.Y1, X2: k * b.X2, Y2: k * b.Y2})
 }
 
 // A frame's print says whether a picture was sent before, in another session: it is of the picture, not of its bytes, and nobody without the tenant's
