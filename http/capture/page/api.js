@@ -2,7 +2,7 @@
 // expected to wait; what the server refuses is a Problem with its code.
 
 const patienceMs = 45_000; // then the page says that there is no connection, and waits to be told
-const answerMs = 20_000;
+const answerMs = 30_000;
 const waitsMs = [400, 800, 1600, 3000, 5000];
 
 // Problem is a refusal by the server (RFC 9457): code says why; redirect, where given, where the browser goes.
@@ -46,7 +46,7 @@ async function patient(path, request, signal) {
       trouble("");
       return answer;
     } catch (failure) {
-      if (signal?.aborted || (failure instanceof Problem && !mayPass(failure.status))) {
+      if (signal?.aborted || (failure instanceof Problem && !mayPass(failure))) {
         trouble("");
         throw failure;
       }
@@ -61,7 +61,8 @@ async function patient(path, request, signal) {
   }
 }
 
-const mayPass = (status) => [408, 429, 502, 503, 504].includes(status);
+// mayPass tells refusals of a server that is busy; step_taken is one of a request that was sent again while it was being answered.
+const mayPass = ({ status, code }) => [408, 429, 502, 503, 504].includes(status) || code === "step_taken";
 
 async function once(path, request, signal) {
   const limit = new AbortController();

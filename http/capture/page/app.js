@@ -94,6 +94,7 @@ async function attempt() {
     if (failure instanceof Stopped || signal.reason instanceof Stopped) return;
     const cause = signal.aborted ? signal.reason : failure;
     if (cause instanceof Restart) return attempt();
+    if (cause.code === "try_missing") return failed({ reason: "interrupted" }); // another tab began one, or the server began anew
     trouble(cause, attempt);
   }
 }
