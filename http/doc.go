@@ -28,7 +28,7 @@
 //
 // It refuses: JSON with unknown or repeated fields, names of another case, data behind the object or bytes that
 // are no UTF-8; base64 that is not RFC 4648 standard with padding; query parameters that are unknown, repeated or
-// beside a body that has options; forms with unknown fields; Content-Encoding; a path that ends in a slash.
+// beside a body that has options; forms with unknown fields; Content-Encoding; a path that ends in a slash, but for the capture page's.
 //
 // A person's entity tag is the version (conditions.go): writes of a person obey If-Match, and PUT If-None-Match: *, in the
 // store's turn. A write with a condition that is not looked at is refused, not done.

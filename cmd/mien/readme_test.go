@@ -31,8 +31,8 @@ func TestReadmeCalls(t *testing.T) {
 		compared += runCalls(t, script)
 		rest = after
 	}
-	if compared < 16 {
-		t.Errorf("%d answers are compared, want 16", compared)
+	if compared < 18 {
+		t.Errorf("%d answers are compared, want 18", compared)
 	}
 }
 

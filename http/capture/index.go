@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -149,15 +150,17 @@ func (s *Service) load(ctx context.Context) (failed error) {
 }
 
 func (s *Service) loadTenant(ctx context.Context, tenant string) error {
+	var failed error
 	for after := ""; ; {
 		list, err := s.engine.Documents(ctx, tenant, kindSession, engine.MaxListLimit, after)
 		if err != nil || len(list) == 0 {
-			return err
+			return cmp.Or(failed, err)
 		}
 		for _, d := range list {
 			x, err := decodeRecord(&d)
 			if err != nil {
-				return err
+				failed = cmp.Or(failed, err)
+				continue
 			}
 			s.index.put(tenant, x, s.engine.Now())
 		}
