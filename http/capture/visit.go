@@ -108,11 +108,6 @@ type problem struct {
 	Reason []string `json:"reasons,omitempty"` // what is wrong with a photo, worst first
 }
 
-// refusal is an error of the page's own.
-func refusal(status int, code, detail string) error {
-	return &pageError{status, problem{Code: code, Detail: detail}}
-}
-
 // Refusals of links and sessions.
 var (
 	errLinkUnknown = &pageError{401, problem{Code: codeLinkUnknown, Detail: "the link is not good: ask who sent it for another"}}
