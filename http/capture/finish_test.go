@@ -497,6 +497,12 @@ func TestScores(t *testing.T) {
 		x, call := w.make(FlowVerify, "ada")
 		if now, _, err := w.s.finish(call, x, live("ada.2")); err != nil || !want(now.Score) {
 			t.Errorf("%s: %v %v", scores, now.Score, err)
+		} else {
+			for reader, want := range map[engine.Scores]bool{engine.ScoresExact: now.Score != nil, engine.ScoresDecision: false} {
+				if b := bodyOf(w.call(engine.Key{Scores: reader}), &now); (b.Score != nil) != want {
+					t.Errorf("%s told to %s: %v", scores, reader, b.Score)
+				}
+			}
 		}
 	}
 }
