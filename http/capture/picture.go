@@ -83,15 +83,17 @@ func (p *picture) around(b extract.Box) [3]float32 {
 }
 
 // A frame's print says whether a picture was sent before, in another session: it is of the picture, not of its bytes, and nobody without the tenant's
-// key makes anything of it. A grid of 33×32 cells is laid over the frame. Where the light rises from one cell to the next by more than a share
+// key makes anything of it. A grid of 25×24 cells is laid over the frame. Where the light rises from one cell to the next by more than a share
 // of the whole picture's contrast is a one, and the ones and zeros are four words, each with every fourth cell, of which a keyed hash is kept. Two
-// words that are alike are the same picture. To save it again, at another size or brightness, turns only cells that are near to the threshold; who sits
-// down again at the same desk moves most of what makes ones (TestPrints has the figures).
+// words that are alike are the same picture: to save it again at another quality or brightness turns only cells that are near to the threshold. Whoever sits
+// down again at the same desk moves what makes ones: of synthetic portraits before a wall that were saved again 32 of 32 have two words alike, of those that
+// were moved by one percent of the frame's height or less 0 of 40. Finer grids lose what was saved again, coarser ones take what was moved for the same: of
+// 12, 16, 20, 24 and 32 cells at shares of .1 to .4 this is the one without either (TestPrints).
 const (
-	printGrid  = 32
+	printGrid  = 24
 	printWords = 4
-	printAlike = 2   // words of a frame
-	printEdge  = .12 // of the standard deviation of the light
+	printAlike = 2  // words of a frame
+	printEdge  = .3 // of the standard deviation of the light
 )
 
 // print is the keyed hashes of a frame's words.
@@ -104,7 +106,7 @@ func printOf(key []byte, p *picture) (out print) {
 	for y := range printGrid {
 		for x := range printGrid {
 			if cells[y][x+1]-cells[y][x] > printEdge*deviation {
-				word, at := (x+2*y)%printWords, (y*printGrid+x)/printWords
+				word, at := (x+3*y)%printWords, (y*printGrid+x)/printWords
 				bits[word][at/8] |= 1 << (at % 8)
 			}
 		}
