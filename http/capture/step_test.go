@@ -373,7 +373,7 @@ func TestAids(t *testing.T) {
 }
 
 // A server that starts anew knows nothing of the try, and how many are left; frames that were seen before it, it knows.
-func TestRestart(t *testing.T) {
+func TestTryRestart(t *testing.T) {
 	w, c := stage(t, nil)
 	a, p := newActor(t, 1), w.live(t)
 	p.start()

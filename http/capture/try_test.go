@@ -420,7 +420,7 @@ func (p *page) perform(c *cast, a *actor) answered {
 func (got answered) failed(t testing.TB, reason string, left int) {
 	t.Helper()
 	if got.Failed == nil || got.Failed.Reason != reason || got.Failed.TriesLeft != left || got.Failed.Hints == nil {
-		t.Fatalf("%+v, want a try that failed as %s, %d left", got, reason, left)
+		t.Fatalf("%+v %+v, want a try that failed as %s, %d left", got, got.Failed, reason, left)
 	}
 }
 
