@@ -31,7 +31,7 @@ func newDialects(c Config) []*dialect.Dialect {
 		auther.New(),
 		facephi.New(),
 		youverse.New(),
-		verifik.New(verifik.Config{Engine: c.Engine, Logger: c.Logger, WebhookHTTP: c.WebhookHTTP, WebhookPrivate: c.WebhookPrivate}),
+		verifik.New(verifik.Config{Engine: c.Engine, Logger: c.Logger, WebhookHTTP: c.WebhookHTTP, WebhookPrivate: c.WebhookPrivate, Sessions: sessions}),
 		sessions.Dialect(),
 		authface.New(sessions),
 	}

@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"mien/http/capture":             {"mien/engine", "mien/extract", "mien/extract/jpeg", "mien/http/dialect"},
 	"mien/http":                     {"mien/engine", "mien/engine/transfer", "mien/extract", "mien/http/auther", "mien/http/authface", "mien/http/capture", "mien/http/dialect", "mien/http/facephi", "mien/http/youverse", "mien/http/verifik"},
 	"mien/http/capture/capturetest": {"mien/engine", "mien/extract", "mien/extract/extracttest", "mien/http", "mien/http/dialect/dialecttest"},
-	"mien/http/verifik":             {"mien/engine", "mien/extract", "mien/http/dialect"},
+	"mien/http/verifik":             {"mien/engine", "mien/extract", "mien/http/capture", "mien/http/dialect"},
 	"mien/cmd/mien":                 {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/engine/transfer", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
 	"mien/cmd/setup":                {"mien/extract/pack"},
 	"mien/bench":                    {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mien/engine"
+	"mien/http/capture"
 	"mien/http/dialect"
 )
 
@@ -32,6 +33,9 @@ type Config struct {
 	// WebhookHTTP lets webhooks go to http: URLs, and WebhookPrivate to addresses that are not public: of this machine, its
 	// networks, its cloud's metadata.
 	WebhookHTTP, WebhookPrivate bool
+
+	// Sessions makes the links by which people go through the capture page; nil: sessions have none.
+	Sessions *capture.Service
 }
 
 // service is the dialect's state.
@@ -40,6 +44,8 @@ type service struct {
 	ids    *objectIDs
 	guard  guard
 	queue  *queue
+	links  *capture.Service
+	log    *slog.Logger
 }
 
 // New makes the dialect. Dialect.Run sends its webhooks.
@@ -51,8 +57,11 @@ func newService(c Config) *service {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &service{engine: c.Engine, ids: newObjectIDs(), guard: guard{http: c.WebhookHTTP, private: c.WebhookPrivate}}
+	s := &service{engine: c.Engine, ids: newObjectIDs(), guard: guard{http: c.WebhookHTTP, private: c.WebhookPrivate}, links: c.Sessions, log: c.Logger}
 	s.queue = newQueue(c.Engine, s.guard, c.Logger)
+	if s.links != nil {
+		s.links.Handle(Name, capture.Owner{Decide: s.decidePage, Ended: s.pageEnded})
+	}
 	return s
 }
 

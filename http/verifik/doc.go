@@ -7,6 +7,8 @@
 //	device     ─▶ POST /v2/biometric-validations/validate   JWT, photo
 //	                extract: face, liveness ─▶ take an attempt ─▶ engine.Identify: gate, policy ─▶ settle the session
 //	           ◀─ appLogin, livenessSession, person, token, signature
+//	or browser ─▶ the session's link: the capture page, which decides the same way
+//	native key ─▶ GET …/sessions/{session}             who it was, and the same answer
 //	anybody    ─▶ GET /v2/clients/{tenant}/{client}/jwks.json   to verify token and signature
 //	webhook    ◀─ events, signed
 //
@@ -114,6 +116,23 @@
 // revokes a stolen key has revoked what was made with it (its rotation and expiry do not); the erasure of the tenant. There is no other
 // list to keep. Rates count for each session, so that one device can't use up another's; the audit log names the session as the key.
 //
+// # The capture page
+//
+// The answer that makes a session has its token and a link to the capture page (package capture), which are two ways into it: the token takes photos that a device
+// of the client's makes, the link asks the person's browser for challenges. Whoever is to go through the page is given the link alone.
+//
+//	V4  The page's decision is validate's: the project's min_liveness for the photo that the page found best, an attempt that is taken before, the
+//	    project's policy, the same events. It is final: a face of nobody ends the session as failed whatever attempts are left, and so does a page that
+//	    ends without a decision because nobody was live. A photo below min_liveness costs an attempt and a try of the page.
+//	V5  What ends one way ends the other: completion, cancellation by DELETE or by the person (validation new), attempts that are used up. A link ends with the
+//	    session, or after an hour, which is the most that links live; the token goes on then. A crash between the two writes leaves the session's
+//	    own as what counts: the page asks it at its decision, and of one that is completed only the person whom it identified is a success.
+//	V6  The browser is told nothing of the decision. GET of the session shows it to the client's server, with the answer of validate for admins and matchers: its token
+//	    is made anew each time, and ends when that of the login did.
+//
+// A link is of the project's gallery as it was when the session was made, whose settings (PUT /v1/galleries/{gallery}/capture) say where it may send browsers and
+// which challenges there are. The flow that the page names is identify.
+//
 // # Token and signature
 //
 // The token of a login is a JWT, EdDSA (Ed25519): iss urn:mien:verifik:CLIENT, aud the project's id, sub the person's id in the gallery,
@@ -156,6 +175,6 @@
 //
 //   - A device that has the token of a session: it can try as many photos as the project's attempts, until the session's end.
 //   - Who can read the store's disk: documents are sealed; ids of projects and sessions are in the clear.
-//   - Not stopped: a photo of a photo that passes for live (extract/doc.go has the rates). The capture page, which would ask for more than one
-//     photo, is not here yet. A receiver that replays an event it got: it has the secret.
+//   - Not stopped: a photo of a photo that passes for live (extract/doc.go has the rates). The capture page asks for more than one photo; what it
+//     does not stop is in package capture's doc.go. A receiver that replays an event it got: it has the secret.
 package verifik

@@ -264,6 +264,10 @@ type sessionBody struct {
 	Created    time.Time `json:"created"`
 	Updated    time.Time `json:"updated"`
 	Token      string    `json:"token,omitempty"` // told this once
+
+	URL        string      `json:"url,omitempty"` // of the capture page; told this once
+	URLExpires time.Time   `json:"url_expires,omitzero"`
+	Answer     *validation `json:"answer,omitempty"` // of a session that is completed: what validate answers
 }
 
 func (s *service) sessionBody(x *session) *sessionBody {
@@ -273,8 +277,10 @@ func (s *service) sessionBody(x *session) *sessionBody {
 
 func (s *service) createSession(c *dialect.Call) (dialect.Answer, error) {
 	var spec struct {
-		Identifier *string `json:"identifier"`
-		Seconds    *int    `json:"seconds"`
+		Identifier  *string `json:"identifier"`
+		Seconds     *int    `json:"seconds"`
+		RedirectURL *string `json:"redirect_url"`
+		State       *string `json:"state"`
 	}
 	if err := c.DecodeNative(&spec); err != nil {
 		return dialect.Answer{}, err
@@ -301,11 +307,21 @@ func (s *service) createSession(c *dialect.Call) (dialect.Answer, error) {
 	if !x.Ends.After(now) {
 		x.Ends = x.Ends.Add(time.Second)
 	}
-	return s.begin(c, p, x)
+	var l link
+	set(&l.redirect, spec.RedirectURL)
+	set(&l.state, spec.State)
+	if err := s.makeLink(c, p, x, &l); err != nil {
+		return dialect.Answer{}, err
+	}
+	a, err := s.begin(c, p, x, &l)
+	if err != nil {
+		s.endLink(c, x) // of no session
+	}
+	return a, err
 }
 
-// begin keeps a new session, with the message that tells of it, and answers its token.
-func (s *service) begin(c *dialect.Call, p *project, x *session) (dialect.Answer, error) {
+// begin keeps a new session, with the message that tells of it, and answers its token and its link.
+func (s *service) begin(c *dialect.Call, p *project, x *session, l *link) (dialect.Answer, error) {
 	secret, err := s.engine.TenantSecret(c.Ctx, c.Key.Tenant, secretIDs)
 	if err != nil {
 		return dialect.Answer{}, err
@@ -321,6 +337,7 @@ func (s *service) begin(c *dialect.Call, p *project, x *session) (dialect.Answer
 	}
 	s.queue.take(c.Key.Tenant, &out)
 	body := s.sessionBody(x)
+	body.URL, body.URLExpires = l.url, l.ends
 	body.Token, err = s.sessionToken(c.Ctx, c.Key.Tenant, x)
 	return dialect.JSON(201, body), err
 }
@@ -333,7 +350,11 @@ func (s *service) getSession(c *dialect.Call) (dialect.Answer, error) {
 	if err != nil {
 		return dialect.Answer{}, err
 	}
-	return dialect.JSON(200, s.sessionBody(x)), nil
+	body := s.sessionBody(x)
+	if x.Status == statusCompleted && c.Key.Role != engine.RoleAuditor { // who may read is not who may log in
+		body.Answer, err = s.answerOf(c, x)
+	}
+	return dialect.JSON(200, body), err
 }
 
 // cancelSession ends a session for good; one that is cancelled already is left as it is.
@@ -358,6 +379,7 @@ func (s *service) cancelSession(c *dialect.Call) (dialect.Answer, error) {
 	if err != nil {
 		return dialect.Answer{}, err
 	}
+	s.endLink(c, x)
 	return dialect.JSON(200, s.sessionBody(x)), nil
 }
 

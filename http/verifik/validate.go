@@ -91,10 +91,14 @@ func (s *service) validate(c *dialect.Call) (dialect.Answer, error) {
 		}
 		return a.decide(photos[0])
 	})
+	if a.session != nil && a.session.Status != statusActive {
+		s.endLink(c, a.session)
+	}
 	if err != nil {
 		return dialect.Answer{}, err
 	}
-	return a.answer()
+	answer, err := a.answer()
+	return dialect.JSON(200, answer), err
 }
 
 func decodeImage(c *dialect.Call) ([]byte, error) {
@@ -221,16 +225,16 @@ func (a *attempt) change(ctx context.Context, audit string, change func(x *sessi
 }
 
 // answer is that of a completed session.
-func (a *attempt) answer() (dialect.Answer, error) {
+func (a *attempt) answer() (*validation, error) {
 	s, x, p := a.s, a.session, a.project
 	secret, err := s.engine.TenantSecret(a.c.Ctx, a.c.Key.Tenant, secretIDs)
 	if err != nil {
-		return dialect.Answer{}, err
+		return nil, err
 	}
 	ids := namesOf(secret, x)
 	key, err := s.currentKey(a.c.Ctx, a.c.Key.Tenant)
 	if err != nil {
-		return dialect.Answer{}, err
+		return nil, err
 	}
 	now, id := x.Updated, s.ids.next(x.Updated)
 	token, err := key.signClaims(loginClaims{
@@ -239,7 +243,7 @@ func (a *attempt) answer() (dialect.Answer, error) {
 		Client: ids.client, Project: p.ID, ProjectFlow: p.Flow, Session: x.ID, AppLogin: x.Login, Person: ids.person, Authenticity: []string{"face"},
 	})
 	if err != nil {
-		return dialect.Answer{}, err
+		return nil, err
 	}
 	created, updated := timestamp(x.Created), timestamp(now)
 	data, err := compactJSON(validationData{
@@ -249,10 +253,10 @@ func (a *attempt) answer() (dialect.Answer, error) {
 		Person: ids.person, Token: token,
 	})
 	if err != nil {
-		return dialect.Answer{}, err
+		return nil, err
 	}
 	signature, err := key.signDetached(data)
-	return dialect.JSON(200, validation{data, signature, id}), err
+	return &validation{data, signature, id}, err
 }
 
 // names are the ids that stand for names of ours.
