@@ -1,7 +1,8 @@
 // What the page shows. It knows nothing of the server or of the camera; everything it writes is text, never markup.
 //
-// data-state of the body is what the page is doing (loading, intro, camera, step, sending, checking, note, done), data-code which
-// note it is, data-step and data-hint what a step asks for and says, data-cue which movement is shown, data-mood how it goes.
+// data-state of the body is what the page is doing (loading, intro, camera, step, sending, checking, note, failed, done), data-code which
+// note it is, data-step and data-hint what a step asks for and says, data-cue which movement or moment is shown, data-mood how it goes
+// (good, warn, done), and data-net that requests don't get through (lost, full).
 
 import * as texts from "./texts.js";
 
@@ -130,7 +131,7 @@ const instructions = {
   centre: "step.centre", turn_left: "step.turn_left", turn_right: "step.turn_right", look_up: "step.look_up", blink: "step.blink", flash: "step.flash",
 };
 
-// step shows what a step asks for; kind may be one of its moments instead (straight, open_eyes, done, again).
+// step shows what a step asks for.
 export const step = (s) => paint("step", () => {
   show("stage");
   body.dataset.step = s.kind;
@@ -138,18 +139,21 @@ export const step = (s) => paint("step", () => {
   $("steps").replaceChildren(...Array.from({ length: s.of }, (_, i) => span(i < s.n ? "past" : i === s.n ? "on" : "")));
   progress(s.n, s.of);
   order(instructions[s.kind] ?? instructions.centre, s.kind);
+  if (document.activeElement === body) $("instruction").focus({ preventScroll: true }); // the button that was pressed is gone
 });
 
-const moments = { straight: "step.straight", open_eyes: "step.open_eyes", done: "step.done", again: "step.again", paused: "step.paused" };
+const moments = { straight: "step.straight", open_eyes: "step.open_eyes", again: "step.again" };
+
+// moment shows what is between: straight, open_eyes, again.
 export const moment = (name) => {
-  const f = () => order(moments[name], "");
+  const f = () => order(moments[name], name);
   const whole = again;
   again = () => { whole(); f(); };
   f();
 };
 
 function order(key, cue) {
-  if (cue && cue !== "centre" && cue !== "flash") body.dataset.cue = cue; else delete body.dataset.cue;
+  body.dataset.cue = cue;
   hint("");
   const line = words(key);
   $("instruction").textContent = line;
@@ -209,6 +213,7 @@ export const checking = () => paint("checking", () => {
   tools({});
   $("instruction").textContent = words("step.checking");
   hint("step.checking_text");
+  say(words("step.checking") + " " + words("step.checking_text"));
 });
 
 // tools shows the buttons that are given: {slower, other}, each what it does.
