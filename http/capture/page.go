@@ -90,7 +90,7 @@ var headers = []dialect.Field{
 	{Name: "Content-Security-Policy", Value: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; " +
 		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
 	{Name: "Permissions-Policy", Value: "camera=(self), microphone=(), geolocation=(), accelerometer=(), gyroscope=(), magnetometer=(), display-capture=(), " +
-		"payment=(), usb=(), serial=(), bluetooth=(), midi=(), hid=(), idle-detection=(), publickey-credentials-get=()"},
+		"payment=(), usb=(), serial=(), midi=(), hid=(), idle-detection=(), publickey-credentials-get=()"},
 	{Name: "Referrer-Policy", Value: "no-referrer"},
 	{Name: "Cross-Origin-Opener-Policy", Value: "same-origin"},
 	{Name: "Cross-Origin-Resource-Policy", Value: "same-origin"},
