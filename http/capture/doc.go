@@ -20,7 +20,8 @@
 //	pending ─▶ in_progress ─▶ success, fail     and each before its end ─▶ expired
 //
 //	C1  A link is good in one browser: of requests at the same time that swap its token one does, in the store's turn. That browser may open it again,
-//	    for a reload; to all others it is used, whatever became of the session. To look at the page swaps nothing, so previews burn no link.
+//	    for a reload; to all others it is used, whatever became of the session, and so it is to who never got the answer with the cookie: they need another
+//	    link. To look at the page swaps nothing, so previews burn no link.
 //	C2  What is kept of tokens and cookies is their SHA-256, of 32 random bytes each. The cookie is made when the link is opened and never taken from who sends one,
 //	    so nobody can be given somebody else's session by a cookie that was planted; and a token is no cookie, nor a cookie a token.
 //	C3  A session ends once: who ends it holds its lock (locks) and writes status, reason, score and person in one write. Of presentations at the same time

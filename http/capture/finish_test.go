@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -432,6 +433,11 @@ func TestCrash(t *testing.T) {
 			}
 			if len(w.ended) != 3 {
 				t.Errorf("%d ends were told", len(w.ended))
+			}
+			for op, note := range map[string]string{"capture.session.expire": "expired", "capture.session.decide": "success after a restart"} {
+				if !slices.ContainsFunc(w.audit(), func(r engine.AuditRecord) bool { return r.Op == op && r.Note == note && r.Program == Name }) {
+					t.Errorf("the audit lacks %s", op)
+				}
 			}
 			w.s.expire(t.Context())
 			if len(w.ended) != 3 || len(w.s.index.due(w.now())) != 0 {
