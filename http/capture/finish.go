@@ -54,7 +54,7 @@ func (s *Service) finish(c *dialect.Call, x *Session, p presentation) (now Sessi
 		now, err = s.countTry(c, x.ID, tryUncertain, p)
 		return now, tryUncertain, err
 	}
-	o, err := s.decide(c, *x, dialect.Photo{Data: p.best})
+	o, err := s.decide(c, *x, dialect.Photo{Data: p.best, Largest: true})
 	if isQuality(err) {
 		now, err = s.countTry(c, x.ID, tryQuality, p)
 		return now, tryQuality, err

@@ -263,11 +263,3 @@ func stepOf(target string) (int, error) {
 	}
 	return n, nil
 }
-
-// stepHints are the hints of a step that does not show its challenge: one at least.
-func stepHints(lacks []string) []string {
-	if len(lacks) == 0 {
-		return []string{hintHoldStill}
-	}
-	return lacks
-}

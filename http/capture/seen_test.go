@@ -124,7 +124,11 @@ func TestSeenPages(t *testing.T) {
 	const sessions = 120
 	var wg sync.WaitGroup
 	for i := range uint64(sessions) {
-		wg.Go(func() { m.note(s, "t", fmt.Sprint("s", i), printsOf(100+i, 15), 0) })
+		wg.Go(func() {
+			if n, err := s.note(t.Context(), "t", fmt.Sprint("s", i), printsOf(100+i, 15)); n != 0 || err != nil {
+				t.Errorf("%d: %d %v", i, n, err)
+			}
+		})
 	}
 	wg.Wait()
 	docs, err := m.Documents(t.Context(), "t", kindSeen, 0, "")

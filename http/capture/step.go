@@ -50,7 +50,7 @@ func (s *Service) start(c *dialect.Call, x *Session) (dialect.Answer, error) {
 	if err != nil {
 		return dialect.Answer{}, err
 	}
-	t, err := s.tries.begin(place{c.Key.Tenant, x.ID}, &now, s.engine.Now())
+	t, err := s.tries.begin(place{c.Key.Tenant, x.ID}, &now, spec.Camera.isVirtual(), s.engine.Now())
 	if err != nil {
 		return dialect.Answer{}, err
 	}
@@ -76,12 +76,24 @@ func (s *Service) countStart(c *dialect.Call, id string) (Session, error) {
 	})
 }
 
-// cameraSpec is what the browser says of its camera. Whoever makes the request chooses it, so it decides nothing.
+// cameraSpec is what the browser says of its camera. Whoever makes the request chooses it, so it decides nothing: a label that gives a program away is recorded.
 type cameraSpec struct {
 	Label  *string  `json:"label"`
 	Width  *float64 `json:"width"`
 	Height *float64 `json:"height"`
 	Rate   *float64 `json:"frame_rate"`
+}
+
+// virtualCameras are in the labels of programs that are cameras: what they show comes from anywhere.
+var virtualCameras = []string{"virtual", "obs", "manycam", "xsplit", "snap camera", "v4l2loopback", "splitcam", "youcam", "mmhmm", "avatarify", "deep"}
+
+// isVirtual reports whether the label is that of a program.
+func (c *cameraSpec) isVirtual() bool {
+	if c == nil || c.Label == nil {
+		return false
+	}
+	label := strings.ToLower(*c.Label)
+	return slices.ContainsFunc(virtualCameras, func(name string) bool { return strings.Contains(label, name) })
 }
 
 // stepAnswer is what the page is told of a step: one of its fields.
@@ -137,24 +149,34 @@ func (s *Service) judge(c *dialect.Call, x *Session, u *turn) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	step, hints := u.assemble(looks)
-	if len(hints) == 0 {
-		base := u.t.base
-		if u.task.n == 0 {
-			base = baseOf(step)
-		}
-		if ok, lacks := (extract.PresentationPolicy{}).Satisfied(base, step); !ok {
-			hints = stepHints(lacks)
-		}
+	step, why, hints := u.assemble(looks)
+	if why == "" {
+		why, hints = u.lacks(step)
 	}
-	if hints != nil {
+	if why != "" {
 		wipeShots(step.Shots)
-		return s.repeat(c, x, u, hints)
+		return s.repeat(c, x, u, failure{reason: why, hints: hints, words: append([]string{string(u.task.kind)}, hints...)})
 	}
 	if u.task.kind != extract.Flash { // whose colours are judged again with the whole
 		wipeCrops(step.Shots)
 	}
 	return s.accept(c, x, u, step, looks)
+}
+
+// lacks says why a step is not what was asked for: tryQuality of the first, tryNoChallenge of others, and a hint at least; "" where it is.
+func (u *turn) lacks(step extract.Step) (why string, hints []string) {
+	base, why := u.t.base, tryNoChallenge
+	if u.task.n == 0 {
+		base, why = baseOf(step), tryQuality
+	}
+	ok, hints := extract.PresentationPolicy{}.Satisfied(base, step)
+	switch {
+	case ok:
+		return "", nil
+	case len(hints) == 0:
+		return why, []string{hintHoldStill}
+	}
+	return why, hints[:min(len(hints), maxHints)]
 }
 
 const wordDamaged = "frames_damaged"
@@ -169,46 +191,45 @@ func failureOf(err error, kind extract.Challenge) failure {
 	return f
 }
 
-// assemble makes a step of what was found on its frames; hints say what is wrong with the first that has no one face.
-func (u *turn) assemble(looks []look) (step extract.Step, hints []string) {
+// assemble makes a step of what was found on its frames. Where one shows no face, or somebody else too, there is none: why is tryFaceLost or trySeveral, and hints are those of the
+// first such frame.
+func (u *turn) assemble(looks []look) (step extract.Step, why string, hints []string) {
 	step.Challenge = u.task.kind
 	for i, l := range looks {
-		if l.face == nil || l.several() {
-			hints = append(hints, l.hints(u.task.kind, nil)[:1]...)
-			continue
+		switch {
+		case l.face == nil:
+			return step, tryFaceLost, l.hints(u.task.kind, nil)
+		case l.several():
+			return step, trySeveral, l.hints(u.task.kind, nil)
 		}
 		shot := extract.Shot{Face: *l.face, At: milliseconds(u.sent.Frames[i].T)}
-		if c := u.sent.Frames[i].Colour; c != nil && *c >= 0 && *c < len(u.task.colours) {
-			for k, v := range u.task.colours[*c] {
-				shot.Colour[k] = float32(v)
+		if u.task.kind == extract.Flash {
+			c := u.colourOf(i)
+			if c == nil { // it is of before the colours
+				continue
 			}
+			shot.Colour = [3]float32{float32(c[0]), float32(c[1]), float32(c[2])}
 			shot.Around = l.picture.around(l.face.Box)
-		} else if u.task.kind == extract.Flash {
-			continue // of before or after the colours
 		}
 		step.Shots = append(step.Shots, shot)
 	}
-	slices.Sort(hints)
-	return step, slices.Compact(hints)
+	return step, "", nil
 }
 
-// repeat asks for a challenge again, or ends the try if that was too often.
-func (s *Service) repeat(c *dialect.Call, x *Session, u *turn, hints []string) (any, error) {
-	hints = hints[:min(len(hints), maxHints)]
+// colourOf is what the screen showed on a frame; nil: nothing of the task's.
+func (u *turn) colourOf(frame int) *colour {
+	if c := u.sent.Frames[frame].Colour; c != nil && *c >= 0 && *c < len(u.task.colours) {
+		return &u.task.colours[*c]
+	}
+	return nil
+}
+
+// repeat asks for a challenge again, or ends the try as f says if that was too often.
+func (s *Service) repeat(c *dialect.Call, x *Session, u *turn, f failure) (any, error) {
 	task, err := s.tries.repeat(u, s.engine.Now())
 	if err != nil || task != nil {
-		return stepAnswer{Again: task, Hints: hints}, err
+		return stepAnswer{Again: task, Hints: f.hints}, err
 	}
-	f := failure{reason: tryNoChallenge, hints: hints}
-	switch {
-	case slices.Contains(hints, hintSeveral):
-		f.reason = trySeveral
-	case slices.Contains(hints, hintNoFace):
-		f.reason = tryFaceLost
-	case u.task.kind == extract.Centre:
-		f.reason = tryQuality
-	}
-	f.words = append([]string{string(u.task.kind)}, hints...)
 	return s.fail(c, x, u, f)
 }
 
@@ -240,7 +261,7 @@ func (s *Service) present(c *dialect.Call, x *Session, u *turn, steps []extract.
 	if replayed >= leastReplayed {
 		p.Verdict, f.reason, f.words = extract.Spoof, wordDamaged, append([]string{"replay"}, p.Reasons...)
 	}
-	shown := presentation{verdict: string(p.Verdict), reasons: append(f.words, u.aids(x)...)}
+	shown := presentation{verdict: string(p.Verdict), reasons: append(f.words, u.circumstances(x)...)}
 	if p.Verdict == extract.Live {
 		shown.best = u.t.photos[p.Best.Step][p.Best.Shot]
 	}
@@ -268,8 +289,11 @@ func pageReason(reasons []string) string {
 	return tryUncertain
 }
 
-// aids are what the person asked for to be able to do it, for the record.
-func (u *turn) aids(x *Session) (words []string) {
+// circumstances are for the record: what the person asked for to be able to do it, and a camera that says that it is none.
+func (u *turn) circumstances(x *Session) (words []string) {
+	if u.t.virtual {
+		words = append(words, "virtual_camera")
+	}
 	if u.t.slower {
 		words = append(words, "slower")
 	}
@@ -286,8 +310,13 @@ type failure struct {
 	hints  []string
 }
 
-// fail counts a try that failed before its presentation was judged.
+// fail counts a try that failed before its presentation was judged. What it had shown is remembered all the same.
 func (s *Service) fail(c *dialect.Call, x *Session, u *turn, f failure) (any, error) {
+	if len(u.t.prints) > 0 {
+		if _, err := s.seen.note(c.Ctx, c.Key.Tenant, x.ID, u.t.prints); err != nil {
+			return nil, err
+		}
+	}
 	now, err := s.failTry(c, x, f.reason, presentation{reasons: f.words})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"mien/engine"
 	"mien/extract"
 	"mien/http"
+	"mien/http/dialect/dialecttest"
 )
 
 // scaled is a picture of a size.
@@ -249,8 +250,8 @@ func TestStepOnce(t *testing.T) {
 	c.busy, c.hold, c.held = 0, make(chan struct{}), make(chan struct{}, 8)
 	hold := c.hold
 	c.mu.Unlock()
-	first := make(chan answered, 1)
-	go func() { first <- p.read(p.post(m, frames)) }()
+	first := make(chan dialecttest.Answer, 1)
+	go func() { first <- p.post(m, frames) }()
 	<-c.held
 	refusedWith(t, p.post(m, frames), 409, "step_taken")
 	refusedWith(t, p.browser(p.cookie, "POST", "slower", `{}`), 409, "step_taken")
@@ -261,7 +262,7 @@ func TestStepOnce(t *testing.T) {
 	c.hold = nil
 	c.mu.Unlock()
 	close(hold)
-	got := <-first
+	got := p.read(<-first)
 	if got.Step == nil || got.Step.N != 1 {
 		t.Fatalf("%+v", got)
 	}
@@ -365,6 +366,9 @@ func TestAids(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	notes := strings.Join(w.notes(t), "\n")
+	if strings.Contains(notes, "virtual") {
+		t.Errorf("a camera: %q", notes)
+	}
 	for _, want := range []string{"alternative " + string(tried[0]), "alternative " + string(tried[1]), "slower", "success slower alternative"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("%q is not recorded: %q", want, notes)
@@ -520,6 +524,53 @@ func TestStepForms(t *testing.T) {
 	if got := p.read(p.post(m, frames)); got.Step == nil {
 		t.Errorf("and then as it should be: %+v", got)
 	}
+}
+
+// Colours that the face follows pass, and those that it doesn't are asked for again; frames that don't tell every colour are none.
+func TestFlash(t *testing.T) {
+	w, c := stage(t, nil)
+	w.native(t, 200, "PUT", "/v1/galleries/people/capture", `{"flash":true}`, nil)
+	a := newActor(t, 1)
+	film := func(p *page, lit float64) [][]byte {
+		var faces []*extract.Face
+		for _, colour := range p.task.Colours {
+			var rgb [3]float64
+			var v [3]int
+			if _, err := fmt.Sscanf(colour, "#%2x%2x%2x", &v[0], &v[1], &v[2]); err != nil {
+				t.Fatal(err)
+			}
+			for i := range rgb {
+				rgb[i] = 100 + lit*float64(v[i])
+			}
+			f := a.at(0, 0)
+			f.Crop = &extract.Image{W: 112, H: 112, Pix: make([]uint8, 3*112*112)}
+			for i := range f.Crop.Pix {
+				f.Crop.Pix[i] = uint8(rgb[i%3])
+			}
+			faces = append(faces, f)
+		}
+		return c.film(t, faces)
+	}
+	begin := func() *page {
+		p := w.enter(t, w.make(t, `{"gallery":"people","flow":"liveness","challenges":["flash"],"steps":1}`))
+		p.start()
+		p.send(c.film(t, a.does(extract.Centre)))
+		if p.task.Kind != extract.Flash || len(p.task.Colours) < 4 || p.task.Frames != len(p.task.Colours) || p.task.MinMs < 300*len(p.task.Colours) {
+			t.Fatalf("%+v", p.task)
+		}
+		return p
+	}
+	p := begin()
+	if got := p.send(film(p, 0)); got.Again == nil || len(got.Hints) == 0 || slices.Equal(got.Again.Colours, nil) {
+		t.Errorf("a face that nothing lights: %+v", got)
+	}
+	if got := p.send(film(p, .3)); !got.Done {
+		t.Errorf("%+v %+v", got, got.Failed)
+	}
+	p = begin()
+	frames := film(p, .3)
+	p.task.Colours = p.task.Colours[:2] // the others are said to be of no colour
+	p.send(frames).failed(t, "frames_damaged", 2)
 }
 
 // A picture is looked at for the step that is on.

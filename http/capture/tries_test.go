@@ -111,7 +111,7 @@ func (b *trial) session() *Session {
 
 func (b *trial) mustBegin() *try {
 	b.t.Helper()
-	t, err := b.begin(b.at, b.session(), b.now)
+	t, err := b.begin(b.at, b.session(), false, b.now)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestTriesAreBounded(t *testing.T) {
 	other.at.id = "other"
 	other.mustBegin()
 	u := b.mustTake(x)
-	if _, err := b.begin(place{"t", "third"}, b.session(), b.now); err != errNoRoom {
+	if _, err := b.begin(place{"t", "third"}, b.session(), false, b.now); err != errNoRoom {
 		t.Errorf("a third: %v", err)
 	}
 	small := other.step(1, 100)

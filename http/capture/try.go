@@ -76,6 +76,7 @@ type try struct {
 	chain   chain
 	skew    skew
 	began   time.Time
+	virtual bool // its camera says that it is a program
 	slower  bool
 	again   int  // challenges that had to be asked for again
 	busy    bool // a step is being judged, or the session decided
@@ -125,7 +126,7 @@ var (
 )
 
 // begin starts a session's try, and ends the one under way: a step of it that is being judged finds itself without a try. Errors: errNoRoom.
-func (s *tries) begin(at place, x *Session, now time.Time) (*try, error) {
+func (s *tries) begin(at place, x *Session, virtual bool, now time.Time) (*try, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.mu.of[at]
@@ -137,7 +138,7 @@ func (s *tries) begin(at place, x *Session, now time.Time) (*try, error) {
 		s.mu.of[at] = v
 	}
 	s.endLocked(v)
-	t := &try{id: newID(), plan: newPlan(x, v.avoid), began: now, slower: x.Slower, touched: now}
+	t := &try{id: newID(), plan: newPlan(x, v.avoid), began: now, virtual: virtual, slower: x.Slower, touched: now}
 	_, _ = rand.Read(t.chain.key[:]) // never fails
 	t.task = newTask(t.plan[0], 0, t.slower, now)
 	v.try = t
