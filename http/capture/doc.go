@@ -45,6 +45,36 @@
 // A tenant may have half as many sessions as documents (maxSessions), so that sessions of other APIs have the other half, and new ones leave room
 // for what those that are there end with (sessionReserve).
 //
+// # Tries
+//
+// A try is a presentation: to look into the camera, and then one to four challenges that nobody can know before, drawn by crypto/rand among the session's kinds: a turn
+// among them where one may be, no two alike in a row. What memory has of it is bounded, for all sessions by one number of bytes (Config.TryBytes); what is too much is
+// answered 503. A try is left alone for a minute after its step's time, then its frames go; the session goes on by another start.
+//
+//	T1  A session has one try, and a try judges one step at a time: a second request of the same step meanwhile is refused.
+//	T2  A challenge is told when the step before is judged, with a nonce and a time of its own, by the server's clock: from when it was told to the arrival of the
+//	    request's header. A nonce is good for one step that is judged; the same frames again are told what was answered to them.
+//	T3  What could not be judged, for the server was busy or failing, has changed nothing: the same frames may come again, and count as of when they first came.
+//	T4  Frames hold in a chain of tags (chain.go) through the whole try; their times grow, and the page's clock goes as ours, within maxSkew. None comes twice in a session,
+//	    nor was it, as a picture, sent in another of the tenant's in the last 30 days (seen.go): one frame may be chance, two are a replay, which is taken for a spoof.
+//	T5  Each frame shows one person, the largest face, beside which nobody else is near; a step that does not show its challenge is asked for again with another nonce,
+//	    three times in a try. All frames of a try are then judged together by extract.Present: of one person, live, no two the same picture.
+//	T6  Frames are decoded by parts, and only where their header states a size that is asked for. They and what was found on them are overwritten when their try ends. Pictures that
+//	    the page sends to be looked at (look.go) are not kept at all.
+//
+// A challenge that somebody can't do is replaced, twice in a session, and whoever needs more time gets four times as much; both are in the records of what was decided. To begin
+// anew shows other challenges, so a session has ten starts.
+//
+//	409  try_missing      none is under way: it was left, or the server has started anew
+//	409  step_taken       the step is being judged
+//	409  no_alternative   there is no other challenge, or two were replaced
+//
+// Why a try failed, as the page is told: too_slow, too_fast, frames_damaged, several_people, face_lost, no_challenge, quality, not_live, uncertain. The record says more in words:
+// which challenge, and of damaged frames nonce, order, hash, tag, times, skew, repeated, picture or replay.
+//
+// What chain, times and nonces are worth: they show frames that are lost, mixed or sent again. The browser has the chain's key, so they prove nothing about it. A camera program that
+// plays a recorded film gives pictures that were never sent, of which neither sums nor prints know; against it are the challenges alone.
+//
 // # Decisions
 //
 //	enroll    PutPerson, if nobody of the id is there, and nobody alike in the gallery: search and write are one (engine, D1 to D6)

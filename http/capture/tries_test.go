@@ -93,6 +93,18 @@ func TestManners(t *testing.T) {
 	}
 }
 
+// A camera's label that gives a program away is told from others; what is no label is none.
+func TestVirtualCamera(t *testing.T) {
+	for label, want := range map[string]bool{"OBS Virtual Camera": true, "ManyCam Source": true, "FaceTime HD Camera": false, "camera2 1, facing front": false, "": false} {
+		if got := (&cameraSpec{Label: &label}).isVirtual(); got != want {
+			t.Errorf("%q: %v", label, got)
+		}
+	}
+	if (*cameraSpec)(nil).isVirtual() || new(cameraSpec).isVirtual() {
+		t.Error("nothing is a program")
+	}
+}
+
 // trial is a session's tries, and a clock.
 type trial struct {
 	*tries

@@ -31,11 +31,7 @@ const (
 
 // tries is what memory has of the sessions that are under way: a try each, and the sums of all frames that came. A restart loses it: the page begins a new
 // try. All is bounded by one number of bytes; what is too much is refused at once. Frames and faces are overwritten when their try ends: by a decision,
-// a failure, a new start, the session's end, or after its time by sweep. Safe for concurrent use.
-//
-//	T1  A session has one try, and a try judges one step at a time: a second request of the same step meanwhile is refused.
-//	T2  A nonce is good for one step that is judged; the same frames again are told what was answered to them.
-//	T3  What could not be judged, for the server was busy or failing, has changed nothing: the same frames may come again, and count as of when they first came.
+// a failure, a new start, the session's end, or after its time by sweep (doc.go, T1 to T6). Safe for concurrent use.
 type tries struct {
 	max int64
 	mu  struct {
