@@ -1,6 +1,6 @@
-// Package authface speaks the API of Auth Face, "Biometric Authentication API": a client begins a session, sends its user's browser to the session's
-// biometry_url, where the capture page (package capture) looks at the face, and asks for the result when the browser is back at its redirect_url. Auth
-// Face is its owner's name; this is an implementation of its published document.
+// Package authface speaks the API of Auth Face, "Biometric Authentication API": a client begins a session, sends its user's browser to the
+// session's biometry_url, where the capture page (package capture) looks at the face, and asks for the result when the browser is back at its
+// redirect_url. Auth Face is its owner's name; this is an implementation of its published document.
 //
 //	POST /biometry/v1/enroll            client_state, redirect_url, external_user_id   authface.enroll           engine.PutPerson of who is not there, nobody alike
 //	POST /biometry/v1/verify            the same                                       authface.verify           engine.Verify
@@ -70,8 +70,8 @@
 // external_user_id of an identification that found nobody, score where nobody was compared. "reason" is one of
 //
 //	conflict            the face is that of somebody who is enrolled under another external_user_id: enroll, update_embedding
-//	below_threshold     the face is not the user's, or of nobody who is enrolled but somebody is somewhat alike: verify, update_embedding, identify
-//	not_found           nobody is alike: identify
+//	below_threshold     the face is not the user's: verify, update_embedding
+//	not_found           nobody is alike enough, and by how much is not told: identify
 //	not_enrolled        the user was deleted, or suspended, since the session began: verify, update_embedding
 //	already_enrolled    somebody was enrolled under external_user_id since the session began: enroll
 //	liveness_spoof      the last try looked like an attack
@@ -97,39 +97,45 @@
 //
 //  1. No header is named for a key. Authorization: Bearer is what the native API has, and x-api-key what most vendors' have; where both are
 //     sent Authorization counts. 401 comes with WWW-Authenticate.
-//  2. client_state is a UUID of version 4 (RFC 9562), in either case: one that differs in case is the same session. It is answered as it
-//     was sent when the session began. The "Session Response" of the document shows one that begins with "qe", which no UUID does: it is refused.
+//  2. client_state is a UUID of version 4 (RFC 9562), in either case: one that differs in case is the same session. It is answered as it was
+//     sent when the session began. The "Session Response" of the document shows one that begins with "qe", which no UUID does: it is refused.
 //     So is "session-uuid", which stands for one.
-//  3. A client_state that was used is 409 client_state_used, also for what would be the same request again: biometry_url is told once. A client that lost
-//     the answer takes another UUID.
+//  3. A client_state that was used is 409 client_state_used, also for what would be the same request again: biometry_url is told once. A
+//     client that lost the answer takes another UUID.
 //  4. redirect_url must be https, or http of this machine, without user and fragment, and its origin (scheme, host, port) registered for the
-//     gallery: PUT /v1/galleries/{gallery}/capture with a native admin's key. "redirect_url?client_state=" is joined with & where it has a query.
-//  5. external_user_id is "required for enroll/verify/update". It has 1 to 256 bytes of UTF-8 without control characters or spaces at its ends. identify
-//     does not look at one. Other fields are ignored.
-//  6. enroll of an external_user_id that is enrolled is 409 user_exists before anybody is sent to the camera, verify and update_embedding of one that
-//     is not 404 user_not_found, and of one that is suspended 409 user_suspended. Whether the face is enrolled only the session can say: that is reason conflict.
-//     Who comes or goes meanwhile makes the session fail: already_enrolled, not_enrolled.
-//  7. "external_user_id": "external_user_123" of the conflict is the one of the request, never the other person's. The example does not say whose it is. That of
-//     the other would tell whoever holds up a photo at enrolment under what name its owner is known, which is what an impostor asks; whom a face is of
-//     is asked by identify, which is a key's right to ask. That there is somebody is what the flow is for, and the score how alike they are.
-//  8. "score represents the biometric confidence score (when applicable)", from 0 to 1. It is the similarity of mien: monotone, 0.80 where one stranger in 1,000 reaches it,
-//     0.85 one in 10,000, 0.98 one in a million. Of verify and update_embedding it is the user's, of identify the best one's, of a conflict the most
-//     alike one's. Five decimals as in the examples, cut, so that none is shown as the threshold that it missed. A key made with --scores rounded is told two
-//     decimals, and one with --scores decision null.
-//  9. Who matches is decided by the gallery's policies, as in the native API: FMR 1e-4 by default for verify, for identify FPIR 1e-2 and for duplicates 1e-3 at the gallery's size.
-//  10. completed_at is UTC, "2026-01-15 12:45:39", to the second. Of an expired session it is its end. event_id is evt_ and a random UUID, the session's, which the audit log has too.
-//  11. An expired session has no example. It has the fields of a failed one, with result fail and reason expired: a client that reads result and
-//     reason of whatever is not pending or in_progress finds them.
-//  12. "Clients should poll this endpoint": 10 requests at once and one a second for each session, beside the key's rate; then 429 with Retry-After.
-//  13. update_embedding: the face must be the user's as it is enrolled (below_threshold), and nobody else's (conflict). The new template replaces the old ones; what is known of
-//     those, when they were made and by which key, is kept if the gallery has a history (PUT /v1/galleries/{gallery} {"history": N}): the vectors are not, which nothing may search
-//     any more. The audit log has the write always.
-//  14. list-users answers {"success", "total", "limit", "offset", "users": [{"external_user_id", "status", "created_at", "updated_at"}]}, by external_user_id; get-user {"success",
-//     "user"} with one of those; delete-user {"success", "external_user_id"}. The document shows no answers. limit is 1 to 1,000, 100 where there is none, offset 0 to
-//     1,000,000. What is enrolled of a face is told to nobody.
-//  15. delete-user erases: templates, what is kept beside them and sessions, in one write, and the key that sealed them (engine, Keys; README says when backups have
-//     forgotten them). It has no undo. "erase" of the command line does the same and gives a receipt.
-//  16. All operations are POST ("All endpoints use HTTP POST methods") and answer 200. What is wrong with a request's form is 400, whatever the native API has: 408, 413, 415.
+//     gallery: PUT /v1/galleries/{gallery}/capture with a native admin's key. "redirect_url?client_state=" is joined with & where it has a
+//     query.
+//  5. external_user_id is "required for enroll/verify/update". It has 1 to 256 bytes of UTF-8 without control characters or spaces at its
+//     ends. identify does not look at one. Other fields are ignored.
+//  6. enroll of an external_user_id that is enrolled is 409 user_exists before anybody is sent to the camera, verify and update_embedding of
+//     one that is not 404 user_not_found, and of one that is suspended 409 user_suspended. Whether the face is enrolled only the session can
+//     say: that is reason conflict. Who comes or goes meanwhile makes the session fail: already_enrolled, not_enrolled.
+//  7. "external_user_id": "external_user_123" of the conflict is the one of the request, never the other person's. The example does not say
+//     whose it is. That of the other would tell whoever holds up a photo at enrolment under what name its owner is known, which is what an
+//     impostor asks; whom a face is of is asked by identify, which is a key's right to ask. That there is somebody is what the flow is for,
+//     and the score how alike they are.
+//  8. "score represents the biometric confidence score (when applicable)", from 0 to 1. It is the similarity of mien: monotone, 0.80 where
+//     one stranger in 1,000 reaches it, 0.85 one in 10,000, 0.98 one in a million. Of verify and update_embedding it is the user's, of
+//     identify the best one's, of a conflict the most alike one's. Five decimals as in the examples, cut, so that none is shown as the
+//     threshold that it missed. A key made with --scores rounded is told two decimals, and one with --scores decision null.
+//  9. Who matches is decided by the gallery's policies, as in the native API: FMR 1e-4 by default for verify, for identify FPIR 1e-2 and for
+//     duplicates 1e-3 at the gallery's size.
+//  10. completed_at is UTC, "2026-01-15 12:45:39", to the second. Of an expired session it is its end. event_id is evt_ and a random UUID,
+//     the session's, which GET /v1/sessions/authface.GALLERY.CLIENT_STATE has too; the audit log has that id, in lower case.
+//  11. An expired session has no example. It has the fields of a failed one, with result fail and reason expired: a client that reads result
+//     and reason of whatever is not pending or in_progress finds them.
+//  12. "Clients should poll this endpoint": 10 requests at once and one a second for each session, beside the key's rate; then 429 with
+//     Retry-After.
+//  13. update_embedding: the face must be the user's as it is enrolled (below_threshold), and nobody else's (conflict). The new template
+//     replaces the old ones; what is known of those, when they were made and by which key, is kept if the gallery has a history (PATCH
+//     /v1/galleries/{gallery} {"history": N}): the vectors are not, which nothing may search any more. The audit log has the write always.
+//  14. list-users answers {"success", "total", "limit", "offset", "users": [{"external_user_id", "status", "created_at", "updated_at"}]}, by
+//     external_user_id; get-user {"success", "user"} with one of those; delete-user {"success", "external_user_id"}. The document shows no
+//     answers. limit is 1 to 1,000, 100 where there is none, offset 0 to 1,000,000. What is enrolled of a face is told to nobody.
+//  15. delete-user erases: templates, what is kept beside them and sessions, in one write, and the key that sealed them (engine, Keys; README
+//     says when backups have forgotten them). It has no undo. "erase" of the command line does the same and gives a receipt.
+//  16. All operations are POST ("All endpoints use HTTP POST methods") and answer 200. What is wrong with a request's form is 400, whatever
+//     the native API has: 408, 413, 415.
 //  17. "Auth Face does not store facial images": nor does this, unless the gallery keeps photos (keep_photos).
 //
 // # Threats

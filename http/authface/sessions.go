@@ -229,17 +229,9 @@ func resultOf(x *capture.Session) any {
 	case capture.StatusExpired:
 		over.Reason, over.CompletedAt = new(reasonExpired), stamp(x.Ends)
 	default:
-		over.Reason = new(reasonOf(x))
+		over.Reason = new(x.Reason)
 	}
 	return over
-}
-
-// reasonOf is why a session failed. Where an identification found somebody who was not alike enough it is the threshold that they missed.
-func reasonOf(x *capture.Session) string {
-	if x.Reason == capture.ReasonNotFound && x.Score != nil {
-		return capture.ReasonBelowThreshold
-	}
-	return x.Reason
 }
 
 // scoreOf is a score to five decimals, as the document's examples have it: cut, so that none is shown as the threshold that it missed.
