@@ -50,7 +50,7 @@ var onlyIn = map[string][]string{
 	"gonum.org/v1/plot":               {"mien/bench/chart", "mien/bench/evaluate", "mien/bench/peers", "mien/bench/report"},
 	"golang.org/x/perf":               {"mien/bench/report"},
 	"github.com/klauspost/cpuid":      {"mien/simd", "mien/bench", "mien/bench/peers", "mien/bench/report", "mien/cmd/mien"},
-	"net/http":                        {"mien/cmd/mien", "mien/http/dialect/dialecttest", "mien/http/verifik"}, // which sends webhooks
+	"net/http":                        {"mien/cmd/demo", "mien/cmd/mien", "mien/http/dialect/dialecttest", "mien/http/verifik"}, // which sends webhooks
 	"github.com/go-jose/go-jose":      {"mien/http/verifik"},
 }
 

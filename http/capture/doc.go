@@ -101,7 +101,7 @@
 // origin, and of all that browsers can do it may use the camera. Referrer-Policy keeps the address, which begins with the token, to itself; the script
 // takes that out of the address before it asks for anything.
 //
-// A request of the page is authenticated by the cookie: HttpOnly, SameSite=Strict, of the path /capture, until the session's end; and Secure, but where a page of http
+// A request of the page is authenticated by the cookie: HttpOnly, SameSite=Strict, of the path /capture, until an hour after the session's end, while it is still told what became of that; and Secure, but where a page of http
 // has a camera, which is this machine's own. Pages of other sites can't have it sent, those of other origins of the same site are refused by Sec-Fetch-Site or Origin. It makes a
 // key of the role client, for this package and the session's gallery alone, whose id is the session's: rates and the audit log are by session.
 //

@@ -192,9 +192,9 @@ func isOurs(c *dialect.Call) bool {
 	return err == nil && strings.EqualFold(base.Host, u.Host)
 }
 
-// cookie is the header field that gives the browser its cookie, until the session's end.
+// cookie is the header field that gives the browser its cookie: for as long after the session's end as it is told what became of it.
 func cookie(c *dialect.Call, value string, x *Session, now time.Time) string {
-	field := cookieName + "=" + value + "; Path=/capture; HttpOnly; SameSite=Strict; Max-Age=" + seconds(x.Ends.Sub(now))
+	field := cookieName + "=" + value + "; Path=/capture; HttpOnly; SameSite=Strict; Max-Age=" + seconds(x.Ends.Add(linkGrace).Sub(now))
 	if b, err := url.Parse(c.BaseURL()); err == nil && b.Scheme == "http" && isLoopback(strings.ToLower(b.Hostname())) {
 		return field // browsers have no camera on other pages of http, and not all take a secure cookie there
 	}

@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// browser is a Chromium with a film before its camera, and one page at a time. Not safe for concurrent use.
+// browser is a Chromium with a camera of ours, and one page at a time. Not safe for concurrent use.
 type browser struct {
 	t      *testing.T
-	camera string // the film's file; it is read when a page opens the camera
+	camera *camera // nil: there is none
 	stdin  io.WriteCloser
 	answer *json.Decoder
 	log    strings.Builder
@@ -52,15 +52,14 @@ var (
 	desktop = viewport{1280, 800}
 )
 
-// newBrowser starts Chromium; camera says whether it has one. It ends with the test.
-func newBrowser(t *testing.T, camera bool) *browser {
+// newBrowser starts Chromium with a camera, or without one. It ends with the test.
+func newBrowser(t *testing.T, c *camera) *browser {
 	t.Helper()
 	chromium, node, driver := tools(t)
-	b := &browser{t: t}
-	c := command{Do: "launch"}
-	if camera {
-		b.camera = filepath.Join(t.TempDir(), "camera.y4m")
-		c.Camera = b.camera
+	b := &browser{t: t, camera: c}
+	launch := command{Do: "launch"}
+	if c != nil {
+		launch.Camera = c.path
 	}
 	cmd := exec.Command(node, filepath.Join("testdata", "driver.mjs"), driver, chromium)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "LANG=en_US.UTF-8")
@@ -82,7 +81,7 @@ func newBrowser(t *testing.T, camera bool) *browser {
 			t.Errorf("driver: %v\n%s", err, &b.log)
 		}
 	})
-	b.do(c, nil)
+	b.do(launch, nil)
 	return b
 }
 
@@ -171,12 +170,6 @@ func (b *browser) open(o options) {
 		o.Permissions = []string{}
 	}
 	b.do(command{Do: "open", Options: &o}, nil)
-}
-
-// films puts a film before the camera: it runs from its start when a page next opens the camera.
-func (b *browser) films(f film) {
-	b.t.Helper()
-	f.write(b.t, b.camera)
 }
 
 // problems are what the driver noticed since the context was opened or this was last called.

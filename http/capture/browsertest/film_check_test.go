@@ -51,7 +51,7 @@ func TestFilms(t *testing.T) {
 	for i, name := range []string{"ana", "arun", "carl"} {
 		who := person(t, name)
 		f := film{seed: uint64(i), light: 1, scenes: []scene{turnsLeft(who), turnsRight(who), looksUp(who)}}
-		s := sum(f.faces(t, 13))
+		s := sum(f.faces(t, 11))
 		t.Logf("%s: yaw %.0f° to %.0f°, raised by %.0f°; least cosine %.2f, liveness %.2f", name, s.left, s.right, s.up, s.cosine, s.live)
 		if s.left > -24 || s.right < 24 || s.cosine < .6 || s.live < .5 || name == "ana" && s.up < 13 {
 			t.Errorf("%s: turned too little, or somebody else", name)
@@ -107,10 +107,10 @@ func (f film) presentation(t *testing.T, asked ...extract.Challenge) []extract.S
 		}
 		return s
 	}
-	all := []extract.Step{step(extract.Centre, 2, 7, 12)}
+	all := []extract.Step{step(extract.Centre, 1, 6, 11)}
 	for i, c := range asked {
 		start := int(float64(i) * turnSeconds * filmRate)
-		all = append(all, step(c, start+16, start+25, start+35))
+		all = append(all, step(c, start+13, start+20, start+30))
 	}
 	return all
 }

@@ -1,25 +1,20 @@
 package browsertest
 
 import (
-	"bufio"
-	"fmt"
 	"image"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
-	"testing"
 )
 
-// What the made-up camera takes: the file repeats from its start when it is over.
+// What the made-up camera takes.
 const (
 	filmWidth, filmHeight = 640, 480
-	filmRate              = 15 // pictures a second
+	filmRate              = 12 // pictures a second
 )
 
-// film is what a camera sees. Two films with different seeds have no picture in common, not even where they show the same:
-// who was filmed sways a little, comes nearer and goes back, and light and sensor are never the same twice.
+// film is what a camera takes of scenes, one after the other. Two films with different seeds have no picture in common, not even where they show
+// the same: who was filmed sways a little, comes nearer and goes back, and light and sensor are never the same twice.
 type film struct {
 	seed   uint64
 	scenes []scene
@@ -48,11 +43,15 @@ func turns(who *head, yaw, pitch float64) scene {
 	return scene{who: []*head{who}, seconds: turnSeconds, poses: []pose{{1.2, 0, 0}, {2, yaw, pitch}, {3.2, yaw, pitch}, {4, 0, 0}}}
 }
 
-// How far is asked for, so that each of the people comes to 24° at least: a portrait that already looks to a side turns less to the other.
-// Left is the person's own: the right side of the image.
-func turnsLeft(who *head) scene  { return turns(who, -35, 0) }
-func turnsRight(who *head) scene { return turns(who, 38, 0) }
-func looksUp(who *head) scene    { return turns(who, 0, 30) }
+// How far people turn in degrees as head.turned has them, so that each of them comes to 24° at least by the extractor's measure: a portrait that already looks
+// to a side turns less to the other. Left is the person's own: the right side of the image.
+const (
+	toLeft, toRight, upwards = 36, 39, 30
+)
+
+func turnsLeft(who *head) scene  { return turns(who, -toLeft, 0) }
+func turnsRight(who *head) scene { return turns(who, toRight, 0) }
+func looksUp(who *head) scene    { return turns(who, 0, upwards) }
 
 // inPlaceOf is somebody who looks into the camera, and somebody else who turns to the left in their place.
 func inPlaceOf(looker, turner *head) []scene {
@@ -180,20 +179,19 @@ func newPicture(photos []*image.RGBA) *picture {
 
 // take makes p what a camera takes of the scene seen: moved to its place, in a light, with the noise of a sensor.
 func (p *picture) take(seen *picture, place affine, light float64, seed uint64) {
-	scale := int(light * 256)
-	move(p.y[:], seen.y[:], filmWidth, filmHeight, place, func(v int) uint8 {
-		seed ^= seed << 13 // xorshift64
-		seed ^= seed >> 7
-		seed ^= seed << 17
-		return uint8(min(max(16+(v-16)*scale>>8+int(seed>>62)+int(seed>>60&3)-3, 16), 235))
-	})
-	colour := func(v int) uint8 { return uint8(128 + (v-128)*scale>>8) }
-	move(p.u[:], seen.u[:], filmWidth/2, filmHeight/2, place, colour)
-	move(p.v[:], seen.v[:], filmWidth/2, filmHeight/2, place, colour)
+	var grey, colour [256]uint8
+	for v := range grey {
+		grey[v] = uint8(min(max(16+float64(v-16)*light, 18), 233))
+		colour[v] = uint8(128 + float64(v-128)*min(light, 1))
+	}
+	move(p.y[:], seen.y[:], filmWidth, filmHeight, place, &grey, seed)
+	move(p.u[:], seen.u[:], filmWidth/2, filmHeight/2, place, &colour, 0)
+	move(p.v[:], seen.v[:], filmWidth/2, filmHeight/2, place, &colour, 0)
 }
 
-// move resamples a plane of w×h by the affine, given for a plane of filmWidth, between pixels linearly.
-func move(out, in []uint8, w, h int, a affine, then func(int) uint8) {
+// move resamples a plane of w×h by the affine, given for a plane of filmWidth, between pixels linearly, and maps what it finds. With a seed up to two
+// levels of noise are added.
+func move(out, in []uint8, w, h int, a affine, to *[256]uint8, seed uint64) {
 	k := float64(w) / filmWidth
 	const one = 1 << 16
 	stepX, stepY := int(a.cos*one), int(a.sin*one)
@@ -201,12 +199,26 @@ func move(out, in []uint8, w, h int, a affine, then func(int) uint8) {
 		dy := float64(y) - float64(h)/2
 		px := int((-a.cos*float64(w)/2 - a.sin*dy + a.dx*k + float64(w)/2) * one)
 		py := int((-a.sin*float64(w)/2 + a.cos*dy + a.dy*k + float64(h)/2) * one)
-		for x := range w {
+		row := out[y*w : y*w+w]
+		noise := uint64(0)
+		for x := range row {
 			sx, sy := min(max(px, 0), (w-1)*one-1), min(max(py, 0), (h-1)*one-1)
 			i, fx, fy := sy>>16*w+sx>>16, sx&(one-1)>>8, sy&(one-1)>>8
-			top := int(in[i])*(256-fx) + int(in[i+1])*fx
-			below := int(in[i+w])*(256-fx) + int(in[i+w+1])*fx
-			out[y*w+x] = then((top*(256-fy) + below*fy + 1<<15) >> 16)
+			pair, below := in[i:i+2:i+2], in[i+w:i+w+2:i+w+2]
+			top := int(pair[0])<<8 + (int(pair[1])-int(pair[0]))*fx
+			bottom := int(below[0])<<8 + (int(below[1])-int(below[0]))*fx
+			v := to[uint8((top<<8+(bottom-top)*fy+1<<15)>>16)]
+			if seed != 0 {
+				if noise == 0 { // xorshift64: 16 pixels each
+					seed ^= seed << 13
+					seed ^= seed >> 7
+					seed ^= seed << 17
+					noise = seed
+				}
+				v += uint8(noise&3) - uint8(noise>>2&3) + uint8(noise&1)
+				noise >>= 4
+			}
+			row[x] = v
 			px, py = px+stepX, py+stepY
 		}
 	}
@@ -226,33 +238,6 @@ func (p *picture) rgb() *image.RGBA {
 }
 
 func clip(v float64) float64 { return min(max(v, 0), 255) }
-
-// write puts the film at path as YUV4MPEG2; who reads the file before finds either the one that was there or all of it.
-func (f film) write(t testing.TB, path string) {
-	t.Helper()
-	temp, err := os.CreateTemp(filepath.Dir(path), ".film-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(temp.Name())
-	w := bufio.NewWriterSize(temp, 1<<20)
-	fmt.Fprintf(w, "YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n", filmWidth, filmHeight, filmRate)
-	for p := range develop(f.shots()) {
-		w.WriteString("FRAME\n")
-		w.Write(p.y[:])
-		w.Write(p.u[:])
-		w.Write(p.v[:])
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if err := temp.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(temp.Name(), path); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // develop draws the pictures side by side and yields them in order; each is valid until the next.
 func develop(shots []func(*picture)) func(yield func(*picture) bool) {

@@ -7,34 +7,20 @@ import (
 	"image/jpeg"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 
 	"mien/extract"
+	"mien/extract/extracttest"
 )
 
 // build is where make leaves library, models and the browser's driver.
 var build = filepath.Join("..", "..", "..", "build")
 
-// extractor is the real one, loaded once.
-var extractor = sync.OnceValues(func() (*extract.Extractor, error) {
-	libraries, _ := filepath.Glob(filepath.Join(build, "lib", runtime.GOOS+"-"+runtime.GOARCH, "libonnxruntime.*"))
-	library := "libonnxruntime"
-	if len(libraries) > 0 {
-		library = libraries[0]
-	}
-	return extract.New(extract.Config{Library: library, Pack: filepath.Join(build, "models", "default")})
-})
-
 // face is the face in the middle of a photo, with all there is to know of it.
 func face(t testing.TB, photo []byte) extract.Face {
 	t.Helper()
-	x, err := extractor()
-	if err != nil {
-		t.Fatalf("%v (make setup fetches library and models)", err)
-	}
-	faces, err := x.Extract(t.Context(), photo, extract.Options{
+	faces, err := extracttest.Default(t).Extract(t.Context(), photo, extract.Options{
 		Select: extract.SelectCentral, Want: extract.WantTemplate | extract.WantQuality | extract.WantLiveness,
 	})
 	if err != nil {

@@ -1,6 +1,6 @@
 // Drives Chromium for the tests: node driver.mjs PLAYWRIGHT CHROMIUM. Reads a command a line from standard input and answers a line each.
 //
-//   {"do": "launch", "camera": FILE}     Chromium, with a film before its camera; without FILE it has no camera
+//   {"do": "launch", "camera": FILE}     Chromium, with a camera that takes FILE; without FILE it has none
 //   {"do": "open", "options": {…}}       a context of its own, as of an incognito window, with one page; options are newContext's
 //   {"do": "page", "call": M, "args": […]}      page.M(…), or page.keyboard.M(…) for "keyboard.M"; context.M(…) for "context"
 //   {"do": "problems"}                   what went wrong in the context since "open", and is forgotten: see problems
