@@ -5,8 +5,8 @@
 #   make test    fetch what is needed, check, test; ends with go test's own lines
 #
 # Needs Go 1.26, a C compiler and make; npm only for what is not in the cache yet (MIEN_CACHE, else the user's cache
-# folder); Chromium and Node.js 18 or later for the tests of the capture page, which are skipped without. The others: build, setup,
-# check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of photos, and all error rates with charts), fusion-faces (several templates a person), quality and liveness (what those tell, on the same
+# folder); Chromium and Node.js 18 or later for the tests of the capture page, which are skipped without. The others: build, demo (a bank that
+# signs people in by their face), setup, check (all that CI and a reviewer ask), faces and evaluate (accuracy on a folder of photos, and all error rates with charts), fusion-faces (several templates a person), quality and liveness (what those tell, on the same
 # folder), crash (kill -9 under load, hundreds of times), test-arm64, fuzz, image-check (the steps of
 # the container image, without a container engine), soak (load for minutes), bench (speed of the parts, with charts), bench-peers (other indexes beside ours), clean.
 
@@ -38,7 +38,7 @@ echo "make: a C compiler is needed, $(if $(CC),$(firstword $(CC)) is not,none of
 "install one (Debian: apt-get install gcc libc6-dev) or set CC" >&2; exit 1; }
 endef
 
-.PHONY: run build setup test check crash faces dedupe-faces fusion-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers image-check clean prerequisites go-test
+.PHONY: run demo build setup test check crash faces dedupe-faces fusion-faces evaluate quality liveness lint race modernise test-arm64 fuzz soak bench bench-extract bench-peers image-check clean prerequisites go-test
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -54,6 +54,13 @@ build: prerequisites
 
 run: setup build
 	@exec build/mien serve --data '$(DATA)' --listen '$(LISTEN)'
+
+# A bank whose customers sign in by their face, with a mien of its own: open what it prints in a browser of this machine.
+DEMO_LISTEN ?= 127.0.0.1:8090
+DEMO_MIEN   ?= 127.0.0.1:8091
+demo: setup build
+	@$(GO) build -buildvcs=false -o build/demo ./cmd/demo
+	@exec build/demo --mien build/mien --data build/demo-data --listen '$(DEMO_LISTEN)' --mien-listen '$(DEMO_MIEN)'
 
 # In a recipe, not as prerequisites, so that `make -j` keeps the order: go test's lines come last.
 test: SETUP_FLAGS = --sources $(BROWSER)
@@ -199,4 +206,4 @@ image-check: prerequisites
 
 # Keeps the data of a server that ran here, and the downloads in the cache.
 clean:
-	rm -rf build/mien build/setup build/lib build/models
+	rm -rf build/mien build/setup build/demo build/lib build/models build/playwright-core build/screenshots

@@ -24,10 +24,10 @@ func TestEnroll(t *testing.T) {
 	}
 	preview(t, link)
 	screen := options{Viewport: phone, Mobile: true, Touch: true, Locale: "en-GB"}
-	v := b.arrives(s, s.party.URL+"/?to="+link, "phone-enroll", screen)
+	v := b.arrives(s, s.party+"/?to="+link, "phone-enroll", screen)
 	v.page("click", "a")
 	v.begins()
-	back := s.party.URL + "/back?client_state=" + state
+	back := s.party + "/back?client_state=" + state
 	if end := v.follows(nil); end.Where != back {
 		t.Fatalf("the browser is at %s, want %s", end.Where, back)
 	}
@@ -39,7 +39,7 @@ func TestEnroll(t *testing.T) {
 	}
 
 	v.page("goBack")
-	if end := v.stage(); !strings.HasPrefix(end.Where, s.party.URL+"/?to=") {
+	if end := v.stage(); !strings.HasPrefix(end.Where, s.party+"/?to=") {
 		t.Errorf("back leads to %s", end.Where)
 	}
 	v.page("click", "a") // this browser has the cookie, and the session is over
@@ -99,7 +99,7 @@ func TestVerify(t *testing.T) {
 	v.picture("again")
 	v.tabsTo("start")
 	v.page("keyboard.press", "Enter")
-	if end := v.follows(nil); end.Where != s.party.URL+"/back?client_state=s1" {
+	if end := v.follows(nil); end.Where != s.party+"/back?client_state=s1" {
 		t.Errorf("the browser is at %s", end.Where)
 	}
 	v.clean()

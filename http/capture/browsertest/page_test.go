@@ -99,7 +99,7 @@ func (v *visit) tryStage() (s stage, err error) {
 func (v *visit) follows(stop func(stage) bool) stage {
 	v.t.Helper()
 	return v.stages("the end", func(s stage) bool {
-		if strings.HasPrefix(s.Where, v.site.party.URL) || stop != nil && stop(s) {
+		if strings.HasPrefix(s.Where, v.site.party) || stop != nil && stop(s) {
 			v.camera.turns(0, 0)
 			return true
 		}
@@ -154,7 +154,7 @@ func (v *visit) clean(ignore ...string) {
 		v.t.Errorf("console %q, exceptions %q, policy %q", p.Console, p.Exceptions, p.Policy)
 	}
 	for _, host := range p.Hosts {
-		if host != strings.TrimPrefix(v.site.url, "http://") && host != strings.TrimPrefix(v.site.party.URL, "http://") {
+		if host != strings.TrimPrefix(v.site.url, "http://") && host != strings.TrimPrefix(v.site.party, "http://") {
 			v.t.Errorf("a request to %s", host)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,7 @@ type site struct {
 	admin   string // an administrator's key
 	client  string // a key of the gallery for Auth Face
 	gallery string
-	party   *httptest.Server
+	party   string // the relying party's URL
 	log     *bytes.Buffer
 }
 
@@ -50,17 +51,9 @@ func newSite(t *testing.T, settings map[string]any) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := filepath.Abs(build)
-	if err != nil {
-		t.Fatal(err)
-	}
-	libraries, _ := filepath.Glob(filepath.Join(lib, "lib", "*", "libonnxruntime.*"))
-	if len(libraries) == 0 {
-		t.Fatal("no library (make setup fetches it)")
-	}
 	s := &site{t: t, gallery: "customers", log: new(bytes.Buffer)}
 	cmd := exec.Command(program, "--json", "serve", "--data", filepath.Join(t.TempDir(), "data"), "--listen", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), "MIEN_LIBRARY="+libraries[0], "MIEN_MODELS="+filepath.Join(lib, "models", "default"), "MIEN_BATCHING=all=single")
+	cmd.Env = append(os.Environ(), models(t)...)
 	cmd.Stderr = s.log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -88,10 +81,25 @@ func newSite(t *testing.T, settings map[string]any) *site {
 		t.Fatal(err)
 	}
 	s.url, s.admin = hello.URL, strings.TrimSpace(string(key))
-	s.party = httptest.NewServer(http.HandlerFunc(relyingParty))
-	t.Cleanup(s.party.Close)
+	party := httptest.NewServer(http.HandlerFunc(relyingParty))
+	t.Cleanup(party.Close)
+	s.party = party.URL
 	s.prepare(settings)
 	return s
+}
+
+// models is where make leaves library and models, for programs that lie elsewhere.
+func models(t *testing.T) []string {
+	t.Helper()
+	dir, err := filepath.Abs(build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries, _ := filepath.Glob(filepath.Join(dir, "lib", runtime.GOOS+"-"+runtime.GOARCH, "libonnxruntime.*"))
+	if len(libraries) == 0 {
+		t.Fatal("no library (make setup fetches it)")
+	}
+	return []string{"MIEN_LIBRARY=" + libraries[0], "MIEN_MODELS=" + filepath.Join(dir, "models", "default"), "MIEN_BATCHING=all=single"}
 }
 
 // relyingParty has a page with the link that it is given, and one that browsers come back to.
@@ -110,7 +118,7 @@ func relyingParty(w http.ResponseWriter, r *http.Request) {
 func (s *site) prepare(settings map[string]any) {
 	s.t.Helper()
 	s.call(201, "PUT", "/v1/galleries/"+s.gallery, nil, nil)
-	all := map[string]any{"name": "Example Bank", "origins": []string{s.party.URL}}
+	all := map[string]any{"name": "Example Bank", "origins": []string{s.party}}
 	for k, v := range settings {
 		all[k] = v
 	}
@@ -191,7 +199,7 @@ type session struct {
 // session makes one. spec is the request's body, beside gallery and redirect URL.
 func (s *site) session(spec map[string]any) (x session) {
 	s.t.Helper()
-	all := map[string]any{"gallery": s.gallery, "redirect_url": s.party.URL + "/back", "state": "s1"}
+	all := map[string]any{"gallery": s.gallery, "redirect_url": s.party + "/back", "state": "s1"}
 	for k, v := range spec {
 		all[k] = v
 	}
@@ -219,7 +227,7 @@ type result struct {
 // begins begins a flow of Auth Face and returns the link.
 func (s *site) begins(flow, state, user string) (link string) {
 	s.t.Helper()
-	in := map[string]string{"client_state": state, "redirect_url": s.party.URL + "/back"}
+	in := map[string]string{"client_state": state, "redirect_url": s.party + "/back"}
 	if user != "" {
 		in["external_user_id"] = user
 	}
