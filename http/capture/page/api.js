@@ -61,8 +61,9 @@ async function patient(path, request, signal) {
   }
 }
 
-// mayPass tells refusals of a server that is busy; step_taken is one of a request that was sent again while it was being answered.
-const mayPass = ({ status, code }) => [408, 429, 502, 503, 504].includes(status) || code === "step_taken";
+// mayPass tells refusals of a server that is busy; step_taken is one of a request that was sent again while it was being answered, and
+// attempts_exceeded takes longer than anybody waits.
+const mayPass = ({ status, code }) => (code === "step_taken" || [408, 429, 502, 503, 504].includes(status)) && code !== "attempts_exceeded";
 
 async function once(path, request, signal) {
   const limit = new AbortController();

@@ -66,9 +66,14 @@ async function enter(token) {
   view.client(state.name ?? "");
   if (state.status === "expired") return trouble({ code: "session_expired", redirect: state.redirect });
   if (!["pending", "in_progress"].includes(state.status)) return finish(state.redirect);
-  setTimeout(() => document.body.dataset.state === "intro" && enter(""), Math.min(state.seconds_left ?? 3600, 3600) * 1000 + 500);
+  setTimeout(expire, Math.min(state.seconds_left ?? 3600, 3600) * 1000);
   await view.intro(state.flow, state.status === "in_progress" && !token);
   await attempt();
+}
+
+// expire ends the session's time where nothing is asked of the server, which says so everywhere else.
+function expire() {
+  if (["intro", "failed"].includes(document.body.dataset.state)) trouble({ code: "session_expired" });
 }
 
 function forget() {
@@ -228,7 +233,8 @@ async function opened(s) {
 // flash waits for the face, then lights it with the step's colours, one frame for each at its end.
 async function flash(s) {
   const { step } = s;
-  const [before] = await watch({ ...s, step: { ...step, kind: "centre", frames: 1 } }, null);
+  const until = s.until - step.colours.length * colourMs;
+  const [before] = await watch({ ...s, until, step: { ...step, kind: "centre", frames: 1 } }, null);
   const frames = step.frames > step.colours.length ? [before] : [];
   for (const [i, c] of step.colours.entries()) {
     view.colour(c);
@@ -345,6 +351,7 @@ const troubles = {
   session_expired: { icon: "clock", mood: "warn", title: "error.expired_title", text: "error.expired_text" },
   offline: { icon: "offline", mood: "warn", title: "error.offline_title", text: "error.offline_text", actions: [["intro.again", "retry"]] },
   full: { icon: "clock", mood: "warn", title: "error.full_title", text: "error.full_text", actions: [["intro.again", "retry"]] },
+  attempts_exceeded: { icon: "clock", mood: "warn", title: "error.attempts_title", text: "error.attempts_text", actions: [retry] },
   other: { icon: "warning", mood: "warn", title: "error.other_title", text: "error.other_text", actions: [retry] },
 };
 
@@ -352,7 +359,9 @@ const troubles = {
 async function trouble(failure, again) {
   release();
   if (failure.code === "session_over") return failure.redirect ? finish(failure.redirect) : settleOver();
-  const code = failure instanceof api.Unreachable ? (failure.full ? "full" : "offline") : failure.code in troubles ? failure.code : "other";
+  const code = failure instanceof api.Unreachable ? (failure.full ? "full" : "offline")
+    : failure.code === "link_unknown" && state ? "session_expired" // the cookie ended with it
+    : failure.code in troubles ? failure.code : "other";
   const redirect = target(failure.redirect ?? "");
   const note = { code, final: !state || !troubles[code].actions, ...troubles[code] };
   if (redirect) note.actions = [["done.go", "redirect"]];

@@ -25,8 +25,8 @@ export class Camera {
   #video;
   #stream = null;
   #wanted = null; // who waits for a picture
-  #large = canvas();
-  #small = canvas();
+  #large = document.createElement("canvas");
+  #small = document.createElement("canvas");
   #encoding = false;
   #last = 0;
   #run = 0; // counts openings: a loop of an earlier one ends
@@ -167,8 +167,6 @@ const ask = (deviceId) => navigator.mediaDevices.getUserMedia({
 
 const stop = (stream) => stream.getTracks().forEach((track) => track.stop());
 
-const canvas = () => (typeof OffscreenCanvas === "function" ? new OffscreenCanvas(1, 1) : document.createElement("canvas"));
-
 // jpeg draws the video no larger than to.side and encodes it. The picture is as the camera sees it, not mirrored.
 function jpeg(c, video, to) {
   const scale = Math.min(1, to.side / Math.max(video.videoWidth, video.videoHeight));
@@ -176,6 +174,5 @@ function jpeg(c, video, to) {
   const height = Math.round(video.videoHeight * scale);
   if (c.width !== width || c.height !== height) [c.width, c.height] = [width, height];
   c.getContext("2d", { alpha: false }).drawImage(video, 0, 0, width, height);
-  if (c.convertToBlob) return c.convertToBlob({ type: "image/jpeg", quality: to.quality });
   return new Promise((resolve, reject) => c.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no JPEG"))), "image/jpeg", to.quality));
 }

@@ -50,7 +50,7 @@ export function client(itsName) {
 // paint shows a state by f, and remembers f for another language.
 function paint(state, f) {
   again = f;
-  for (const key of ["code", "step", "hint", "cue", "mood"]) delete body.dataset[key];
+  for (const key of ["code", "step", "hint", "cue", "mood", "hurry"]) delete body.dataset[key];
   body.dataset.state = state;
   $("cancel").hidden = ["loading", "done"].includes(state);
   f();
@@ -231,8 +231,11 @@ export function tools({ slower, other }) {
 
 // hurry marks the way to more time, and says how much is left.
 export function hurry(seconds) {
-  if (!$("slower").hidden) $("slower").classList.add("urgent");
-  $("count").textContent = words("tool.time", { n: seconds });
+  const line = words("tool.time", { n: seconds });
+  if (!body.dataset.hurry) say(line);
+  body.dataset.hurry = "yes";
+  $("slower").classList.add("urgent");
+  $("count").textContent = line;
 }
 
 // cameras offers the list to choose from, if there is a choice.
