@@ -208,7 +208,7 @@ func TestPrints(t *testing.T) {
 	same, other := map[int]int{}, map[int]int{}
 	for _, photo := range []string{"a_1.jpg", "b_1.jpg", "glasses.jpg"} {
 		for _, size := range []float64{.8} {
-			base := scene{photo: photo, size: size, noise: 3, seed: 1, width: 720, height: 540}
+			base := scene{photo: photo, size: size, noise: 3, seed: 1, width: 480, height: 360}
 			print := of(base)
 			for _, again := range []func(*scene){
 				func(s *scene) { s.quality = 60 }, func(s *scene) { s.quality = 75 }, func(s *scene) { s.quality = 97 }, func(s *scene) { s.light = .97 },

@@ -123,7 +123,7 @@ func (p *page) follow(do func(kind extract.Challenge) [][]byte) answered {
 // The whole with the real models. A still picture doesn't pass the turn, nor a picture that is turned, nor who turns the other way; and two people in
 // one try don't, of whom one sits for the first pictures and the other turns.
 func TestRealFaces(t *testing.T) {
-	w, l := newWorld(t, nil), newLens(t)
+	w, l := still(t, nil), newLens(t)
 	opposite := map[extract.Challenge]extract.Challenge{extract.Centre: extract.Centre, extract.TurnLeft: extract.TurnRight, extract.TurnRight: extract.TurnLeft}
 	tilted := map[extract.Challenge]*image.RGBA{extract.TurnLeft: l.decoded(l.head.Tilted(t, -40, 0)), extract.TurnRight: l.decoded(l.head.Tilted(t, 40, 0))}
 	straight := l.turned
@@ -160,7 +160,7 @@ func TestRealFaces(t *testing.T) {
 
 // A person whom the page has enrolled is verified by it; the pictures of the one session are no good in another, though they are saved again.
 func TestRealRoundTrip(t *testing.T) {
-	w, l := newWorld(t, nil), newLens(t)
+	w, l := still(t, nil), newLens(t)
 	for _, flow := range []string{"enroll", "verify"} {
 		p := w.enter(t, w.make(t, turns(`"flow":"`+flow+`","person":"ada"`)))
 		if got := p.follow(l.does); !got.Done {

@@ -3,7 +3,6 @@ package capture
 import (
 	"bytes"
 	"image"
-	"image/color"
 	"image/jpeg"
 	"math/rand/v2"
 	"testing"
@@ -58,7 +57,7 @@ func (s scene) jpeg(t testing.TB) []byte {
 			if y > h/3 && y < h/3+h/20 {
 				v /= 2
 			}
-			img.SetRGBA(x, y, color.RGBA{v, v, v - 10, 255})
+			copy(img.Pix[img.PixOffset(x, y):], []uint8{v, v, v - 10, 255})
 		}
 	}
 	if s.photo != "" {
@@ -71,12 +70,15 @@ func (s scene) jpeg(t testing.TB) []byte {
 		s.change(img)
 	}
 	rng := rand.New(rand.NewPCG(s.seed, 7))
-	for i, v := range img.Pix {
-		if i%4 == 3 {
-			continue
+	var level [256]float64
+	for v := range level {
+		level[v] = float64(v)*or(s.light, 1) + .5
+	}
+	for i := 0; i < len(img.Pix); i += 4 {
+		for c, bits := 0, rng.Uint64(); c < 3; c, bits = c+1, bits>>16 { // the sum of two numbers from 0 to 255 has a deviation of 104
+			f := level[img.Pix[i+c]] + s.noise/104*(float64(bits&255)+float64(bits>>8&255)-255)
+			img.Pix[i+c] = uint8(min(max(f, 0), 255))
 		}
-		f := float64(v)*or(s.light, 1) + s.noise*rng.NormFloat64()
-		img.Pix[i] = uint8(min(max(f+.5, 0), 255))
 	}
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: or(s.quality, 90)}); err != nil {
@@ -90,5 +92,5 @@ func (s scene) paste(onto *image.RGBA, photo image.Image, size, dx, dy float64) 
 	side := size * float64(b.Dy())
 	x, y := float64(b.Dx())/2+dx*float64(b.Dy()), float64(b.Dy())/2+dy*float64(b.Dy())
 	at := image.Rect(int(x-side/2), int(y-side/2), int(x+side/2), int(y+side/2))
-	draw.CatmullRom.Scale(onto, at, photo, photo.Bounds(), draw.Over, nil)
+	draw.ApproxBiLinear.Scale(onto, at, photo, photo.Bounds(), draw.Over, nil)
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/color"
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
@@ -191,10 +190,11 @@ func camera(t testing.TB) []byte {
 	img := image.NewGray(image.Rect(0, 0, 320, 240))
 	for y := 0; y < 240; y += 16 {
 		for x := 0; x < 320; x += 16 {
-			c := color.Gray{uint8(40 + rng.IntN(160))}
+			c := uint8(40 + rng.IntN(160))
 			for v := range 16 {
-				for u := range 16 {
-					img.SetGray(x+u, y+v, c)
+				row := img.Pix[img.PixOffset(x, y+v):][:16]
+				for u := range row {
+					row[u] = c
 				}
 			}
 		}
@@ -424,21 +424,30 @@ func (got answered) failed(t testing.TB, reason string, left int) {
 	}
 }
 
-// stage is a world whose frames are played by a cast.
-func stage(t testing.TB, change func(*http.Config, *engine.Config)) (*world, *cast) {
-	c := newCast()
+// still is a world whose clock stands still but for what tests say: how fast the machine is changes nothing of what a try's times are.
+func still(t testing.TB, change func(*http.Config, *engine.Config)) *world {
+	t.Helper()
+	stands, at := new(clock), time.Now()
 	w := newWorld(t, func(h *http.Config, e *engine.Config) {
-		h.Extractor = c
+		e.Now = func() time.Time { return at.Add(time.Duration(stands.ahead.Load())) }
 		if change != nil {
 			change(h, e)
 		}
 	})
-	return w, c
+	w.clock = stands
+	return w
+}
+
+// stage is such a world, whose frames are played by a cast.
+func stage(t testing.TB) (*world, *cast) {
+	t.Helper()
+	c := newCast()
+	return still(t, func(h *http.Config, _ *engine.Config) { h.Extractor = c }), c
 }
 
 // Whoever does what is asked for passes; each step is told when the one before was judged, and the session has nothing of it but the verdict.
 func TestTryPasses(t *testing.T) {
-	w, c := stage(t, nil)
+	w, c := stage(t)
 	p := w.enter(t, w.make(t, fmt.Sprintf(`{"gallery":"people","flow":"liveness","steps":4,"redirect_url":%q,"state":"s"}`, callback)))
 	p.start()
 	if p.task.Kind != extract.Centre || p.task.N != 0 || p.task.Of != 5 || p.task.Frames < 3 || p.task.Seconds < 10 || p.task.MinMs < 1 {
