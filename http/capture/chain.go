@@ -218,8 +218,8 @@ type skew struct {
 	least, most time.Duration
 }
 
-// maxSkew is by how much it may vary. A line that stalls for longer costs a try; who makes up times misses by more.
-const maxSkew = 5 * time.Second
+// maxSkew is by how much it may vary. A line or a machine that stalls for longer costs a try. It is little to go by: it stops who sends times that are made up or stand still.
+const maxSkew = 8 * time.Second
 
 // with notes a step that arrived some time after any start, the same for all of a try. Errors: errSkew.
 func (k skew) with(arrived time.Duration, t float64) (skew, error) {

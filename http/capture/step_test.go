@@ -131,12 +131,12 @@ func TestDamagedFrames(t *testing.T) {
 		}, "frames_damaged", "repeated"},
 		"clocks apart": {func(p *page) answered {
 			p.send(good())
-			p.ms += 7000
+			p.ms += 9000
 			return p.send(c.film(t, a.does(p.task.Kind)))
 		}, "frames_damaged", "skew"},
 		"a clock that stands": {func(p *page) answered {
 			p.send(good())
-			p.clock.advance(7 * time.Second)
+			p.clock.advance(9 * time.Second)
 			return p.send(c.film(t, a.does(p.task.Kind)))
 		}, "frames_damaged", "skew"},
 	} {
