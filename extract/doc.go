@@ -91,7 +91,8 @@
 //	    picture's would (parallax): the pose model alone takes a tilted picture for a turned head.
 //	P6. In Flash the chroma of the face follows the colours shown, after what is around it was taken off, with at most one shot's
 //	    delay. A screen that shows a face takes on the light as a whole, if at all.
-//	P7. What is matched (Best) was judged: it is one of the frames.
+//	P7. What is matched (Best) was judged: it is one of the frames, and does not look like a picture by itself either, so that frames of a picture
+//	    can't hide among more that are live.
 //
 // Where PresentationPolicy's defaults come from (make liveness ATTACKS='-attacked 60 -seed 2'; counts, and percent with 95 % bounds). LFW's photos
 // of a person were taken years apart, and some are of somebody else: within a minute people differ less, so the misses are too many.

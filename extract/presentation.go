@@ -31,6 +31,9 @@ type Shot struct {
 	Around [3]float32    // of Flash: the colour of what is around the face, sRGB in 0..255; see Image.Around
 }
 
+// looksLikePicture says it of the shot alone, whatever the others of its presentation are.
+func (s *Shot) looksLikePicture() bool { return s.Face.Liveness.Verdict == Spoof }
+
 // Step is a challenge and the shots that were taken for it, in order.
 type Step struct {
 	Challenge Challenge
@@ -78,7 +81,7 @@ func (p PresentationPolicy) frontal(f *Face) bool {
 // Why a presentation is not Live, in Presentation.Reasons. The words are stable: audits hold them.
 const (
 	ReasonNoFrontal     = "no_frontal"     // no shot of a Centre step looks into the camera
-	ReasonNotLive       = "not_live"       // the frames look like pictures of a person: Spoof
+	ReasonNotLive       = "not_live"       // the frames look like pictures of a person: Spoof; or all those do that could be matched
 	ReasonUnsure        = "uncertain"      // or may be such
 	ReasonSeveralPeople = "several_people" // two frames are not of one person
 	ReasonSamePicture   = "same_picture"   // two frames are the same picture
@@ -91,14 +94,14 @@ const (
 type Presentation struct {
 	Sequence          // of all shots, in order; its verdict is that of the whole
 	Reasons  []string // why it is not Live, in the order of the constants; none if it is
-	Best     Place    // the shot to be matched: of those of Centre that look into the camera the one of the best unified score
+	Best     Place    // the shot to be matched: of those of Centre that look into the camera the one of the best unified score, before any that looks like a picture
 }
 
 // Place is a shot of a step, by index; both −1: none.
 type Place struct{ Step, Shot int }
 
 // Present judges steps, in the order in which they were made. The verdict is Spoof if the frames look like pictures of a person
-// (FuseLiveness). It is Live if they don't, they are all of one person and no two are the same picture, there is a step of Centre, and at least one of another
+// (FuseLiveness). It is Live if they don't, nor does Best by itself, they are all of one person and no two are the same picture, there is a step of Centre, and at least one of another
 // challenge, and all are Satisfied. Else it is Uncertain. Frames are not retained.
 //
 // It reads no clock and keeps nothing; what it is worth is in doc.go, "Presentations".
@@ -111,7 +114,7 @@ func Present(steps []Step, policy PresentationPolicy) Presentation {
 		}
 	}
 	note(p.Best.Step < 0, ReasonNoFrontal)
-	note(p.Passive == Spoof, ReasonNotLive)
+	note(p.Passive == Spoof || p.Best.Step >= 0 && steps[p.Best.Step].Shots[p.Best.Shot].looksLikePicture(), ReasonNotLive)
 	note(p.Passive == Uncertain, ReasonUnsure)
 	note(p.SeveralPeople, ReasonSeveralPeople)
 	note(p.SamePicture, ReasonSamePicture)
@@ -137,15 +140,15 @@ func framesOf(steps []Step) (frames []*Face) {
 
 // best is the place of the shot to be matched.
 func (p PresentationPolicy) best(steps []Step) Place {
-	place, most := Place{-1, -1}, float32(-1)
+	place, most, picture := Place{-1, -1}, float32(-1), true
 	for i, s := range steps {
 		if s.Challenge != Centre {
 			continue
 		}
 		for j := range s.Shots {
-			f := &s.Shots[j].Face
-			if q := f.Quality[UnifiedScore]; p.frontal(f) && q > most {
-				place, most = Place{i, j}, q
+			f, flat := &s.Shots[j].Face, s.Shots[j].looksLikePicture()
+			if q := f.Quality[UnifiedScore]; p.frontal(f) && (flat == picture && q > most || !flat && picture) {
+				place, most, picture = Place{i, j}, q, flat
 			}
 		}
 	}

@@ -193,6 +193,17 @@ func TestPresent(t *testing.T) {
 			t.Errorf("%s: %s for %v, want %s for %v", name, got.Verdict, got.Reasons, c.want, c.reasons)
 		}
 	}
+	hidden := good(a) // the first look is a picture, and there are more frames that are live
+	for i := range hidden[0].Shots {
+		hidden[0].Shots[i].Face.Liveness = verdictOf(.02)
+	}
+	if got := Present(with(hidden, good(a)[1]), PresentationPolicy{}); got.Verdict != Uncertain || got.Passive != Live || !slices.Equal(got.Reasons, []string{ReasonNotLive}) {
+		t.Errorf("a picture among live frames: %+v", got)
+	}
+	hidden[0].Shots[1].Face.Liveness = verdictOf(.99)
+	if got := Present(hidden, PresentationPolicy{}); got.Best != (Place{0, 1}) {
+		t.Errorf("what is live is matched, not %+v", got.Best)
+	}
 	if got := Present(good(a), PresentationPolicy{}); got.Best != (Place{0, 2}) || got.Cosine != 1 || !(got.Motion > 0) {
 		t.Errorf("%+v", got)
 	}
