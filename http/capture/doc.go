@@ -23,7 +23,7 @@
 //	    for a reload; to all others it is used, whatever became of the session, and so it is to who never got the answer with the cookie: they need another
 //	    link. To look at the page swaps nothing, so previews burn no link.
 //	C2  What is kept of tokens and cookies is their SHA-256, of 32 random bytes each. The cookie is made when the link is opened and never taken from who sends one,
-//	    so nobody can be given somebody else's session by a cookie that was planted; and a token is no cookie, nor a cookie a token.
+//	    so nobody can be given somebody else's session by a cookie that was planted: beside another it counts for nothing, as that does; and a token is no cookie, nor a cookie a token.
 //	C3  A session ends once: who ends it holds its lock (locks) and writes status, reason, score and person in one write. Of presentations at the same time
 //	    one is decided about; who cancels meanwhile waits, and sees how it was.
 //	C4  A session past its end is expired for everyone from that moment on, whether or not it has been noted, which is done within expiryPause. What was begun to

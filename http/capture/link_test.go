@@ -60,6 +60,8 @@ func TestNotALink(t *testing.T) {
 		"a token that asks":        w.Do("GET", "/capture/api/session", nil, "Authorization", "Bearer "+x.token()),
 		"a token that gives up":    w.Do("POST", "/capture/api/cancel", []byte("{}"), "Authorization", "Bearer "+x.token()),
 		"basic":                    w.Do("POST", "/capture/api/open", []byte("{}"), "Authorization", "Basic "+x.token()),
+		"two cookies":              w.browser(cookie+"; mien_capture="+other, "GET", "session", ""),
+		"a cookie planted before":  w.browser("mien_capture="+other+"; "+cookie, "GET", "session", ""),
 		"a cookie of another name": w.browser("mien_captur="+value, "GET", "session", ""),
 	} {
 		if p := refusedWith(t, a, 401, "link_unknown"); strings.Contains(p.Detail, x.ID) || p.Where != "" {

@@ -82,14 +82,19 @@ func (v *visit) is(sum digest) bool {
 	return v.session.Token == sum
 }
 
-// cookieOf is the browser's cookie, "" for none.
-func cookieOf(c *dialect.Call) string {
+// cookieOf is the browser's cookie, "" for none. So it is where there are two: one of them was planted, by a page of another host of the same domain.
+func cookieOf(c *dialect.Call) (found string) {
 	for pair := range strings.SplitSeq(c.Header("Cookie"), ";") {
-		if name, value, _ := strings.Cut(strings.TrimSpace(pair), "="); name == cookieName {
-			return value
+		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		switch {
+		case name != cookieName:
+		case found != "":
+			return ""
+		default:
+			found = value
 		}
 	}
-	return ""
+	return found
 }
 
 // pageError is a refusal in the page's words, which the native API has no code for.
