@@ -110,24 +110,17 @@ func (s *Service) update(c *dialect.Call, x Session, best dialect.Photo) (Outcom
 	if done, err := s.wasDone(c.Ctx, c.Key.Tenant, &x); done || err != nil {
 		return Outcome{Result: done}, err
 	}
-	same, err := s.compare(c, &x, templates[0])
-	for try := 1; err == nil && same.Result; try++ {
-		var o Outcome
-		o, err = s.replace(c, &x, templates[1:])
-		if errors.Is(err, engine.ErrVersion) && try < maxUpdates {
-			err = nil
-			continue
+	for try := 1; ; try++ {
+		o, err := s.updateOnce(c, &x, templates[0], templates[1:])
+		if !errors.Is(err, engine.ErrVersion) || try == maxUpdates {
+			return o, err
 		}
-		if o.Result {
-			o.Score = same.Score
-		}
-		return o, err
 	}
-	return same, err
 }
 
-// replace replaces the person's templates and nothing else of what is known of them.
-func (s *Service) replace(c *dialect.Call, x *Session, templates []engine.Template) (Outcome, error) {
+// updateOnce compares and replaces. The person is read before they are compared, so that who is replaced is who the face was compared with. Errors: engine.ErrVersion
+// if they were changed meanwhile, the engine's.
+func (s *Service) updateOnce(c *dialect.Call, x *Session, probe engine.Template, templates []engine.Template) (Outcome, error) {
 	p, err := s.engine.Person(c.Ctx, c.Key.Tenant, x.Gallery, x.Person)
 	if errors.Is(err, engine.ErrPersonNotFound) {
 		return failed(ReasonNotEnrolled), nil
@@ -135,6 +128,19 @@ func (s *Service) replace(c *dialect.Call, x *Session, templates []engine.Templa
 	if err != nil {
 		return Outcome{}, err
 	}
+	same, err := s.compare(c, x, probe)
+	if err != nil || !same.Result {
+		return same, err
+	}
+	o, err := s.replace(c, x, &p, templates)
+	if o.Result {
+		o.Score = same.Score
+	}
+	return o, err
+}
+
+// replace replaces the templates of the person as they were read, and nothing else of what is known of them. Errors: engine.ErrVersion, the engine's.
+func (s *Service) replace(c *dialect.Call, x *Session, p *engine.Person, templates []engine.Template) (Outcome, error) {
 	return s.putOnce(c, x, engine.PersonSpec{Templates: templates, Metadata: p.Metadata, Retention: p.Retention,
 		EnrolOptions: engine.EnrolOptions{Duplicates: engine.DuplicatesReject}, WriteOptions: engine.WriteOptions{If: engine.Condition{Versions: []uint64{p.Version}}}})
 }

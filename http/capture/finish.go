@@ -70,18 +70,22 @@ func (s *Service) finish(c *dialect.Call, x *Session, p presentation) (now Sessi
 	return now, "", err
 }
 
-// lockRunning locks a session that is in progress. Errors: errExpired, errOver, errNoSession, the engine's.
+// lockRunning locks a session that is in progress, and whose key has not been revoked meanwhile. Errors: errExpired, errOver, errNoSession, the engine's.
 func (s *Service) lockRunning(c *dialect.Call, id string) (unlock func(), err error) {
 	unlock, err = s.locks.lock(c.Ctx, c.Key.Tenant, id)
 	if err != nil {
 		return nil, err
 	}
 	x, err := s.record(c.Ctx, c.Key.Tenant, id)
+	revoked := false
+	if err == nil {
+		revoked, err = s.isRevoked(c.Ctx, c.Key.Tenant, x.Key)
+	}
 	switch {
 	case err != nil:
 	case x.over():
 		err = errOver(&x.Session)
-	case x.statusAt(s.engine.Now()) == StatusExpired:
+	case revoked || x.statusAt(s.engine.Now()) == StatusExpired:
 		err = errExpired
 	}
 	if err != nil {

@@ -447,6 +447,40 @@ func TestCrash(t *testing.T) {
 	}
 }
 
+// TestRevokedMeanwhile: nothing is decided in a session once the key that made it is revoked, though the request came before.
+func TestRevokedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	x, call := w.make(FlowEnroll, "eve")
+	if err := w.engine.RevokeKey(t.Context(), "default", w.maker.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.s.finish(call, x, live("eve")); err != errExpired {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.engine.Person(t.Context(), "default", "g", "eve"); !errors.Is(err, engine.ErrPersonNotFound) {
+		t.Errorf("enrolled: %v", err)
+	}
+}
+
+// TestUpdateOfAnother: whose face was compared is whose templates are replaced, though somebody else gets the id meanwhile.
+func TestUpdateOfAnother(t *testing.T) {
+	w := newWorld(t)
+	w.enrol("ada", "ada")
+	x, call := w.make(FlowUpdate, "ada")
+	p, err := w.engine.Person(t.Context(), "default", "g", "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.enrol("ada", "somebody else")
+	new := []engine.Template{{Space: testSpace.ID, Vector: faceOf("ada.2"), Source: "image"}}
+	if _, err := w.s.replace(call, x, &p, new); !errors.Is(err, engine.ErrVersion) {
+		t.Errorf("%v", err)
+	}
+	if o, err := w.s.decide(call, *x, dialect.Photo{Data: []byte("ada.2")}); err != nil || o.Result || o.Reason != ReasonBelowThreshold {
+		t.Errorf("%+v %v", o, err)
+	}
+}
+
 func (w *world) version(person string) uint64 {
 	w.t.Helper()
 	p, err := w.engine.Person(w.t.Context(), "default", "g", person)
