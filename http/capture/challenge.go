@@ -107,12 +107,16 @@ func random(n int) int {
 }
 
 // drawKinds chooses the n challenges of a try among kinds, every choice as likely as any other: no two alike in a row, and a turn among them where one of the kinds
-// is one. A single kind is asked for once. REQUIRES: kinds is not empty, without Centre, none twice.
+// is one, else a movement. A single kind is asked for once. REQUIRES: kinds is not empty, without Centre, none twice.
 func drawKinds(kinds []extract.Challenge, n int) []extract.Challenge {
 	if len(kinds) == 1 {
 		return slices.Clone(kinds)
 	}
-	turns := slices.ContainsFunc(kinds, isTurn)
+	wanted := isTurn
+	if !slices.ContainsFunc(kinds, isTurn) {
+		wanted = isMovement
+	}
+	has := slices.ContainsFunc(kinds, wanted)
 	for {
 		list := make([]extract.Challenge, 0, n)
 		for len(list) < n {
@@ -120,13 +124,25 @@ func drawKinds(kinds []extract.Challenge, n int) []extract.Challenge {
 				list = append(list, k)
 			}
 		}
-		if !turns || slices.ContainsFunc(list, isTurn) { // of two kinds half of the single ones, else more
+		if !has || slices.ContainsFunc(list, wanted) { // of two kinds half of the single ones, else more
 			return list
 		}
 	}
 }
 
 func isTurn(c extract.Challenge) bool { return c == extract.TurnLeft || c == extract.TurnRight }
+
+// isMovement reports whether the head moves, which a picture hardly does (extract, "Presentations"). Eyes that close can be drawn on one.
+func isMovement(c extract.Challenge) bool { return isTurn(c) || c == extract.LookUp }
+
+// instead are those of kinds that may be asked for in place of what somebody can't do: movements, if else there were none in the plan and there is one.
+func instead(plan []extract.Challenge, cannot extract.Challenge, kinds []extract.Challenge) []extract.Challenge {
+	moves := func(k extract.Challenge) bool { return k != cannot && isMovement(k) }
+	if slices.ContainsFunc(plan, moves) || !slices.ContainsFunc(kinds, moves) {
+		return kinds
+	}
+	return slices.DeleteFunc(slices.Clone(kinds), func(k extract.Challenge) bool { return !moves(k) })
+}
 
 // replace puts another challenge in the place of the one at i, which the person can't do, and of those alike behind it. It is one of kinds that is unlike those
 // beside it, if there is one. ok is false where there is no other.

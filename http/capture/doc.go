@@ -62,7 +62,7 @@
 //	T6  Frames are decoded by parts, and only where their header states a size that is asked for. They and what was found on them are overwritten when their try ends. Pictures that
 //	    the page sends to be looked at (look.go) are not kept at all.
 //
-// A challenge that somebody can't do is replaced, twice in a session, and whoever needs more time gets four times as much; both are in the records of what was decided. To begin
+// A challenge that somebody can't do is replaced, twice in a session, by a movement of the head where no other is asked for and one is left; and whoever needs more time gets four times as much; both are in the records of what was decided. To begin
 // anew shows other challenges, so a session has ten starts.
 //
 //	409  try_missing      none is under way: it was left, or the server has started anew

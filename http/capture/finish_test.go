@@ -481,6 +481,21 @@ func TestUpdateOfAnother(t *testing.T) {
 	}
 }
 
+// TestFullCountsNothing: a try that there is no room for was not begun.
+func TestFullCountsNothing(t *testing.T) {
+	w := newWorld(t)
+	x, call := w.make(FlowLiveness, "")
+	w.s.tries.max = 0
+	for range maxStarts + 1 {
+		if _, err := w.s.start(call, x); err != errNoRoom {
+			t.Fatal(err)
+		}
+	}
+	if now := w.look(x.ID); now.Starts != 0 || now.Status != StatusInProgress {
+		t.Errorf("%+v", now)
+	}
+}
+
 func (w *world) version(person string) uint64 {
 	w.t.Helper()
 	p, err := w.engine.Person(w.t.Context(), "default", "g", person)

@@ -46,11 +46,15 @@ func (s *Service) start(c *dialect.Call, x *Session) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	defer unlock()
+	at := place{c.Key.Tenant, x.ID}
+	if err := s.tries.admit(at, x.Ends); err != nil { // before it counts
+		return dialect.Answer{}, err
+	}
 	now, err := s.countStart(c, x.ID)
 	if err != nil {
 		return dialect.Answer{}, err
 	}
-	t, err := s.tries.begin(place{c.Key.Tenant, x.ID}, &now, spec.Camera.isVirtual(), s.engine.Now())
+	t, err := s.tries.begin(at, &now, spec.Camera.isVirtual(), s.engine.Now())
 	if err != nil {
 		return dialect.Answer{}, err
 	}

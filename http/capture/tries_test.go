@@ -238,7 +238,8 @@ func TestTriesLeaveNothing(t *testing.T) {
 
 // One number bounds all sessions together; who finds no room may come again, in time that is counted from when they came first.
 func TestTriesAreBounded(t *testing.T) {
-	b := newTrial(t, 2*visitorBytes+3*(1000+faceBytes+sha256.Size))
+	const share = 2*visitorBytes + 3*(1000+faceBytes+sha256.Size)
+	b := newTrial(t, share+share/3)
 	b.mustBegin()
 	x := b.step(1, 1000)
 	other := *b
@@ -248,6 +249,9 @@ func TestTriesAreBounded(t *testing.T) {
 	if _, err := b.begin(place{"t", "third"}, b.session(), false, b.now); err != errNoRoom {
 		t.Errorf("a third: %v", err)
 	}
+	if _, err := b.begin(place{"another tenant", "third"}, b.session(), false, b.now); err != nil {
+		t.Errorf("one tenant has taken all: %v", err)
+	}
 	small := other.step(1, 100)
 	other.now = other.now.Add(time.Second)
 	if _, _, err := other.take(other.at, small, other.now); err != errNoRoom {
@@ -256,6 +260,67 @@ func TestTriesAreBounded(t *testing.T) {
 	b.end(u)
 	if u, _, err := other.take(other.at, small, other.now.Add(time.Hour)); err != nil || u.failed != nil {
 		t.Errorf("%v %+v", err, u)
+	}
+}
+
+// Whoever only looks keeps no try alive: after a step's time nothing is looked at.
+func TestLookingEnds(t *testing.T) {
+	b := newTrial(t, 1<<20)
+	b.mustBegin()
+	if _, _, ok := b.watch(b.at, 0, b.now.Add(manners[extract.Centre].window)); !ok {
+		t.Error("nothing is on")
+	}
+	b.unwatch(b.at)
+	if _, _, ok := b.watch(b.at, 0, b.now.Add(manners[extract.Centre].window+1)); ok {
+		t.Error("its time is over")
+	}
+	b.sweep(b.now.Add(2*manners[extract.Centre].window + idle))
+	b.used(visitorBytes)
+}
+
+// The colours of a flash come in the order in which they are shown: no frame is called by what it looks like.
+func TestColoursInOrder(t *testing.T) {
+	for name, c := range map[string]struct {
+		order []int
+		want  error
+	}{
+		"as shown":      {[]int{-1, 0, 1, 2}, nil},
+		"each twice":    {[]int{0, 0, 1, 1, 2, 2, -1}, nil},
+		"another order": {[]int{1, 0, 2}, errOrder},
+		"one back":      {[]int{0, 1, 0, 2}, errOrder},
+		"one left out":  {[]int{0, 2}, errOrder},
+		"not all":       {[]int{0, 1}, errOrder},
+		"none":          {[]int{-1, 7}, errOrder},
+	} {
+		u := &turn{v: new(visitor), sent: new(sent), task: task{kind: extract.Flash, colours: make([]colour, 3)}}
+		for i, k := range c.order {
+			u.sent.Frames, u.sent.sums = append(u.sent.Frames, frameMeta{Colour: &k}), append(u.sent.sums, [32]byte{byte(i)})
+		}
+		if err := u.checkRepeats(); err != c.want {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+// Who asks for alternatives does not come to a try without a movement of the head where there is one: eyes can be drawn on a photo.
+func TestAlternativesMove(t *testing.T) {
+	x := &Session{Challenges: []string{"turn_left", "turn_right", "look_up", "blink"}, Steps: 1}
+	for range 100 {
+		b := newTrial(t, 1<<20)
+		x.Ends = b.now.Add(time.Minute)
+		if _, err := b.begin(b.at, x, false, b.now); err != nil {
+			t.Fatal(err)
+		}
+		at := b.mu.of[b.at]
+		at.try.task = newTask(at.try.plan[1], 1, false, b.now)
+		for range maxAlternatives {
+			if told, _, err := b.alternative(b.at, x, b.now); err != nil || !isMovement(told.Kind) {
+				t.Fatalf("%+v %v", told, err)
+			}
+		}
+		if plan := newPlan(x, at.avoid); !slices.ContainsFunc(plan, isMovement) {
+			t.Fatalf("%v without %v", plan, at.avoid)
+		}
 	}
 }
 

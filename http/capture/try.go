@@ -30,25 +30,28 @@ const (
 )
 
 // tries is what memory has of the sessions that are under way: a try each, and the sums of all frames that came. A restart loses it: the page begins a new
-// try. All is bounded by one number of bytes; what is too much is refused at once. Frames and faces are overwritten when their try ends: by a decision,
+// try. All is bounded by one number of bytes, of which one tenant
+// has three quarters at the most; what is too much is refused at once. Frames and faces are overwritten when their try ends: by a decision,
 // a failure, a new start, the session's end, or after its time by sweep (doc.go, T1 to T6). Safe for concurrent use.
 type tries struct {
 	max int64
 	mu  struct {
 		sync.Mutex
-		of   map[place]*visitor
-		used int64
+		of     map[place]*visitor
+		used   int64
+		tenant map[string]int64 // of used
 	}
 }
 
 func newTries(max int64) *tries {
 	t := &tries{max: max}
-	t.mu.of = make(map[place]*visitor)
+	t.mu.of, t.mu.tenant = make(map[place]*visitor), make(map[string]int64)
 	return t
 }
 
 // visitor is what is known of a session. Protected by tries.mu.
 type visitor struct {
+	tenant   string
 	ends     time.Time
 	sums     map[[32]byte]bool   // SHA-256 of its frames, of all tries
 	avoid    []extract.Challenge // what the person has asked an alternative to
@@ -125,13 +128,9 @@ var (
 func (s *tries) begin(at place, x *Session, virtual bool, now time.Time) (*try, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.mu.of[at]
-	if v == nil {
-		v = &visitor{ends: x.Ends, sums: make(map[[32]byte]bool)}
-		if !s.takeLocked(v, visitorBytes) {
-			return nil, errNoRoom
-		}
-		s.mu.of[at] = v
+	v, err := s.admitLocked(at, x.Ends)
+	if err != nil {
+		return nil, err
 	}
 	s.endLocked(v)
 	t := &try{id: newID(), plan: newPlan(x, v.avoid), began: now, virtual: virtual, slower: x.Slower, touched: now}
@@ -139,6 +138,26 @@ func (s *tries) begin(at place, x *Session, virtual bool, now time.Time) (*try, 
 	t.task = newTask(t.plan[0], 0, t.slower, now)
 	v.try = t
 	return t, nil
+}
+
+// admit makes room for a session that ends then, if it has none yet. Errors: errNoRoom.
+func (s *tries) admit(at place, ends time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.admitLocked(at, ends)
+	return err
+}
+
+func (s *tries) admitLocked(at place, ends time.Time) (*visitor, error) {
+	if v := s.mu.of[at]; v != nil {
+		return v, nil
+	}
+	v := &visitor{tenant: at.tenant, ends: ends, sums: make(map[[32]byte]bool)}
+	if !s.takeLocked(v, visitorBytes) {
+		return nil, errNoRoom
+	}
+	s.mu.of[at] = v
+	return v, nil
 }
 
 // newPlan is what a try asks for.
@@ -160,16 +179,20 @@ func kindsOf(x *Session) []extract.Challenge {
 }
 
 func (s *tries) takeLocked(v *visitor, n int64) bool {
-	if s.mu.used+n > s.max {
+	if s.mu.used+n > s.max || s.mu.tenant[v.tenant]+n > s.max-s.max/4 {
 		return false
 	}
 	s.mu.used += n
+	s.mu.tenant[v.tenant] += n
 	v.bytes += n
 	return true
 }
 
 func (s *tries) giveLocked(v *visitor, n int64) {
 	s.mu.used -= n
+	if s.mu.tenant[v.tenant] -= n; s.mu.tenant[v.tenant] == 0 {
+		delete(s.mu.tenant, v.tenant)
+	}
 	if v.bytes -= n; v.bytes < 0 || s.mu.used < 0 {
 		panic("BUG: capture: bytes of tries given back twice")
 	}
@@ -294,18 +317,22 @@ func (u *turn) check() (err error) {
 	return u.checkRepeats()
 }
 
-// checkRepeats refuses frames that came before in the session, and those of a flash that don't tell every colour.
+// checkRepeats refuses frames that came before in the session, and those of a flash that don't tell every colour, in the order in which they are shown: else
+// frames that were taken under other colours could be called by those that they look like.
 func (u *turn) checkRepeats() error {
-	shown := make([]bool, len(u.task.colours))
+	last, shown := -1, len(u.task.colours)
 	for j, sum := range u.sent.sums {
 		if u.v.sums[sum] || slices.Contains(u.sent.sums[:j], sum) {
 			return errRepeated
 		}
-		if c := u.sent.Frames[j].Colour; c != nil && *c >= 0 && *c < len(shown) {
-			shown[*c] = true
+		if c := u.sent.Frames[j].Colour; c != nil && *c >= 0 && *c < shown {
+			if *c != last && *c != last+1 {
+				return errOrder
+			}
+			last = *c
 		}
 	}
-	if slices.Contains(shown, false) {
+	if last != shown-1 {
 		return errOrder
 	}
 	return nil
@@ -435,15 +462,15 @@ func (s *tries) change(at place, now time.Time, f func(v *visitor, t *try) error
 }
 
 // alternative tells another challenge instead of the one that is on, and which that was. Errors: errNoTry, errStepBusy, errNoOther.
-func (s *tries) alternative(at place, x *Session, now time.Time) (told *taskBody, instead extract.Challenge, err error) {
+func (s *tries) alternative(at place, x *Session, now time.Time) (told *taskBody, cannot extract.Challenge, err error) {
 	told, err = s.change(at, now, func(v *visitor, t *try) error {
-		instead = t.task.kind
-		if instead == extract.Centre || max(x.Alternatives, len(v.avoid)) >= maxAlternatives {
+		cannot = t.task.kind
+		if cannot == extract.Centre || max(x.Alternatives, len(v.avoid)) >= maxAlternatives {
 			return errNoOther
 		}
 		kinds := kindsOf(x)
 		kinds = slices.DeleteFunc(kinds, func(k extract.Challenge) bool { return slices.Contains(v.avoid, k) })
-		plan, ok := replace(t.plan, t.task.n, kinds)
+		plan, ok := replace(t.plan, t.task.n, instead(t.plan, cannot, kinds))
 		if !ok {
 			return errNoOther
 		}
@@ -451,7 +478,7 @@ func (s *tries) alternative(at place, x *Session, now time.Time) (told *taskBody
 		t.plan, t.task = plan, newTask(plan[t.task.n], t.task.n, t.slower, now)
 		return nil
 	})
-	return told, instead, err
+	return told, cannot, err
 }
 
 // slow gives the task that is on, and those that follow, more time, from now on. Errors: errNoTry, errStepBusy.
@@ -464,12 +491,12 @@ func (s *tries) slow(at place, now time.Time) (*taskBody, error) {
 	})
 }
 
-// watch is what a picture is looked at for; false if nothing is on, or another picture is being looked at. REQUIRES: unwatch follows if ok.
+// watch is what a picture is looked at for; false if nothing is on, its time is over, or another picture is being looked at. REQUIRES: unwatch follows if ok.
 func (s *tries) watch(at place, n int, now time.Time) (kind extract.Challenge, base *extract.Face, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.mu.of[at]
-	if v == nil || v.try == nil || v.try.busy || v.looking || v.try.task.n != n {
+	if v == nil || v.try == nil || v.try.busy || v.looking || v.try.task.n != n || now.Sub(v.try.task.released) > v.try.task.window {
 		return "", nil, false
 	}
 	v.looking, v.try.touched = true, now
