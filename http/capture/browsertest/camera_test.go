@@ -18,7 +18,7 @@ import (
 // camera is a file that Chromium takes for a camera, and somebody before it who moves while the test goes on.
 //
 // Chromium reads the file's pictures one after the other and begins again at its end. There are few of them, and all are drawn anew before they are read again:
-// so the camera shows what is before it now, and no picture twice unless this process stands still for a quarter of a second. Safe for concurrent use.
+// so the camera shows what is before it now, and no picture twice unless this process stands still for a third of a second. Safe for concurrent use.
 type camera struct {
 	path string
 	file *os.File
@@ -31,10 +31,11 @@ type camera struct {
 	sway  *sway
 	rand  *rand.Rand
 	begun time.Time
+	drawn picture
 }
 
 const (
-	cameraFrames = 3
+	cameraFrames = 4
 	turnSpeed    = 3 // degrees a picture; how far people turn is a multiple
 )
 
@@ -85,7 +86,7 @@ func (c *camera) draw() error {
 		return err
 	}
 	at := int64(len(head))
-	p := new(picture)
+	p := &c.drawn
 	for i := range cameraFrames {
 		t := time.Since(c.begun).Seconds() + float64(i)/filmRate
 		p.take(seen, c.sway.at(t), c.light*(1+.02*(c.rand.Float64()-.5)), c.rand.Uint64()|1)
@@ -105,11 +106,6 @@ func toward(from, to float64) float64 {
 
 // shows lets others sit down before the camera, in ordinary light: they look into it.
 func (c *camera) shows(who ...*head) {
-	for _, h := range who {
-		if len(who) == 1 {
-			h.rehearse()
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.who, c.at, c.to, c.light, c.sway = who, pose{}, pose{}, 1, newSway(c.rand)
@@ -117,7 +113,6 @@ func (c *camera) shows(who ...*head) {
 
 // replaces puts somebody else in the place of who is there, at once.
 func (c *camera) replaces(who *head) {
-	who.rehearse()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.who = []*head{who}

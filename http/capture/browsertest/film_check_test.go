@@ -133,16 +133,16 @@ func TestFilmsDiffer(t *testing.T) {
 // lfw is where photos of real people may lie.
 var lfw = filepath.Join("..", "..", "..", "..", "shared", "faces", "lfw")
 
-// realPeople are by package extract's measures one person each who looks into the camera, to the one side and to the other, with cosines of .77 to .80
-// between the three photos. They are found by a look at all 2,700 photos of people with several.
+// realPeople are by package extract's measures one person each who looks into the camera, to the own left and to the right, with cosines of .79 to .80
+// between the three photos: of all with several photos, those who are most like themselves.
 var realPeople = map[string][3]string{
 	"George_Robertson": {"0007", "0005", "0001"},
 	"Paul_McCartney":   {"0006", "0001", "0005"},
 	"Charles_Moose":    {"0004", "0003", "0008"},
 }
 
-// realPerson gives the three photos: ahead, turned to the left side of the image... of the person's right, and to the other.
-func realPerson(t *testing.T, name string) (ahead, right, left *head) {
+// realPerson gives the three photos: into the camera, to the person's own left and to the right.
+func realPerson(t *testing.T, name string) (ahead, left, right *head) {
 	t.Helper()
 	var heads [3]*head
 	for i, n := range realPeople[name] {

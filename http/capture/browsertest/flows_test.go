@@ -4,10 +4,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
-// turnsOnly asks for what the people of the films can do: in which order, the server draws.
-var turnsOnly = map[string]any{"challenges": []string{"turn_left", "turn_right"}}
+// turnsOnly asks for what the people before the camera can do: in which order, the server draws. Tries are as many as there may be, for machines on which a
+// try can take too long.
+var turnsOnly = map[string]any{"challenges": []string{"turn_left", "turn_right"}, "tries": 5}
 
 // refused begins the console's line of a request that was refused, where the test means it to be.
 const refused = "Failed to load resource: the server responded with a status of "
@@ -224,6 +226,15 @@ func TestGuidance(t *testing.T) {
 	if x := s.ended(late.ID); x.Status != "expired" || x.Reason != "" {
 		t.Errorf("%+v", x)
 	}
+	gone := s.session(map[string]any{"flow": "liveness", "seconds": 1})
+	for end := time.Now().Add(time.Minute); s.ended(gone.ID).Status != "expired"; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a session of a second does not expire")
+		}
+	}
+	v = b.arrives(s, gone.URL, "", options{Viewport: phone})
+	v.notes("session_expired")
+	v.clean(refused + "410")
 	v = b.arrives(s, s.url+"/capture/?t="+strings.Repeat("A", 43), "phone-unknown", options{Viewport: phone})
 	v.notes("link_unknown")
 	v.clean(refused + "401")
@@ -250,5 +261,40 @@ func TestNoCamera(t *testing.T) {
 	v := b.arrives(s, s.session(map[string]any{"flow": "liveness"}).URL, "desktop-no-camera", options{Viewport: desktop})
 	v.begins()
 	v.notes("camera_missing")
+	for lang, title := range map[string]string{"pt": "Nenhuma câmera encontrada", "es": "No se encontró ninguna cámara", "en": "No camera found"} {
+		v.page("selectOption", "#language", lang)
+		if s := v.stage(); s.Lang != lang || s.Title != title {
+			t.Errorf("in %s the note says %q, want %q", s.Lang, s.Title, title)
+		}
+	}
 	v.clean()
+}
+
+// Somebody real enrols: photos of three days, one after the other.
+func TestRealPerson(t *testing.T) {
+	skipShort(t)
+	t.Parallel()
+	ahead, left, right := realPerson(t, "George_Robertson")
+	b := newBrowser(t, newCamera(t, ahead))
+	s := newSite(t, turnsOnly)
+	x := s.session(map[string]any{"flow": "enroll", "person": "george"})
+	v := b.arrives(s, x.URL, "", options{Viewport: desktop})
+	var cue string
+	var since time.Time
+	v.acts = func(s stage) {
+		if s.Cue != cue {
+			cue, since = s.Cue, time.Now()
+		}
+		who := map[string]*head{"turn_left": left, "turn_right": right}[cue]
+		if who == nil || time.Since(since) < time.Second { // nobody has turned at once
+			who = ahead
+		}
+		b.camera.replaces(who)
+	}
+	v.begins()
+	v.follows(nil)
+	v.clean()
+	if x := s.ended(x.ID); x.Status != "success" || x.Liveness != "live" {
+		t.Errorf("%+v", x)
+	}
 }

@@ -18,6 +18,7 @@ type visit struct {
 	site  *site
 	name  string // of pictures, before what they show; "": none are taken
 	shown map[string]bool
+	acts  func(stage) // what somebody does before the camera who follows the page
 }
 
 // arrives opens the link in a context of its own. name, if any, is the beginning of the names of pictures that are taken of every state.
@@ -28,6 +29,7 @@ func (b *browser) arrives(s *site, link, name string, o options) *visit {
 	}
 	b.open(o)
 	v := &visit{browser: b, site: s, shown: make(map[string]bool)}
+	v.acts = func(s stage) { b.camera.turns(pose0(s)) }
 	if name != "" {
 		v.name = name
 		if err := os.MkdirAll(shots, 0o755); err != nil {
@@ -100,13 +102,13 @@ func (v *visit) follows(stop func(stage) bool) stage {
 	v.t.Helper()
 	return v.stages("the end", func(s stage) bool {
 		if strings.HasPrefix(s.Where, v.site.party) || stop != nil && stop(s) {
-			v.camera.turns(0, 0)
+			v.acts(stage{})
 			return true
 		}
-		v.camera.turns(pose0(s))
+		v.acts(s)
 		v.picture(strings.Join(slices.DeleteFunc([]string{s.State, s.Cue, s.Code}, func(part string) bool { return part == "" || part == "redirect" }), "-"))
 		if s.State == "failed" {
-			v.t.Logf("a try failed: %s", s.Code)
+			v.t.Logf("a try failed: %s, by the audit log for %s", s.Code, v.site.lastTry())
 			v.presses("#note-actions button.main")
 		}
 		return false

@@ -37,10 +37,12 @@ var loaded struct {
 	heads map[string]*head
 }
 
-// person is one of portraits.
+// person is one of portraits, who can turn.
 func person(t testing.TB, name string) *head {
 	t.Helper()
-	return photograph(t, filepath.Join("..", "..", "..", "testdata", "faces", portraits[name]))
+	h := photograph(t, filepath.Join("..", "..", "..", "testdata", "faces", portraits[name]))
+	h.rehearse()
+	return h
 }
 
 // photograph is the person of a photo.

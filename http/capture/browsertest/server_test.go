@@ -214,6 +214,21 @@ func (s *site) ended(id string) (x session) {
 	return x
 }
 
+// lastTry is what the audit log has of the try that failed last.
+func (s *site) lastTry() string {
+	s.t.Helper()
+	var list struct {
+		Records []struct{ Record struct{ Op, Note string } }
+	}
+	s.call(200, "GET", "/v1/audit?limit=50", nil, &list)
+	for _, r := range list.Records {
+		if r.Record.Op == "capture.session.try" {
+			return r.Record.Note
+		}
+	}
+	return "nothing"
+}
+
 // result is Auth Face's.
 type result struct {
 	State, Flow, Status, Result string
