@@ -31,12 +31,13 @@ type camera struct {
 	sway  *sway
 	rand  *rand.Rand
 	begun time.Time
+	moved time.Time // when the head was where it is
 	drawn picture
 }
 
 const (
 	cameraFrames = 4
-	turnSpeed    = 3 // degrees a picture; how far people turn is a multiple
+	turnSpeed    = 3 // degrees for each picture; how far people turn is a multiple
 )
 
 var frameHead = []byte("FRAME\n")
@@ -79,7 +80,9 @@ func newCamera(t *testing.T, who ...*head) *camera {
 func (c *camera) draw() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.at.yaw, c.at.pitch = toward(c.at.yaw, c.to.yaw), toward(c.at.pitch, c.to.pitch)
+	steps := math.Round(time.Since(c.moved).Seconds() * filmRate) // one, where the machine has time for it
+	c.moved = time.Now()
+	c.at.yaw, c.at.pitch = toward(c.at.yaw, c.to.yaw, steps*turnSpeed), toward(c.at.pitch, c.to.pitch, steps*turnSpeed)
 	seen := scene{who: c.who}.seen(c.at.yaw, c.at.pitch)
 	head := fmt.Appendf(nil, "YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n", filmWidth, filmHeight, filmRate)
 	if _, err := c.file.WriteAt(head, 0); err != nil {
@@ -100,8 +103,8 @@ func (c *camera) draw() error {
 	return nil
 }
 
-func toward(from, to float64) float64 {
-	return from + min(max(to-from, -turnSpeed), turnSpeed)
+func toward(from, to, most float64) float64 {
+	return from + min(max(to-from, -most), most)
 }
 
 // shows lets others sit down before the camera, in ordinary light: they look into it.
@@ -174,9 +177,9 @@ func TestCamera(t *testing.T) {
 // sees waits for something to be seen.
 func (b *browser) sees(what string, seen func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(time.Minute); !seen(); {
+	for end := time.Now().Add(patience); !seen(); {
 		if time.Now().After(end) {
-			b.t.Fatalf("nobody was seen %s for a minute", what)
+			b.t.Fatalf("nobody was seen %s for %v", what, patience)
 		}
 	}
 }

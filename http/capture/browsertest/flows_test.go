@@ -219,7 +219,7 @@ func TestGuidance(t *testing.T) {
 	}
 	v.clean()
 
-	late := s.session(map[string]any{"flow": "liveness", "seconds": 4})
+	late := s.session(map[string]any{"flow": "liveness", "seconds": 5})
 	v = b.arrives(s, late.URL, "phone-expired", options{Viewport: phone})
 	v.notes("session_expired")
 	v.clean(refused + "410")
@@ -227,7 +227,7 @@ func TestGuidance(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	gone := s.session(map[string]any{"flow": "liveness", "seconds": 1})
-	for end := time.Now().Add(time.Minute); s.ended(gone.ID).Status != "expired"; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); s.ended(gone.ID).Status != "expired"; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a session of a second does not expire")
 		}

@@ -1,7 +1,6 @@
 package browsertest
 
 import (
-	"flag"
 	"os"
 	"testing"
 
@@ -12,8 +11,6 @@ import (
 var atEnd []func()
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	_ = flag.Set("test.parallel", "3") // most of the time is people's: they wait for what the page asks
 	code := m.Run()
 	extracttest.Close()
 	for _, f := range atEnd {

@@ -12,6 +12,9 @@ import (
 // shots is where pictures of the pages go, for people to look at.
 var shots = filepath.Join(build, "screenshots")
 
+// patience is how long anything is waited for: nothing here takes a tenth of it on a machine that has time.
+const patience = 5 * time.Minute
+
 // visit is somebody before a page.
 type visit struct {
 	*browser
@@ -72,7 +75,7 @@ func (v *visit) stages(what string, each func(stage) (done bool)) stage {
 	v.t.Helper()
 	var last stage
 	var way []string
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(80 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(80 * time.Millisecond) {
 		s, err := v.tryStage()
 		if err != nil { // between two pages
 			continue
@@ -86,7 +89,7 @@ func (v *visit) stages(what string, each func(stage) (done bool)) stage {
 		}
 		if time.Now().After(end) {
 			v.page("screenshot", map[string]any{"path": filepath.Join(shots, "stuck.png")})
-			v.t.Fatalf("%s: not seen for two minutes; the way was\n%s\nproblems %+v", what, strings.Join(way[max(0, len(way)-40):], "\n"), v.problems())
+			v.t.Fatalf("%s: not seen for %v; the way was\n%s\nproblems %+v", what, patience, strings.Join(way[max(0, len(way)-40):], "\n"), v.problems())
 		}
 	}
 }

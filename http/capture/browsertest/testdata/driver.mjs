@@ -30,7 +30,7 @@ const commands = {
   async open({ options }) {
     await context?.close();
     context = await browser.newContext(options);
-    context.setDefaultTimeout(45_000);
+    context.setDefaultTimeout(120_000);
     problems = fresh();
     await context.exposeBinding("policyViolation", (_, text) => { problems.policy.push(text); });
     await context.addInitScript(() => addEventListener("securitypolicyviolation", (e) =>
