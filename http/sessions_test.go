@@ -137,6 +137,14 @@ func TestSessionsByRole(t *testing.T) {
 	if len(seen) != 1 || seen[0] != ours.ID || len(all) != 13 || !slices.IsSorted(all) {
 		t.Errorf("%v %v", seen, all)
 	}
+	for role, n := range map[engine.Role]int{engine.RoleEnroller: 7, engine.RoleMatcher: 9, engine.RoleAuditor: 13} {
+		if got := h.listSessions(h.token(role)); len(got) != n {
+			t.Errorf("%s is told of %d sessions, want %d", role, len(got), n)
+		}
+	}
+	for _, method := range []string{"GET", "DELETE"} { // who was identified is not for who may not identify
+		h.refused(codeSessionNotFound, call{method: method, path: "/v1/sessions/" + theirs.ID, token: h.token(engine.RoleEnroller)})
+	}
 	h.refused(codeBadCursor, call{method: "GET", path: "/v1/sessions?cursor=!"})
 	h.refused(codeBadRequest, call{method: "GET", path: "/v1/sessions?limit=0"})
 	h.refused(codeBadRequest, call{method: "GET", path: "/v1/sessions?flow=verify"})

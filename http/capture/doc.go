@@ -87,6 +87,8 @@
 // The photo is the presentation's best, and must pass the gallery's gate; one that does not costs a try. The policy is the gallery's. Too many failed verifications
 // of the person (engine, Attempts) are answered attempts_exceeded and cost no try: the session waits.
 //
+// A session is told of to keys of its gallery whose role may ask for its flow, and to auditors; for others it is not there.
+//
 // A score is kept as the key that made the session may be told it, and told as the key that asks may be: with decision alone, none.
 //
 // # Settings

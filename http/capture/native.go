@@ -57,6 +57,12 @@ func rolesOf(f Flow) []engine.Role {
 	return []engine.Role{engine.RoleAdmin, engine.RoleEnroller, engine.RoleMatcher}
 }
 
+// mayRead reports whether the call's key may be told of a session: one of its galleries, and of a flow that its role may ask for, so that who may not match people
+// learns of no match by others' sessions. An auditor may of all.
+func mayRead(c *dialect.Call, x *Session) bool {
+	return c.Key.MayUse(x.Gallery) && (c.Key.Role == engine.RoleAuditor || slices.Contains(rolesOf(x.Flow), c.Key.Role))
+}
+
 func (s *Service) createSession(c *dialect.Call) (dialect.Answer, error) {
 	var spec struct {
 		Gallery     *string   `json:"gallery"`
@@ -103,13 +109,13 @@ func (s *Service) createSession(c *dialect.Call) (dialect.Answer, error) {
 	return dialect.JSON(201, body), nil
 }
 
-// sessionOf is the session of the path; one of a gallery that the key is not for is as one that is not there.
+// sessionOf is the session of the path; one that the key may not be told of is as one that is not there.
 func (s *Service) sessionOf(c *dialect.Call) (Session, error) {
 	if err := c.NoQuery(); err != nil {
 		return Session{}, err
 	}
 	x, err := s.Session(c.Ctx, c.Key.Tenant, c.Params[0])
-	if err == nil && !c.Key.MayUse(x.Gallery) {
+	if err == nil && !mayRead(c, &x) {
 		err = errNoSession
 	}
 	return x, err
@@ -152,7 +158,7 @@ func (s *Service) listSessions(c *dialect.Call) (dialect.Answer, error) {
 		if err != nil {
 			return dialect.Answer{}, err
 		}
-		if !c.Key.MayUse(x.Gallery) {
+		if !mayRead(c, &x.Session) {
 			continue
 		}
 		now, err := s.asOfNow(c.Ctx, c.Key.Tenant, x)
