@@ -136,7 +136,7 @@
 //     says when backups have forgotten them). It has no undo. "erase" of the command line does the same and gives a receipt.
 //  16. All operations are POST ("All endpoints use HTTP POST methods") and answer 200. What is wrong with a request's form is 400, whatever
 //     the native API has: 408, 413, 415.
-//  17. "Auth Face does not store facial images": nor does this, unless the gallery keeps photos (keep_photos).
+//  17. "Auth Face does not store facial images": nor does this, in a gallery that keeps photos neither (keep_photos is for people who are enrolled otherwise).
 //
 // # Threats
 //

@@ -150,8 +150,14 @@ func onceOf(tenant string, x *Session) engine.OnceRequest {
 	return engine.OnceRequest{Tenant: tenant, Key: Name, Name: x.EventID, Content: sha256.Sum256([]byte(x.ID + "\x00" + string(x.Flow)))}
 }
 
-// putOnce writes the session's person, unless it has done so already. Errors: engine.ErrVersion, the engine's.
+// putOnce writes the session's person, unless it has done so already, without the photo: the page has said that it is not kept, whatever the
+// gallery keeps of others. Errors: engine.ErrVersion, the engine's.
 func (s *Service) putOnce(c *dialect.Call, x *Session, spec engine.PersonSpec) (Outcome, error) {
+	for _, t := range spec.Templates {
+		if t.Photo != nil {
+			t.Photo.Image = nil
+		}
+	}
 	once, done, err := s.engine.BeginOnce(c.Ctx, onceOf(c.Key.Tenant, x))
 	switch {
 	case errors.Is(err, engine.ErrOnceGone): // who was written was deleted since

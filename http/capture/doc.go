@@ -84,7 +84,8 @@
 //	          of the templates before is kept as the gallery's History says.
 //	liveness  nothing
 //
-// The photo is the presentation's best, and must pass the gallery's gate; one that does not costs a try. The policy is the gallery's. Too many failed verifications
+// The photo is the presentation's best, and must pass the gallery's gate; one that does not costs a try. It is not kept, in a gallery that
+// keeps photos neither: the page says so to the person. The policy is the gallery's. Too many failed verifications
 // of the person (engine, Attempts) are answered attempts_exceeded and cost no try: the session waits.
 //
 // A session is told of to keys of its gallery whose role may ask for its flow, and to auditors; for others it is not there.

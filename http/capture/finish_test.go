@@ -49,7 +49,8 @@ func (f *fakeServer) Templates(photos ...dialect.Photo) (list []engine.Template,
 		}
 	}
 	for _, p := range photos {
-		list = append(list, engine.Template{Space: testSpace.ID, Vector: faceOf(string(p.Data)), Source: "image"})
+		list = append(list, engine.Template{Space: testSpace.ID, Vector: faceOf(string(p.Data)), Source: "image",
+			Photo: &engine.Photo{Image: p.Data, Box: [4]float32{1, 2, 3, 4}}})
 	}
 	return list, nil
 }
@@ -86,7 +87,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, dir: t.TempDir(), ended: make(chan Session, 100)}
 	w.open()
-	if _, _, err := w.engine.CreateGallery(t.Context(), "default", "g", engine.GallerySpec{History: 4}); err != nil {
+	if _, _, err := w.engine.CreateGallery(t.Context(), "default", "g", engine.GallerySpec{History: 4, KeepPhotos: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.newMaker(engine.KeySpec{Role: engine.RoleAdmin})
@@ -231,6 +232,9 @@ func TestFlows(t *testing.T) {
 			_, err = w.engine.Person(t.Context(), "default", "g", "cy")
 			if enrolled := err == nil; enrolled != (c.flow == FlowEnroll && c.status == StatusSuccess) {
 				t.Errorf("cy is enrolled: %v", enrolled)
+			}
+			if p, err := w.engine.Person(t.Context(), "default", "g", x.Person); err == nil && p.Templates[0].Photo {
+				t.Error("the photo is kept, which the page says it is not")
 			}
 			if c.flow == FlowUpdate && c.status == StatusSuccess {
 				p, err := w.engine.Person(t.Context(), "default", "g", "ada")
