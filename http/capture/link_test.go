@@ -157,7 +157,7 @@ func TestRestart(t *testing.T) {
 		if s := told(t, w.browser(cookie, "GET", "session", "")); s.Status != "in_progress" || s.Name != "Example Bank" {
 			t.Errorf("%+v", s)
 		}
-		if s := told(t, w.browser(overCookie, "GET", "session", "")); s.Status != "fail" || s.Redirect == "" {
+		if s := told(t, w.browser(overCookie, "GET", "session", "")); s.Status != "over" || s.Redirect == "" {
 			t.Errorf("%+v", s)
 		}
 		refusedWith(t, w.opening(opened.token()), 409, "link_used")

@@ -50,7 +50,7 @@ func TestEnds(t *testing.T) {
 	if p := refusedWith(t, w.browser(cookie, "POST", "cancel", `{}`), 409, "session_over"); p.Where != callback+"?client_state=s+1" {
 		t.Errorf("%+v", p)
 	}
-	if s := told(t, w.browser(cookie, "GET", "session", "")); s.Status != "fail" || s.TriesLeft != 0 || s.Redirect == "" {
+	if s := told(t, w.browser(cookie, "GET", "session", "")); s.Status != "over" || s.TriesLeft != 0 || s.Redirect == "" {
 		t.Errorf("%+v", s)
 	}
 	refusedWith(t, w.opening(x.token()), 409, "link_used")

@@ -19,7 +19,7 @@ const (
 
 // stateBody is what the page is told of its session.
 type stateBody struct {
-	Status      Status `json:"status"`
+	Status      Status `json:"status"` // of one that has ended otherwise than by its time: over
 	Flow        Flow   `json:"flow"`
 	Name        string `json:"name"`
 	TriesLeft   int    `json:"tries_left"`
@@ -30,6 +30,9 @@ type stateBody struct {
 
 func (s *Service) stateBody(x *Session) stateBody {
 	b := stateBody{Status: x.Status, Flow: x.Flow, Name: x.Title, TriesLeft: max(x.MaxTries-x.Tries, 0), Flash: x.Flash}
+	if x.over() {
+		b.Status = statusOver
+	}
 	if x.over() || x.Status == StatusExpired {
 		b.TriesLeft, b.Redirect = 0, x.redirect()
 		return b
@@ -37,6 +40,9 @@ func (s *Service) stateBody(x *Session) stateBody {
 	b.SecondsLeft = max(int(math.Ceil(x.Ends.Sub(s.engine.Now()).Seconds())), 0)
 	return b
 }
+
+// statusOver is what the page is told in place of success and fail: the decision is the relying party's to tell.
+const statusOver Status = "over"
 
 func seconds(d time.Duration) string { return strconv.Itoa(max(int(math.Ceil(d.Seconds())), 0)) }
 

@@ -88,9 +88,11 @@ func TestVerify(t *testing.T) {
 	v := b.arrives(s, right.URL, "desktop-verify", options{Viewport: desktop, Locale: "en-US", ReducedMotion: "reduce"})
 	v.stages("the intro", func(x stage) bool { return x.State == "intro" })
 	v.picture("intro")
+	v.listens()
 	v.tabsTo("start")
 	v.page("keyboard.press", "Enter")
 	v.follows(func(x stage) bool { return x.State == "step" && strings.HasPrefix(x.Cue, "turn_") })
+	v.heard()
 	var moving int
 	v.eval(`document.getAnimations().length`, &moving)
 	if moving > 0 {

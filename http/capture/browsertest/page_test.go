@@ -208,3 +208,34 @@ func (v *visit) cancels() {
 	v.page("keyboard.press", "Enter")
 	v.follows(nil)
 }
+
+// listens notes from now on what a screen reader is told, when, and whether it is a hint.
+func (v *visit) listens() {
+	v.t.Helper()
+	v.page("evaluate", `(() => {
+		const told = document.getElementById("say");
+		window.told = [];
+		new MutationObserver(() => window.told.push({ line: told.textContent, at: performance.now(), hint: told.textContent === document.getElementById("hint-text").textContent }))
+			.observe(told, { childList: true });
+	})()`)
+}
+
+// heard holds what was told against what can be listened to: nothing twice in a row, and hints only when what was told before has been heard.
+func (v *visit) heard() {
+	v.t.Helper()
+	var told []struct {
+		Line string
+		At   float64
+		Hint bool
+	}
+	v.eval(`window.told`, &told)
+	if len(told) < 3 {
+		v.t.Errorf("a screen reader is told %v", told)
+	}
+	for i := 1; i < len(told); i++ {
+		before, now := told[i-1], told[i]
+		if now.Line == before.Line || now.Hint && now.At-before.At < 2000 {
+			v.t.Errorf("a screen reader is told %q %.0f ms after %q", now.Line, now.At-before.At, before.Line)
+		}
+	}
+}

@@ -55,7 +55,7 @@ async function main() {
 
 // enter opens the session by the link's token, or goes on with the one of the cookie. The token leaves the address once the server has answered;
 // until then a reload may try it again.
-async function enter(token) {
+async function enter(token, ending) {
   try {
     state = await (token ? api.open(token) : api.session());
     forget();
@@ -65,7 +65,7 @@ async function enter(token) {
   }
   view.client(state.name ?? "");
   if (state.status === "expired") return trouble({ code: "session_expired", redirect: state.redirect });
-  if (!["pending", "in_progress"].includes(state.status)) return finish(state.redirect);
+  if (state.status === "over") return finish(state.redirect, ending);
   setTimeout(expire, Math.min(state.seconds_left ?? 3600, 3600) * 1000);
   await view.intro(state.flow, state.status === "in_progress" && !token);
   await attempt();
@@ -171,8 +171,7 @@ async function otherwise(what, step, signal) {
 async function settle(s, again) {
   const ms = settleMs * (slow ? 2 : 1);
   if (again) {
-    view.moment("again");
-    view.guide(again[0]);
+    view.moment("again", again[0]);
     await sleep(ms, s.signal);
   }
   if (s.step.kind === "centre") return null;
@@ -253,9 +252,9 @@ function isGlaring(c) {
   return r / (r + g + b) >= 0.8;
 }
 
-// steady keeps hints from flickering: a new one is shown when it has come twice and the one before it was seen.
+// steady keeps hints from flickering: a new one is shown when it has come twice and what was shown before it, at first what to do, was seen.
 function steady() {
-  let shown = "", candidate = "", since = 0;
+  let shown = "", candidate = "", since = now();
   return (hint) => {
     const again = hint === candidate;
     candidate = hint;
@@ -288,7 +287,7 @@ const advices = {
 // failed tells why a try failed and what helps, and begins the next.
 async function failed({ reason, tries_left: left }) {
   release();
-  if (left <= 0) return enter("");
+  if (left <= 0) return enter("", endings.last);
   const [text, ...advice] = advices[reason] ?? advices.uncertain;
   await view.note({
     code: reason, state: "failed", icon: "retry", mood: "warn", title: "failed.title", text, advice,
@@ -297,8 +296,15 @@ async function failed({ reason, tries_left: left }) {
   await attempt();
 }
 
+// endings are how the page's work ends, as far as the person knows it already: what was decided is not for the page to tell.
+const endings = {
+  done: { icon: "tick", title: "done.title" },
+  last: { icon: "retry", title: "done.last" },
+  stopped: { icon: "stop", title: "done.stopped" },
+};
+
 // finish ends the page's work: the browser goes back where it came from, or may be closed.
-async function finish(redirect) {
+async function finish(redirect, ending = endings.done) {
   over = true;
   life.abort(new Stopped());
   release();
@@ -306,7 +312,7 @@ async function finish(redirect) {
   const go = () => location.replace(where);
   if (where) setTimeout(go, 1800);
   await view.note({
-    code: where ? "redirect" : "close", state: "done", icon: "tick", title: "done.title", text: where ? "done.back" : "done.close", actions: where ? [["done.go", 0]] : [],
+    code: where ? "redirect" : "close", state: "done", ...ending, text: where ? "done.back" : "done.close", actions: where ? [["done.go", 0]] : [],
   });
   go();
 }
@@ -325,7 +331,7 @@ async function stop(reason = "cancelled") {
   view.loading();
   try {
     const { redirect } = await api.post("cancel", { reason });
-    finish(redirect);
+    finish(redirect, endings.stopped);
   } catch (failure) {
     trouble(failure, () => stop(reason));
   }

@@ -13,6 +13,9 @@ const show = (id) => { for (const panel of document.querySelectorAll(".panel")) 
 let name = "";
 let again = () => {}; // says what is shown once more, in the language that was chosen
 let spoken = "";
+let spokenAt = 0;
+let waiting = 0; // the timer of a hint that is to be told
+const heardMs = 2500; // how long a line takes to be heard
 
 // words is texts.text with the client's name in it, or what stands for it, which may come first in a sentence.
 function words(key, values) {
@@ -65,11 +68,19 @@ function heading(id, title) {
   scrollTo(0, 0);
 }
 
-// say tells a screen reader, once.
+// say tells a screen reader, once, in place of a hint that waits.
 export function say(line) {
+  clearTimeout(waiting);
   if (line === spoken) return;
+  spokenAt = performance.now();
   spoken = line;
   $("say").textContent = line;
+}
+
+// saySoon tells a hint as soon as what was told last may have been heard; of those that come meanwhile, the last.
+function saySoon(line) {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => say(line), Math.max(0, spokenAt + heardMs - performance.now()));
 }
 
 export const loading = () => paint("loading", () => {
@@ -144,9 +155,14 @@ export const step = (s) => paint("step", () => {
 
 const moments = { straight: "step.straight", open_eyes: "step.open_eyes", again: "step.again" };
 
-// moment shows what is between: straight, open_eyes, again.
-export const moment = (name) => {
-  const f = () => order(moments[name], name);
+// moment shows what is between: straight, open_eyes, again; why is the hint that goes with it, said in one breath.
+export const moment = (name, why) => {
+  const f = () => {
+    order(moments[name], name);
+    if (!hints[why]) return;
+    guide(why);
+    say(words(moments[name]) + " " + words(hints[why]));
+  };
   const whole = again;
   again = () => { whole(); f(); };
   f();
@@ -178,9 +194,9 @@ export function guide(name) {
 
 function hint(key) {
   $("hint").classList.toggle("none", !key);
-  if (!key) return;
+  if (!key) return clearTimeout(waiting);
   $("hint-text").textContent = words(key);
-  say(words(key));
+  saySoon(words(key));
 }
 
 export function mood(m) {
