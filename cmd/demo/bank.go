@@ -301,7 +301,11 @@ func (b *bank) ask(ctx context.Context, path string, body, out any) (raw string,
 		raw = indented.String()
 	}
 	if resp.StatusCode != 200 {
-		return raw, fmt.Errorf("the face service refuses it: %s", resp.Status)
+		var refusal struct{ Message string }
+		if json.Unmarshal(data, &refusal) != nil || refusal.Message == "" {
+			refusal.Message = resp.Status
+		}
+		return raw, fmt.Errorf("the face service refuses it: %s", refusal.Message)
 	}
 	if out == nil {
 		return raw, nil
