@@ -51,22 +51,18 @@ type Spec struct {
 	Data               []byte        // the owner's own, up to 4 KiB
 }
 
-func badField(format string, args ...any) error {
-	return &dialect.Refusal{Code: "bad_request", Detail: fmt.Sprintf(format, args...)}
-}
-
 func (spec *Spec) validate() error {
 	switch {
 	case !spec.Flow.known():
-		return badField("the flow %.32q is unknown: use enroll, verify, identify, update or liveness", string(spec.Flow))
+		return dialect.BadRequest("the flow %.32q is unknown: use enroll, verify, identify, update or liveness", string(spec.Flow))
 	case spec.Flow.namesPerson() != (spec.Person != ""):
-		return badField("a person goes with the flows enroll, verify and update, and with no other")
+		return dialect.BadRequest("a person goes with the flows enroll, verify and update, and with no other")
 	case spec.Lifetime < minLifetime || spec.Lifetime > MaxLifetime:
-		return badField("a session lives from 1 to %d seconds", int(MaxLifetime.Seconds()))
+		return dialect.BadRequest("a session lives from 1 to %d seconds", int(MaxLifetime.Seconds()))
 	case len(spec.State) > maxStateBytes || !isLine(spec.State):
-		return badField("the state is not acceptable: use up to %d bytes of UTF-8 without control characters", maxStateBytes)
+		return dialect.BadRequest("the state is not acceptable: use up to %d bytes of UTF-8 without control characters", maxStateBytes)
 	case len(spec.Data) > maxDataBytes:
-		return badField("the owner's data has %d bytes: the most is %d", len(spec.Data), maxDataBytes)
+		return dialect.BadRequest("the owner's data has %d bytes: the most is %d", len(spec.Data), maxDataBytes)
 	}
 	return nil
 }
@@ -128,7 +124,7 @@ func newRecord(c *dialect.Call, spec Spec, set settings, now time.Time) (*record
 		spec.Steps = set.Steps
 	}
 	if spec.Steps < 1 || spec.Steps > maxSteps {
-		return nil, "", badField("a try has from 1 to %d challenges", maxSteps)
+		return nil, "", dialect.BadRequest("a try has from 1 to %d challenges", maxSteps)
 	}
 	text, sum := newSecret()
 	x := &record{Token: sum, Session: Session{ID: spec.ID, Owner: spec.Owner, Flow: spec.Flow, Status: StatusPending, Gallery: spec.Gallery, Person: spec.Person,

@@ -2,10 +2,7 @@ package capture
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"mien/engine"
@@ -78,7 +75,7 @@ func (s *Service) createSession(c *dialect.Call) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	if spec.Gallery == nil || spec.Flow == nil {
-		return dialect.Answer{}, badField("a session needs a gallery and a flow")
+		return dialect.Answer{}, dialect.BadRequest("a session needs a gallery and a flow")
 	}
 	x := Spec{Gallery: *spec.Gallery, Flow: Flow(*spec.Flow)}
 	if !c.Key.MayUse(x.Gallery) {
@@ -87,18 +84,18 @@ func (s *Service) createSession(c *dialect.Call) (dialect.Answer, error) {
 	if x.Flow.known() && !slices.Contains(rolesOf(x.Flow), c.Key.Role) {
 		return dialect.Answer{}, &dialect.Refusal{Code: "forbidden", Detail: fmt.Sprintf("a key of the role %s may not make sessions of the flow %s", c.Key.Role, x.Flow)}
 	}
-	set(&x.Person, spec.Person)
-	set(&x.RedirectURL, spec.RedirectURL)
-	set(&x.State, spec.State)
-	set(&x.Challenges, spec.Challenges)
+	dialect.Set(&x.Person, spec.Person)
+	dialect.Set(&x.RedirectURL, spec.RedirectURL)
+	dialect.Set(&x.State, spec.State)
+	dialect.Set(&x.Challenges, spec.Challenges)
 	if spec.Seconds != nil {
 		if *spec.Seconds < 1 || *spec.Seconds > int(MaxLifetime.Seconds()) {
-			return dialect.Answer{}, badField("seconds is %d: it must be from 1 to %d", *spec.Seconds, int(MaxLifetime.Seconds()))
+			return dialect.Answer{}, dialect.BadRequest("seconds is %d: it must be from 1 to %d", *spec.Seconds, int(MaxLifetime.Seconds()))
 		}
 		x.Lifetime = time.Duration(*spec.Seconds) * time.Second
 	}
-	if set(&x.Steps, spec.Steps); spec.Steps != nil && *spec.Steps == 0 {
-		return dialect.Answer{}, badField("a try has from 1 to %d challenges", maxSteps)
+	if dialect.Set(&x.Steps, spec.Steps); spec.Steps != nil && *spec.Steps == 0 {
+		return dialect.Answer{}, dialect.BadRequest("a try has from 1 to %d challenges", maxSteps)
 	}
 	made, link, err := s.Create(c, x)
 	if err != nil {
@@ -179,30 +176,15 @@ func (s *Service) listSessions(c *dialect.Call) (dialect.Answer, error) {
 	return dialect.JSON(200, answer), nil
 }
 
-// pageOf reads limit and cursor from the query.
+// pageOf reads a page's limit, and the id that it begins behind.
 func pageOf(c *dialect.Call) (limit int, after string, err error) {
-	_, query, _ := strings.Cut(c.Target, "?")
-	values, err := url.ParseQuery(query)
+	limit, cursor, err := c.Page()
 	if err != nil {
-		return 0, "", badField("the query has a wrong percent escape")
+		return 0, "", err
 	}
-	for name, list := range values {
-		switch {
-		case name != "limit" && name != "cursor":
-			return 0, "", badField("unknown query parameter %.64q; known here: limit, cursor", name)
-		case len(list) > 1:
-			return 0, "", badField("query parameter %q is given twice", name)
-		}
-	}
-	limit = engine.DefaultListLimit
-	if v := values.Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > engine.MaxListLimit {
-			return 0, "", badField("\"limit\" must be a whole number from 1 to %d", engine.MaxListLimit)
-		}
-	}
-	id, err := decode(values.Get("cursor"))
+	id, err := decode(cursor)
 	if err != nil || len(id) > engine.MaxIDBytes {
-		return 0, "", &dialect.Refusal{Code: "bad_cursor", Detail: `the cursor is not one this server gave: pass "next" of the page before, unchanged, or none`}
+		return 0, "", dialect.ErrCursor
 	}
 	return limit, string(id), nil
 }

@@ -60,16 +60,16 @@ func (t settings) challengesOf(asked []string) ([]string, error) {
 
 func (t settings) checkChallenges(list []string) error {
 	if len(list) == 0 {
-		return badField("name one challenge at least, of: %s", strings.Join(challengeKinds, ", "))
+		return dialect.BadRequest("name one challenge at least, of: %s", strings.Join(challengeKinds, ", "))
 	}
 	for i, kind := range list {
 		switch {
 		case !slices.Contains(challengeKinds, kind):
-			return badField("the challenge %.32q is unknown: use some of %s", kind, strings.Join(challengeKinds, ", "))
+			return dialect.BadRequest("the challenge %.32q is unknown: use some of %s", kind, strings.Join(challengeKinds, ", "))
 		case slices.Contains(list[:i], kind):
-			return badField("the challenge %s is named twice", kind)
+			return dialect.BadRequest("the challenge %s is named twice", kind)
 		case kind == flash && !t.Flash:
-			return badField("flash is not among the gallery's challenges: its settings must allow it, for not everybody's eyes bear it")
+			return dialect.BadRequest("flash is not among the gallery's challenges: its settings must allow it, for not everybody's eyes bear it")
 		}
 	}
 	return nil
@@ -166,40 +166,34 @@ type settingsSpec struct {
 	Flash      *bool     `json:"flash"`
 }
 
-func set[T any](dst, v *T) {
-	if v != nil {
-		*dst = *v
-	}
-}
-
 // settings are what the request says, checked. Errors: *dialect.Refusal.
 func (spec *settingsSpec) settings() (settings, error) {
 	var t settings
-	set(&t.Name, spec.Name)
-	set(&t.Origins, spec.Origins)
-	set(&t.Challenges, spec.Challenges)
-	set(&t.Flash, spec.Flash)
+	dialect.Set(&t.Name, spec.Name)
+	dialect.Set(&t.Origins, spec.Origins)
+	dialect.Set(&t.Challenges, spec.Challenges)
+	dialect.Set(&t.Flash, spec.Flash)
 	t = t.withDefaults()
-	set(&t.Steps, spec.Steps)
-	set(&t.Tries, spec.Tries)
+	dialect.Set(&t.Steps, spec.Steps)
+	dialect.Set(&t.Tries, spec.Tries)
 	switch {
 	case len(t.Name) > maxNameBytes || !isLine(t.Name):
-		return t, badField("the name is not acceptable: use up to %d bytes of UTF-8 without control characters", maxNameBytes)
+		return t, dialect.BadRequest("the name is not acceptable: use up to %d bytes of UTF-8 without control characters", maxNameBytes)
 	case t.Steps < 1 || t.Steps > maxSteps:
-		return t, badField("steps is %d: a try has from 1 to %d challenges", t.Steps, maxSteps)
+		return t, dialect.BadRequest("steps is %d: a try has from 1 to %d challenges", t.Steps, maxSteps)
 	case t.Tries < 1 || t.Tries > maxTries:
-		return t, badField("tries is %d: a session has from 1 to %d", t.Tries, maxTries)
+		return t, dialect.BadRequest("tries is %d: a session has from 1 to %d", t.Tries, maxTries)
 	case len(t.Origins) > maxOrigins:
-		return t, badField("there are %d origins: the most is %d", len(t.Origins), maxOrigins)
+		return t, dialect.BadRequest("there are %d origins: the most is %d", len(t.Origins), maxOrigins)
 	}
 	origins := []string{}
 	for _, o := range t.Origins {
 		origin, err := originOf(o)
 		if err != nil {
-			return t, badField("the origin %.100q is not acceptable: %v", o, err)
+			return t, dialect.BadRequest("the origin %.100q is not acceptable: %v", o, err)
 		}
 		if u, err := url.Parse(o); err != nil || u.Path != "" && u.Path != "/" || strings.ContainsAny(o, "?#") {
-			return t, badField("the origin %.100q has more than scheme, host and port", o)
+			return t, dialect.BadRequest("the origin %.100q has more than scheme, host and port", o)
 		}
 		origins = append(origins, origin)
 	}

@@ -113,9 +113,9 @@ func (s *Service) cancel(c *dialect.Call, x *Session) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	reason := ReasonCancelled
-	set(&reason, spec.Reason)
+	dialect.Set(&reason, spec.Reason)
 	if reason != ReasonCancelled && reason != ReasonCameraUnavailable {
-		return dialect.Answer{}, badField("the reason must be cancelled or camera_unavailable")
+		return dialect.Answer{}, dialect.BadRequest("the reason must be cancelled or camera_unavailable")
 	}
 	now, err := s.end(c.Ctx, c.Key.Tenant, x.ID, ending{status: StatusFail, reason: reason, audit: "capture.session.cancel"})
 	return dialect.JSON(200, doneBody{true, now.redirect()}), err

@@ -8,9 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"mien/engine"
 )
 
 // Errors of what clients send.
@@ -124,12 +128,52 @@ func article(kind string) string {
 	return "an object"
 }
 
+// BadRequest refuses what a request of a route with Roles says.
+func BadRequest(format string, args ...any) error {
+	return &Refusal{"bad_request", fmt.Sprintf(format, args...)}
+}
+
+// Set sets dst to what a request says; nil says nothing.
+func Set[T any](dst, v *T) {
+	if v != nil {
+		*dst = *v
+	}
+}
+
 // NoQuery refuses a query, for routes with Roles that take none. Errors: *Refusal.
 func (c *Call) NoQuery() error {
 	if _, query, _ := strings.Cut(c.Target, "?"); query != "" {
-		return &Refusal{"bad_request", "no query is understood here"}
+		return BadRequest("no query is understood here")
 	}
 	return nil
+}
+
+// ErrCursor refuses a cursor that no list has answered.
+var ErrCursor = &Refusal{"bad_cursor", `the cursor is not one this server gave: pass "next" of the page before, unchanged, or none`}
+
+// Page reads the query of a list that a route with Roles answers: limit is from 1 to engine.MaxListLimit, the cursor as it was sent, "" for
+// none. Errors: *Refusal.
+func (c *Call) Page() (limit int, cursor string, err error) {
+	_, query, _ := strings.Cut(c.Target, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return 0, "", BadRequest("the query has a wrong percent escape")
+	}
+	for name, list := range values {
+		switch {
+		case name != "limit" && name != "cursor":
+			return 0, "", BadRequest("unknown query parameter %.64q; known here: limit, cursor", name)
+		case len(list) > 1:
+			return 0, "", BadRequest("query parameter %q is given twice", name)
+		}
+	}
+	limit = engine.DefaultListLimit
+	if v := values.Get("limit"); v != "" {
+		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > engine.MaxListLimit {
+			return 0, "", BadRequest("\"limit\" must be a whole number from 1 to %d", engine.MaxListLimit)
+		}
+	}
+	return limit, values.Get("cursor"), nil
 }
 
 // DecodeNative is DecodeJSON for routes with Roles, which take no query: as the native API has it, a field that v does not have is

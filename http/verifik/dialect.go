@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -239,32 +238,13 @@ func livenessOf(err error) string {
 
 // Paging of native lists, by the ids of documents.
 
-// page reads limit and cursor from the query; prefix is what the ids of the list's documents begin with.
+// page reads limit and cursor from the query.
 func page(c *dialect.Call) (limit int, cursor string, err error) {
-	_, query, _ := strings.Cut(c.Target, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return 0, "", &dialect.Refusal{Code: "bad_request", Detail: "the query has a wrong percent escape"}
+	limit, cursor, err = c.Page()
+	if err == nil && cursor != "" && !isObjectID(cursor) {
+		err = dialect.ErrCursor
 	}
-	limit = engine.DefaultListLimit
-	for name, list := range values {
-		switch {
-		case name != "limit" && name != "cursor":
-			return 0, "", &dialect.Refusal{Code: "bad_request", Detail: fmt.Sprintf("unknown query parameter %.64q; known here: limit, cursor", name)}
-		case len(list) > 1:
-			return 0, "", &dialect.Refusal{Code: "bad_request", Detail: fmt.Sprintf("query parameter %q is given twice", name)}
-		}
-	}
-	if v := values.Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > engine.MaxListLimit {
-			return 0, "", &dialect.Refusal{Code: "bad_request", Detail: fmt.Sprintf("\"limit\" must be a whole number from 1 to %d", engine.MaxListLimit)}
-		}
-	}
-	cursor = values.Get("cursor")
-	if cursor != "" && !isObjectID(cursor) {
-		return 0, "", &dialect.Refusal{Code: "bad_cursor", Detail: `the cursor is not one this server gave: pass "next" of the page before, unchanged, or none`}
-	}
-	return limit, cursor, nil
+	return limit, cursor, err
 }
 
 // below lists documents of a kind whose ids begin with prefix and an object id, behind the cursor. next is the cursor of the next

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -107,18 +106,14 @@ type policy struct {
 	Similarity *float64 `json:"similarity"`
 }
 
-func badField(format string, args ...any) error {
-	return &dialect.Refusal{Code: "bad_request", Detail: fmt.Sprintf(format, args...)}
-}
-
 // apply changes p as the request says. told is the webhook's secret where it was made or given. Errors: *dialect.Refusal, engine.ErrPolicy.
 func (p *project) apply(spec *projectSpec, g guard, now time.Time) (told []byte, err error) {
-	set(&p.Name, spec.Name)
-	set(&p.Gallery, spec.Gallery)
-	set(&p.MinLiveness, spec.MinLiveness)
-	set(&p.SessionSeconds, spec.SessionSeconds)
-	set(&p.TokenSeconds, spec.TokenSeconds)
-	set(&p.Attempts, spec.Attempts)
+	dialect.Set(&p.Name, spec.Name)
+	dialect.Set(&p.Gallery, spec.Gallery)
+	dialect.Set(&p.MinLiveness, spec.MinLiveness)
+	dialect.Set(&p.SessionSeconds, spec.SessionSeconds)
+	dialect.Set(&p.TokenSeconds, spec.TokenSeconds)
+	dialect.Set(&p.Attempts, spec.Attempts)
 	if spec.Policy != nil {
 		p.Policy = engine.Policy{FMR: spec.Policy.FMR, FPIR: spec.Policy.FPIR, Similarity: spec.Policy.Similarity}
 	}
@@ -131,26 +126,20 @@ func (p *project) apply(spec *projectSpec, g guard, now time.Time) (told []byte,
 	return p.applyWebhook(spec, g, now)
 }
 
-func set[T any](dst, v *T) {
-	if v != nil {
-		*dst = *v
-	}
-}
-
 func (p *project) validate() error {
 	switch {
 	case len(p.Name) > maxNameBytes || !utf8.ValidString(p.Name) || strings.ContainsFunc(p.Name, unicode.IsControl):
-		return badField("the name is not acceptable: use up to %d bytes of UTF-8 without control characters", maxNameBytes)
+		return dialect.BadRequest("the name is not acceptable: use up to %d bytes of UTF-8 without control characters", maxNameBytes)
 	case p.Gallery == "":
-		return badField("a project needs the gallery that its people are in: name it in gallery")
+		return dialect.BadRequest("a project needs the gallery that its people are in: name it in gallery")
 	case !(p.MinLiveness > 0 && p.MinLiveness <= 1):
-		return badField("min_liveness is %v: it must be more than 0 and at most 1", p.MinLiveness)
+		return dialect.BadRequest("min_liveness is %v: it must be more than 0 and at most 1", p.MinLiveness)
 	case p.SessionSeconds < 1 || p.SessionSeconds > int(maxSessionLife.Seconds()):
-		return badField("session_seconds is %d: it must be from 1 to %d", p.SessionSeconds, int(maxSessionLife.Seconds()))
+		return dialect.BadRequest("session_seconds is %d: it must be from 1 to %d", p.SessionSeconds, int(maxSessionLife.Seconds()))
 	case p.TokenSeconds < 1 || p.TokenSeconds > int(maxTokenLife.Seconds()):
-		return badField("token_seconds is %d: it must be from 1 to %d", p.TokenSeconds, int(maxTokenLife.Seconds()))
+		return dialect.BadRequest("token_seconds is %d: it must be from 1 to %d", p.TokenSeconds, int(maxTokenLife.Seconds()))
 	case p.Attempts < 1 || p.Attempts > maxAttempts:
-		return badField("attempts is %d: it must be from 1 to %d", p.Attempts, maxAttempts)
+		return dialect.BadRequest("attempts is %d: it must be from 1 to %d", p.Attempts, maxAttempts)
 	}
 	return nil
 }
@@ -164,7 +153,7 @@ func (p *project) applyWebhook(spec *projectSpec, g guard, now time.Time) (told 
 		p.Webhook = nil
 		return nil, nil
 	case p.Webhook == nil && w.URL == nil:
-		return nil, badField("a webhook needs a url; an empty one takes the webhook away")
+		return nil, dialect.BadRequest("a webhook needs a url; an empty one takes the webhook away")
 	}
 	hook := webhook{}
 	if p.Webhook != nil {
@@ -172,7 +161,7 @@ func (p *project) applyWebhook(spec *projectSpec, g guard, now time.Time) (told 
 	}
 	if w.URL != nil {
 		if err := g.checkURL(*w.URL); err != nil {
-			return nil, badField("webhook.url is not acceptable: %v", err)
+			return nil, dialect.BadRequest("webhook.url is not acceptable: %v", err)
 		}
 		hook.URL, hook.Disabled = *w.URL, time.Time{}
 	}
@@ -193,7 +182,7 @@ func (p *project) applyWebhook(spec *projectSpec, g guard, now time.Time) (told 
 func parseSecret(s string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, secretPrefix))
 	if err != nil || len(b) < minSecretBytes || len(b) > maxSecretBytes || !strings.HasPrefix(s, secretPrefix) {
-		return nil, badField("webhook.secret must be %s and base64 of %d to %d bytes; leave it out and one is made", secretPrefix, minSecretBytes, maxSecretBytes)
+		return nil, dialect.BadRequest("webhook.secret must be %s and base64 of %d to %d bytes; leave it out and one is made", secretPrefix, minSecretBytes, maxSecretBytes)
 	}
 	return b, nil
 }

@@ -290,13 +290,13 @@ func (s *service) createSession(c *dialect.Call) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	seconds, identifier := p.SessionSeconds, ""
-	set(&seconds, spec.Seconds)
-	set(&identifier, spec.Identifier)
+	dialect.Set(&seconds, spec.Seconds)
+	dialect.Set(&identifier, spec.Identifier)
 	if seconds < 1 || seconds > p.SessionSeconds {
-		return dialect.Answer{}, badField("seconds is %d: it must be from 1 to %d, which the project allows", seconds, p.SessionSeconds)
+		return dialect.Answer{}, dialect.BadRequest("seconds is %d: it must be from 1 to %d, which the project allows", seconds, p.SessionSeconds)
 	}
 	if len(identifier) > maxIdentifierBytes || !utf8.ValidString(identifier) || strings.ContainsFunc(identifier, unicode.IsControl) {
-		return dialect.Answer{}, badField("the identifier is not acceptable: use up to %d bytes of UTF-8 without control characters", maxIdentifierBytes)
+		return dialect.Answer{}, dialect.BadRequest("the identifier is not acceptable: use up to %d bytes of UTF-8 without control characters", maxIdentifierBytes)
 	}
 	now := s.engine.Now()
 	x := &session{Project: p.ID, Identifier: identifier, Status: statusActive, Key: c.Key.ID, Created: now, Updated: now,
@@ -308,8 +308,8 @@ func (s *service) createSession(c *dialect.Call) (dialect.Answer, error) {
 		x.Ends = x.Ends.Add(time.Second)
 	}
 	var l link
-	set(&l.redirect, spec.RedirectURL)
-	set(&l.state, spec.State)
+	dialect.Set(&l.redirect, spec.RedirectURL)
+	dialect.Set(&l.state, spec.State)
 	if err := s.makeLink(c, p, x, &l); err != nil {
 		return dialect.Answer{}, err
 	}
