@@ -1,7 +1,6 @@
 package auther_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -24,19 +23,7 @@ var update = flag.Bool("update", false, "write testdata/golden.txt")
 // coverage is of all tests of the package.
 var coverage = dialecttest.NewCoverage(auther.New(), outcomeOf)
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	extracttest.Close()
-	if run := flag.Lookup("test.run").Value.String(); code == 0 && run == "" && flag.Lookup("test.fuzz").Value.String() == "" {
-		var table bytes.Buffer
-		if !coverage.Report(&table) {
-			fmt.Printf("outcomes that no test reached:\n%s", table.String())
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(coverage.Main(m)) }
 
 func outcomeOf(op string, a dialecttest.Answer) dialect.Outcome {
 	var b struct{ Code string }

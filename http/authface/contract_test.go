@@ -3,7 +3,6 @@ package authface_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"mien/engine"
-	"mien/extract/extracttest"
 	"mien/http"
 	"mien/http/authface"
 	"mien/http/capture"
@@ -26,25 +24,7 @@ import (
 // coverage is of all tests of this package.
 var coverage = dialecttest.NewCoverage(authface.New(capture.New(capture.Config{})), outcomeOf)
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	extracttest.Close()
-	whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == "" &&
-		flag.Lookup("test.fuzz").Value.String() == "" && flag.Lookup("test.list").Value.String() == ""
-	if code == 0 && whole {
-		var table strings.Builder
-		complete := coverage.Report(&table)
-		if !complete || testing.Verbose() {
-			fmt.Println(table.String())
-		}
-		if !complete {
-			fmt.Println("FAIL: outcomes that no test has reached")
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(coverage.Main(m)) }
 
 // The document's operations.
 const (

@@ -1,10 +1,8 @@
 package facephi_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -60,21 +58,7 @@ func outcomeOf(op string, a dialecttest.Answer) dialect.Outcome {
 	return dialect.Outcome{Op: op, Status: a.Status, Code: fmt.Sprint(b.Code, b.FacialResult, b.LivenessResult)}
 }
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	extracttest.Close()
-	var table bytes.Buffer
-	complete := coverage.Report(&table)
-	all := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.list").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
-	if all && code == 0 && !complete {
-		fmt.Printf("an outcome of the table is reached by no test:\n%s", &table)
-		code = 1
-	} else if testing.Verbose() {
-		fmt.Printf("%s", &table)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(coverage.Main(m)) }
 
 // harness is a server with a client's key for its gallery.
 type harness struct {

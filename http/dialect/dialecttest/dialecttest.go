@@ -4,17 +4,22 @@ package dialecttest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	nethttp "net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	"mien/engine"
@@ -225,4 +230,56 @@ func (c *Coverage) Report(w io.Writer) (complete bool) {
 		_, _ = io.WriteString(w, strings.Join([]string{o.Op, o.String(), test}, "\t")+"\n")
 	}
 	return complete
+}
+
+// Main runs a package's tests, for TestMain, and returns its exit status. Where all have run and an outcome of the table was reached by none, that is a
+// failure; then, and with -v, it prints the table.
+func (c *Coverage) Main(m *testing.M) int {
+	flag.Parse()
+	code := m.Run()
+	extracttest.Close()
+	var table strings.Builder
+	complete := c.Report(&table)
+	for _, part := range []string{"run", "skip", "fuzz", "list"} {
+		if flag.Lookup("test."+part).Value.String() != "" {
+			return code
+		}
+	}
+	if code == 0 && !complete {
+		fmt.Println("FAIL: outcomes that no test has reached")
+		code = 1
+	}
+	if !complete || testing.Verbose() {
+		fmt.Println(table.String())
+	}
+	return code
+}
+
+// Documented demands that the doc.go of the package under test has the table of outcomes between two texts; update writes it there.
+func Documented(t testing.TB, d *dialect.Dialect, begins, ends string, update bool) {
+	t.Helper()
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 1, 2, ' ', 0)
+	for _, o := range d.Outcomes {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", cmp.Or(strings.TrimPrefix(o.Op, d.Name+"."), "-"), o, o.Cause)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := begins + "//\t" + strings.ReplaceAll(strings.TrimSpace(table.String()), "\n", "\n//\t") + ends
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if update {
+		before, rest, _ := strings.Cut(string(doc), begins)
+		_, after, _ := strings.Cut(rest, ends)
+		doc = []byte(before + want + after)
+		if err := os.WriteFile("doc.go", doc, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(string(doc), want) {
+		t.Errorf("doc.go has not this table (-update writes it):\n%s", want)
+	}
 }
