@@ -19,6 +19,7 @@ import (
 	"mien/engine"
 	"mien/extract"
 	"mien/http"
+	"mien/http/capture/capturetest"
 	"mien/http/dialect/dialecttest"
 )
 
@@ -169,7 +170,8 @@ func TestTriesEnd(t *testing.T) {
 	w, c := stage(t)
 	a := newActor(t, 1)
 	spoof, unsure := newActor(t, 1), newActor(t, 1)
-	spoof.liveness, unsure.liveness = extract.Liveness{Score: .01, Verdict: extract.Spoof}, extract.Liveness{Score: .5, Verdict: extract.Uncertain}
+	spoof.Fake()
+	unsure.Judged(extract.Liveness{Score: .5, Verdict: extract.Uncertain})
 	crowd := func() (list []*extract.Face) {
 		for _, f := range a.does(extract.Centre) {
 			f.Quality[extract.SingleFace] = 40
@@ -482,7 +484,7 @@ func TestStepForms(t *testing.T) {
 	p.start()
 	frames := c.film(t, newActor(t, 1).does(extract.Centre))
 	m := p.describe(frames)
-	kind, good := formOf(t, m, frames)
+	kind, good := capturetest.Form(t, m, frames)
 	post := func(kind string, body []byte) (int, string) {
 		a := p.browser(p.cookie, "POST", "step", string(body), "Content-Type", kind)
 		return a.Status, string(a.Body)

@@ -1,22 +1,12 @@
 package capture_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
-	"image/jpeg"
-	"math"
-	"math/rand/v2"
-	"mime/multipart"
-	"net/textproto"
 	"slices"
 	"sync"
 	"testing"
@@ -24,8 +14,8 @@ import (
 
 	"mien/engine"
 	"mien/extract"
-	"mien/extract/extracttest"
 	"mien/http"
+	"mien/http/capture/capturetest"
 	"mien/http/dialect/dialecttest"
 )
 
@@ -76,140 +66,27 @@ func (c *cast) Measures() []string {
 	return names
 }
 
-// actor is somebody whose head is 68 points in space.
-type actor struct {
-	points   [68][3]float64
-	template []float32
-	liveness extract.Liveness
-	r        *rand.Rand
-}
+// actor is one whose faces are for a cast.
+type actor struct{ *capturetest.Actor }
 
-var model = sync.OnceValues(func() (*extract.Face, error) {
-	found, err := theExtractor.Extract(context.Background(), thePhoto, extract.Options{Select: extract.SelectOne, Want: extract.WantTemplate})
-	if err != nil {
-		return nil, err
-	}
-	return &found[0], nil
-})
-
-var (
-	theExtractor *extract.Extractor
-	thePhoto     []byte
-)
-
-// newActor has the points of a photo and a template of its own.
-func newActor(t testing.TB, seed uint64) *actor {
+func newActor(t testing.TB, number uint64) *actor {
 	t.Helper()
-	theExtractor, thePhoto = extracttest.Default(t), extracttest.Photo(t, "a_1.jpg")
-	m, err := model()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &actor{r: rand.New(rand.NewPCG(seed, 3)), liveness: extract.Liveness{Score: .99, Verdict: extract.Live}, template: make([]float32, len(m.Template))}
-	a.template[seed%uint64(len(m.Template))] = 1
-	eyes, chin := mid(m.Landmarks[36:48]), m.Landmarks[8]
-	unit, at := math.Hypot(eyes[0]-float64(chin.X), eyes[1]-float64(chin.Y)), mid(m.Landmarks[:])
-	tip := [2]float64{(float64(m.Landmarks[30].X) - at[0]) / unit, (float64(m.Landmarks[30].Y) - at[1]) / unit}
-	for i, p := range m.Landmarks {
-		x, y := (float64(p.X)-at[0])/unit, (float64(p.Y)-at[1])/unit
-		du, dv := (x-tip[0])/.14, (y-tip[1])/.22
-		a.points[i] = [3]float64{x, y, .75*math.Sqrt(max(1-x*x/.7-y*y/1.4, 0)) + .3*math.Exp(-du*du-dv*dv)}
-	}
-	return a
+	return &actor{capturetest.NewStranger(t, number)}
 }
 
-func mid(points []extract.Point) (m [2]float64) {
-	for _, p := range points {
-		m[0], m[1] = m[0]+float64(p.X)/float64(len(points)), m[1]+float64(p.Y)/float64(len(points))
-	}
-	return m
-}
+func (a *actor) at(yaw, pitch float64) *extract.Face { return new(a.At(yaw, pitch)) }
 
-// at is the actor turned by degrees of yaw and pitch, in the middle of a frame of 320×240.
-func (a *actor) at(yaw, pitch float64) *extract.Face {
-	f := &extract.Face{Pose: extract.Pose{Yaw: float32(yaw), Pitch: float32(pitch)}, EyesOpen: [2]float32{1, 1}, Template: a.template, Norm: 20, Liveness: a.liveness,
-		Score: 1, Box: extract.Box{X1: 110, Y1: 50, X2: 210, Y2: 190}}
-	for m := range f.Quality {
-		f.Quality[m] = 90
+func (a *actor) does(kind extract.Challenge) (faces []*extract.Face) {
+	for _, f := range a.Does(kind) {
+		faces = append(faces, &f)
 	}
-	sy, cy := math.Sincos(-yaw * math.Pi / 180)
-	sp, cp := math.Sincos(-pitch * math.Pi / 180)
-	dx, dy := 9*a.r.Float64(), 9*a.r.Float64()
-	for i, p := range a.points {
-		x, z := cy*p[0]+sy*p[2], cy*p[2]-sy*p[0]
-		y, z := cp*p[1]+sp*z, cp*z-sp*p[1]
-		k := 100 * 5 / (5 - z)
-		f.Landmarks[i] = extract.Point{X: float32(160 + dx + k*x), Y: float32(120 + dy + k*y)}
-	}
-	eye := func(from int) extract.Point {
-		m := mid(f.Landmarks[from : from+6])
-		return extract.Point{X: float32(m[0]), Y: float32(m[1])}
-	}
-	f.Five = [5]extract.Point{eye(36), eye(42), f.Landmarks[30], f.Landmarks[48], f.Landmarks[54]}
-	return f
-}
-
-// shut closes the eyes.
-func shut(f *extract.Face) *extract.Face {
-	f.EyesOpen = [2]float32{.01, .01}
-	for _, from := range []int{36, 42} {
-		y := (f.Landmarks[from].Y + f.Landmarks[from+3].Y) / 2
-		for _, i := range []int{1, 2, 4, 5} {
-			f.Landmarks[from+i].Y = y + (f.Landmarks[from+i].Y-y)/5
-		}
-	}
-	return f
-}
-
-// does is what the actor shows for a challenge.
-func (a *actor) does(kind extract.Challenge) []*extract.Face {
-	switch kind {
-	case extract.TurnLeft:
-		return []*extract.Face{a.at(0, 0), a.at(-12, 0), a.at(-28, 0), a.at(-30, 0)}
-	case extract.TurnRight:
-		return []*extract.Face{a.at(0, 0), a.at(12, 0), a.at(28, 0), a.at(30, 0)}
-	case extract.LookUp:
-		return []*extract.Face{a.at(0, 0), a.at(0, 9), a.at(0, 22), a.at(1, 24)}
-	case extract.Blink:
-		return []*extract.Face{a.at(0, 0), shut(a.at(0, 0)), shut(a.at(1, 0)), a.at(0, 1)}
-	}
-	return []*extract.Face{a.at(0, 0), a.at(1, 1), a.at(2, -1)}
-}
-
-var shots struct {
-	sync.Mutex
-	n uint64
-}
-
-// camera is a picture like no other: blocks of random grey.
-func camera(t testing.TB) []byte {
-	shots.Lock()
-	shots.n++
-	rng := rand.New(rand.NewPCG(shots.n, 11))
-	shots.Unlock()
-	img := image.NewGray(image.Rect(0, 0, 320, 240))
-	for y := 0; y < 240; y += 16 {
-		for x := 0; x < 320; x += 16 {
-			c := uint8(40 + rng.IntN(160))
-			for v := range 16 {
-				row := img.Pix[img.PixOffset(x, y+v):][:16]
-				for u := range row {
-					row[u] = c
-				}
-			}
-		}
-	}
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 90}); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return faces
 }
 
 // film makes a frame for each face; nil is a frame without one.
 func (c *cast) film(t testing.TB, faces []*extract.Face) (frames [][]byte) {
 	for _, f := range faces {
-		data := camera(t)
+		data := capturetest.Picture(t)
 		c.mu.Lock()
 		c.faces[sha256.Sum256(data)] = f
 		c.mu.Unlock()
@@ -290,20 +167,12 @@ func (p *page) start() {
 	p.passes(2 * time.Second)
 }
 
-// frameMeta and meta are what the page says of its frames.
-type frameMeta struct {
-	I      int     `json:"i"`
-	T      float64 `json:"t_ms"`
-	SHA256 string  `json:"sha256"`
-	Tag    string  `json:"tag"`
-	Colour int     `json:"colour"`
-}
-
+// meta is what the page says of its frames.
 type meta struct {
-	Step        int         `json:"step"`
-	Nonce       string      `json:"nonce"`
-	Frames      []frameMeta `json:"frames"`
-	Alternative bool        `json:"alternative"`
+	Step        int                     `json:"step"`
+	Nonce       string                  `json:"nonce"`
+	Frames      []capturetest.FrameMeta `json:"frames"`
+	Alternative bool                    `json:"alternative"`
 }
 
 // describe is the meta of frames, 100 ms from one to the next, up to now.
@@ -311,7 +180,7 @@ func (p *page) describe(frames [][]byte) meta {
 	m := meta{Step: p.task.N, Nonce: p.task.Nonce}
 	for j, data := range frames {
 		sum := sha256.Sum256(data)
-		f := frameMeta{I: p.i, T: p.ms - 100*float64(len(frames)-j), SHA256: hex.EncodeToString(sum[:]), Colour: -1}
+		f := capturetest.FrameMeta{I: p.i, T: p.ms - 100*float64(len(frames)-j), SHA256: hex.EncodeToString(sum[:]), Colour: -1}
 		if j < len(p.task.Colours) {
 			f.Colour = j
 		}
@@ -331,45 +200,15 @@ func (p *page) tag(m *meta) {
 	for j := range m.Frames {
 		f := &m.Frames[j]
 		sum, _ := hex.DecodeString(f.SHA256)
-		b := binary.BigEndian.AppendUint32(append(p.last[:], nonce...), uint32(f.I))
-		b = append(binary.BigEndian.AppendUint64(b, math.Float64bits(f.T)), sum...)
-		h := hmac.New(sha256.New, p.key)
-		h.Write(b)
-		p.last = [32]byte(h.Sum(nil))
+		p.last = capturetest.Tag(p.key, p.last, nonce, f.I, f.T, sum)
 		f.Tag = hex.EncodeToString(p.last[:])
 	}
-}
-
-// formOf is the body of a step.
-func formOf(t testing.TB, m any, frames [][]byte) (contentType string, body []byte) {
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	text, err := json.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.WriteField("meta", string(text)); err != nil {
-		t.Fatal(err)
-	}
-	for i, data := range frames {
-		part, err := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {fmt.Sprintf(`form-data; name="frame"; filename="%d.jpg"`, i)}, "Content-Type": {"image/jpeg"}})
-		if err == nil {
-			_, err = part.Write(data)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return w.FormDataContentType(), b.Bytes()
 }
 
 // post sends a step as it is.
 func (p *page) post(m any, frames [][]byte) dialecttest.Answer {
 	p.t.Helper()
-	kind, body := formOf(p.t, m, frames)
+	kind, body := capturetest.Form(p.t, m, frames)
 	return p.browser(p.cookie, "POST", "step", string(body), "Content-Type", kind)
 }
 

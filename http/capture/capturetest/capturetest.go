@@ -42,7 +42,6 @@ type Stage struct {
 	ahead atomic.Int64
 	mu    struct {
 		sync.Mutex
-		rng   *rand.Rand
 		faces map[[32]byte]extract.Face
 	}
 }
@@ -50,7 +49,7 @@ type Stage struct {
 // NewStage is an empty one.
 func NewStage() *Stage {
 	s := &Stage{begun: time.Now()}
-	s.mu.rng, s.mu.faces = rand.New(rand.NewPCG(11, 11)), make(map[[32]byte]extract.Face)
+	s.mu.faces = make(map[[32]byte]extract.Face)
 	return s
 }
 
@@ -86,14 +85,25 @@ func (s *Stage) Measures() []string {
 	return nil
 }
 
-// frame is a picture like no other, blocks of random grey, on which models see the face.
+// frame is a picture on which models see the face.
 func (s *Stage) frame(t testing.TB, f extract.Face) []byte {
+	data := Picture(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mu.faces[sha256.Sum256(data)] = f
+	return data
+}
+
+var pictures atomic.Uint64
+
+// Picture is a JPEG of 320×240 like no other of the process: blocks of random grey.
+func Picture(t testing.TB) []byte {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(pictures.Add(1), 11))
 	img := image.NewGray(image.Rect(0, 0, 320, 240))
 	for y := 0; y < 240; y += 16 {
 		for x := 0; x < 320; x += 16 {
-			c := color.Gray{uint8(40 + s.mu.rng.IntN(160))}
+			c := color.Gray{uint8(40 + rng.IntN(160))}
 			for v := range 16 {
 				for u := range 16 {
 					img.SetGray(x+u, y+v, c)
@@ -102,10 +112,9 @@ func (s *Stage) frame(t testing.TB, f extract.Face) []byte {
 		}
 	}
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, nil); err != nil {
+	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 90}); err != nil {
 		t.Fatal(err)
 	}
-	s.mu.faces[sha256.Sum256(b.Bytes())] = f
 	return b.Bytes()
 }
 
@@ -119,15 +128,40 @@ type Actor struct {
 // NewActor is who is on a photo of testdata/faces, as a live person: of that the template is.
 func NewActor(t testing.TB, photo string) *Actor {
 	t.Helper()
-	at := func(name string) extract.Face {
-		found, err := extracttest.Default(t).Extract(t.Context(), extracttest.Photo(t, name), extract.Options{Select: extract.SelectOne, Want: extract.WantTemplate})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return found[0]
+	who := onPhoto(t, photo)
+	return newActor(t, who.Template, who.Norm, 3)
+}
+
+// NewStranger is a live person whose template is like those of no others but strangers of the same number.
+func NewStranger(t testing.TB, number uint64) *Actor {
+	t.Helper()
+	template := make([]float32, len(onPhoto(t, headPhoto).Template))
+	template[number%uint64(len(template))] = 1
+	return newActor(t, template, 20, number)
+}
+
+// headPhoto is of who looks straight ahead: all actors have the head.
+const headPhoto = "a_1.jpg"
+
+var found sync.Map // of extract.Face, by the photo
+
+func onPhoto(t testing.TB, name string) extract.Face {
+	t.Helper()
+	if f, ok := found.Load(name); ok {
+		return f.(extract.Face)
 	}
-	who, shape := at(photo), at("a_1.jpg") // which looks straight ahead
-	a := &Actor{rng: rand.New(rand.NewPCG(3, 3)), face: extract.Face{EyesOpen: [2]float32{1, 1}, Template: who.Template, Norm: who.Norm, Score: 1,
+	faces, err := extracttest.Default(t).Extract(t.Context(), extracttest.Photo(t, name), extract.Options{Select: extract.SelectOne, Want: extract.WantTemplate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found.Store(name, faces[0])
+	return faces[0]
+}
+
+func newActor(t testing.TB, template []float32, norm float32, seed uint64) *Actor {
+	t.Helper()
+	shape := onPhoto(t, headPhoto)
+	a := &Actor{rng: rand.New(rand.NewPCG(seed, 3)), face: extract.Face{EyesOpen: [2]float32{1, 1}, Template: template, Norm: norm, Score: 1,
 		Liveness: extract.Liveness{Score: .99, Verdict: extract.Live}, Box: extract.Box{X1: 110, Y1: 50, X2: 210, Y2: 190}}}
 	for m := range a.face.Quality {
 		a.face.Quality[m] = 90
@@ -147,8 +181,11 @@ func NewActor(t testing.TB, photo string) *Actor {
 }
 
 // Fake makes the actor a picture of somebody, which the liveness models see.
-func (a *Actor) Fake() *Actor {
-	a.face.Liveness = extract.Liveness{Score: .01, Verdict: extract.Spoof}
+func (a *Actor) Fake() *Actor { return a.Judged(extract.Liveness{Score: .01, Verdict: extract.Spoof}) }
+
+// Judged makes the liveness models take the actor for that.
+func (a *Actor) Judged(l extract.Liveness) *Actor {
+	a.face.Liveness = l
 	return a
 }
 
@@ -159,8 +196,8 @@ func mean(points []extract.Point) (m [2]float64) {
 	return m
 }
 
-// at is the actor turned by degrees of yaw and pitch, in the middle of a frame.
-func (a *Actor) at(yaw, pitch float64) extract.Face {
+// At is the actor turned by degrees of yaw and pitch, in the middle of a frame.
+func (a *Actor) At(yaw, pitch float64) extract.Face {
 	f := a.face
 	f.Pose = extract.Pose{Yaw: float32(yaw), Pitch: float32(pitch)}
 	sy, cy := math.Sincos(-yaw * math.Pi / 180)
@@ -192,19 +229,19 @@ func shut(f extract.Face) extract.Face {
 	return f
 }
 
-// does is what the actor shows for a challenge.
-func (a *Actor) does(kind extract.Challenge) []extract.Face {
+// Does is what the actor shows for a challenge.
+func (a *Actor) Does(kind extract.Challenge) []extract.Face {
 	switch kind {
 	case extract.TurnLeft:
-		return []extract.Face{a.at(0, 0), a.at(-12, 0), a.at(-28, 0), a.at(-30, 0)}
+		return []extract.Face{a.At(0, 0), a.At(-12, 0), a.At(-28, 0), a.At(-30, 0)}
 	case extract.TurnRight:
-		return []extract.Face{a.at(0, 0), a.at(12, 0), a.at(28, 0), a.at(30, 0)}
+		return []extract.Face{a.At(0, 0), a.At(12, 0), a.At(28, 0), a.At(30, 0)}
 	case extract.LookUp:
-		return []extract.Face{a.at(0, 0), a.at(0, 9), a.at(0, 22), a.at(1, 24)}
+		return []extract.Face{a.At(0, 0), a.At(0, 9), a.At(0, 22), a.At(1, 24)}
 	case extract.Blink:
-		return []extract.Face{a.at(0, 0), shut(a.at(0, 0)), shut(a.at(1, 0)), a.at(0, 1)}
+		return []extract.Face{a.At(0, 0), shut(a.At(0, 0)), shut(a.At(1, 0)), a.At(0, 1)}
 	}
-	return []extract.Face{a.at(0, 0), a.at(1, 1), a.at(2, -1)}
+	return []extract.Face{a.At(0, 0), a.At(1, 1), a.At(2, -1)}
 }
 
 // Browser has opened a session's link.
@@ -278,7 +315,7 @@ func (b *Browser) Try(a *Actor) Ended {
 			Redirect string
 		}
 		b.stage.Pass(2 * time.Second)
-		got := b.step(x, a.does(x.task.Kind))
+		got := b.step(x, a.Does(x.task.Kind))
 		if err := json.Unmarshal(got.Body, &told); err != nil || got.Status != 200 {
 			t.Fatalf("%s: %d %s", x.task.Kind, got.Status, got.Body)
 		}
@@ -294,8 +331,8 @@ func (b *Browser) Try(a *Actor) Ended {
 	}
 }
 
-// frameMeta is what the page says of a frame.
-type frameMeta struct {
+// FrameMeta is what the page says of a frame.
+type FrameMeta struct {
 	I      int     `json:"i"`
 	T      float64 `json:"t_ms"`
 	SHA256 string  `json:"sha256"`
@@ -314,7 +351,7 @@ func (b *Browser) step(x *try, faces []extract.Face) dialecttest.Answer {
 	meta := struct {
 		Step   int         `json:"step"`
 		Nonce  string      `json:"nonce"`
-		Frames []frameMeta `json:"frames"`
+		Frames []FrameMeta `json:"frames"`
 	}{Step: x.task.N, Nonce: x.task.Nonce}
 	var frames [][]byte
 	for j, f := range faces {
@@ -322,24 +359,29 @@ func (b *Browser) step(x *try, faces []extract.Face) dialecttest.Answer {
 		frames = append(frames, data)
 		meta.Frames = append(meta.Frames, x.tagged(nonce, data, 1000+float64(b.stage.ahead.Load()/1e6)-100*float64(len(faces)-j)))
 	}
-	contentType, body := form(t, meta, frames)
+	contentType, body := Form(t, meta, frames)
 	return b.ask("step", body, "Content-Type", contentType)
 }
 
 // tagged is what is said of the next frame, with its tag in the chain.
-func (x *try) tagged(nonce, data []byte, ms float64) frameMeta {
+func (x *try) tagged(nonce, data []byte, ms float64) FrameMeta {
 	sum := sha256.Sum256(data)
-	text := binary.BigEndian.AppendUint32(append(x.last[:], nonce...), uint32(x.i))
-	text = append(binary.BigEndian.AppendUint64(text, math.Float64bits(ms)), sum[:]...)
-	h := hmac.New(sha256.New, x.key)
-	h.Write(text)
-	x.last = [32]byte(h.Sum(nil))
+	x.last = Tag(x.key, x.last, nonce, x.i, ms, sum[:])
 	x.i++
-	return frameMeta{x.i - 1, ms, hex.EncodeToString(sum[:]), hex.EncodeToString(x.last[:]), -1}
+	return FrameMeta{x.i - 1, ms, hex.EncodeToString(sum[:]), hex.EncodeToString(x.last[:]), -1}
 }
 
-// form is the body of a step.
-func form(t testing.TB, meta any, frames [][]byte) (contentType string, body []byte) {
+// Tag is that of frame i of a try, taken at ms of the page's clock, whose SHA-256 is sum; last is the tag of the frame before, zero for the first.
+func Tag(key []byte, last [32]byte, nonce []byte, i int, ms float64, sum []byte) [32]byte {
+	text := binary.BigEndian.AppendUint32(append(last[:], nonce...), uint32(i))
+	text = append(binary.BigEndian.AppendUint64(text, math.Float64bits(ms)), sum...)
+	h := hmac.New(sha256.New, key)
+	h.Write(text)
+	return [32]byte(h.Sum(nil))
+}
+
+// Form is the body of a step.
+func Form(t testing.TB, meta any, frames [][]byte) (contentType string, body []byte) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	text, err := json.Marshal(meta)
