@@ -20,9 +20,7 @@ func int8s() {
 			fmt.Sprintf("%s sets dst[i] to the product of q and row i over chunks × 64 elements; rows are stride apart.", name),
 			"n ≥ 1, chunks ≥ 1.")
 		d := dotInt8{isa: s}
-		d.dst, d.q, d.row = Load(Param("dst"), GP64()), Load(Param("q"), GP64()), Load(Param("rows"), GP64())
-		d.n, d.stride, d.chunks = Load(Param("n"), GP64()), Load(Param("stride"), GP64()), Load(Param("chunks"), GP64())
-		d.stride3, d.qp, d.rp, d.c = GP64(), GP64(), GP64(), GP64()
+		d.load()
 		LEAQ(Mem{Base: d.stride, Index: d.stride, Scale: 2}, d.stride3)
 		if s.bytes == 64 {
 			d.correction()
@@ -38,6 +36,12 @@ type dotInt8 struct {
 	isa
 	dst, q, row, n, stride, stride3, chunks reg.Register
 	qp, rp, c                               reg.Register
+}
+
+func (d *dotInt8) load() {
+	d.dst, d.q, d.row = Load(Param("dst"), GP64()), Load(Param("q"), GP64()), Load(Param("rows"), GP64())
+	d.n, d.stride, d.chunks = Load(Param("n"), GP64()), Load(Param("stride"), GP64()), Load(Param("chunks"), GP64())
+	d.stride3, d.qp, d.rp, d.c = GP64(), GP64(), GP64(), GP64()
 }
 
 // correction leaves −128 Σq in register 8, spread over its lanes, and the sign bits in 9.

@@ -17,9 +17,9 @@ import (
 )
 
 func main() {
-	family := flag.String("family", "", "kernels to write: f32, addrows, int8, gather, sketch, nibbles, hadamard, prepare, resample, colour, idct, blur, bilinear or sum")
+	family := flag.String("family", "", "kernels to write: f32, addrows, int8, int16, gather, sketch, nibbles, hadamard, prepare, resample, colour, idct, blur, bilinear or sum")
 	flag.Parse()
-	write, ok := map[string]func(){"f32": f32, "addrows": addrows, "int8": int8s, "gather": gathers, "sketch": sketch, "nibbles": nibbles, "hadamard": hadamard, "prepare": prepare, "resample": resample, "colour": colour, "idct": idct, "blur": blur, "bilinear": bilinear, "sum": sum}[*family]
+	write, ok := map[string]func(){"f32": f32, "addrows": addrows, "int8": int8s, "int16": int16s, "gather": gathers, "sketch": sketch, "nibbles": nibbles, "hadamard": hadamard, "prepare": prepare, "resample": resample, "colour": colour, "idct": idct, "blur": blur, "bilinear": bilinear, "sum": sum}[*family]
 	if !ok {
 		log.Fatalf("asm: no family %q", *family)
 	}

@@ -29,7 +29,7 @@ func supported() []level {
 }
 
 func kernelsOf(l level) kernels {
-	k := kernels{level: l, f32: l, int8: l, sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2), pixels: l}
+	k := kernels{level: l, f32: l, int8: l, int16: min(l, avx2), sketch: l, nibbles: l, hadamard: l, prepare: min(l, avx2), pixels: l}
 	if l == avx512 && !hasVNNI {
 		k.int8 = avx2
 	}
@@ -88,6 +88,15 @@ func dotInt8(dst []int32, q, rows []int8, n, stride, chunks int) {
 	default:
 		dotInt8Generic(dst, q, rows, n, stride, chunks)
 	}
+}
+
+// dotInt16 compares a query with n rows over chunks × 32 elements.
+func dotInt16(dst []int32, q, rows []int16, n, stride, chunks int) {
+	if active.int16 < avx2 {
+		dotInt16Generic(dst, q, rows, n, stride, chunks)
+		return
+	}
+	dotInt16AVX2(unsafe.SliceData(dst), unsafe.SliceData(q), unsafe.SliceData(rows), n, stride, chunks)
 }
 
 // gatherInt8 compares a query with the first len(dst) rows of list over chunks × 64 elements.

@@ -2,7 +2,11 @@
 
 package simd
 
-// Where there is no AVX2, what prepares templates and probes is the generic code.
+// Where there is no AVX2, products of int16 and what prepares templates and probes are the generic code.
+
+func dotInt16(dst []int32, q, rows []int16, n, stride, chunks int) {
+	dotInt16Generic(dst, q, rows, n, stride, chunks)
+}
 
 func sumWords(words []uint64) uint64 { return sumGeneric(words) }
 

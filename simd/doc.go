@@ -1,9 +1,9 @@
-// Package simd holds the kernels that searches are made of: dot products of float32 and int8 vectors, distances of
-// 1-bit and 4-bit codes, and what turns a vector into them; and those that turn photos into what models read.
+// Package simd holds the kernels that searches are made of: dot products of float32, int8 and int16 vectors,
+// distances of 1-bit and 4-bit codes, and what turns a vector into them; and those that turn photos into what models read.
 //
 // It promises:
 //
-//	S1  Every level gives the same integers: int8 products, distances, survivors and their order, quantised values, sign
+//	S1  Every level gives the same integers: int8 and int16 products, distances, survivors and their order, quantised values, sign
 //	    bits, and the same bits for a Rotation and for pixels. Float sums differ between levels within the bounds below;
 //	    at one level a row's product does not depend on the rows beside it, and what AddRows makes of a vector not on
 //	    the vectors.
@@ -77,8 +77,8 @@
 //	avx512   AVX512F, AVX2, FMA3                f32, hadamard, sum; int8 with AVX512VNNI; sketch with AVX512VPOPCNTDQ, POPCNT;
 //	                                            nibbles with AVX512BW, BMI1, those of 16 bytes better with AVX512VBMI;
 //	                                            pixels' RowScaler with all of these, their others as avx2
-//	avx2     AVX2, FMA3                         all; the only level of what is done once a vector (prepare.go) and of
-//	                                            pixels (resample.go, blur.go, bilinear.go, colour.go,
+//	avx2     AVX2, FMA3                         all; the only level of int16, of what is done once a vector (prepare.go)
+//	                                            and of pixels (resample.go, blur.go, bilinear.go, colour.go,
 //	                                            idct.go)
 //	neon     –, always there on arm64           f32, int8, sketch, nibbles, hadamard; the rest generic
 //	generic  –                                  all; the only one with the tag purego

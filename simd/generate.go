@@ -4,6 +4,7 @@ package simd
 //go:generate sh -c "cd ../asm && go run . -family f32 -out ../simd/f32_amd64.s -stubs ../simd/f32_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family addrows -out ../simd/addrows_amd64.s -stubs ../simd/addrows_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family int8 -out ../simd/int8_amd64.s -stubs ../simd/int8_stubs_amd64.go -pkg simd"
+//go:generate sh -c "cd ../asm && go run . -family int16 -out ../simd/int16_amd64.s -stubs ../simd/int16_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family gather -out ../simd/gather_amd64.s -stubs ../simd/gather_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family sketch -out ../simd/sketch_amd64.s -stubs ../simd/sketch_stubs_amd64.go -pkg simd"
 //go:generate sh -c "cd ../asm && go run . -family nibbles -out ../simd/nibbles_amd64.s -stubs ../simd/nibbles_stubs_amd64.go -pkg simd"

@@ -23,7 +23,7 @@ var levelNames = [...]string{generic: "generic", neon: "neon", avx2: "avx2", avx
 var active = kernelsOf(best())
 
 type kernels struct {
-	level, f32, int8, sketch, nibbles, hadamard, prepare, pixels level
+	level, f32, int8, int16, sketch, nibbles, hadamard, prepare, pixels level
 }
 
 // Levels names the levels that this machine can run, widest first; the last is always "generic".
