@@ -100,6 +100,16 @@ func (q *auditQueue) take(ctx context.Context, a *auditEntry) error {
 			return q.push(ctx, a)
 		}
 	}
+	return q.enqueueSynced(ctx, a)
+}
+
+// takeSynced is take for what is recorded durably whatever the mode.
+func (q *auditQueue) takeSynced(ctx context.Context, a *auditEntry) error {
+	a.time = q.now().UnixMilli()
+	return q.enqueueSynced(ctx, a)
+}
+
+func (q *auditQueue) enqueueSynced(ctx context.Context, a *auditEntry) error {
 	written := make(chan error, 1)
 	a.written = written
 	if err := q.push(ctx, a); err != nil {

@@ -1,0 +1,173 @@
+package mpc
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// charge is what a meter does.
+func (b budget) charge(limits []Limit, n uint32, now int64) error {
+	err := b.mayCharge(limits, n, now)
+	if err == nil {
+		b.add(n)
+	}
+	return err
+}
+
+// TestBudgetCrash: a party that crashes again and again lets no more attempts through than one that does not, and one that is stopped in
+// an orderly way no fewer.
+func TestBudgetCrash(t *testing.T) {
+	rng := seeded(t)
+	limits := Budgets{Record: []Limit{{20, time.Hour}}, Tenant: DefaultTenantBudget, Identify: DefaultIdentifyBudget}
+	for crash := range 2 {
+		disk, tenant, rid, allowed := vfs.NewCrashableMem(), newID(), newID(), 0
+		for range 40 {
+			s, err := openPartyStore(disk, "data", "c", 0, newTestRoot(t, "a"), testLog(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 1 + rng.IntN(3) {
+				durable, used, err := s.meters.charge(limits, tenant, []ID{rid}, 1_800_000_000_000)
+				if errors.Is(err, ErrBudget) {
+					break
+				}
+				if err := cmp.Or(err, durable()); err != nil {
+					t.Fatal(err)
+				}
+				if allowed++; crash == 0 && used != uint64(allowed) {
+					t.Fatalf("%d attempts were counted, of %d", used, allowed)
+				}
+			}
+			if crash == 1 {
+				disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * rng.IntN(3), RNG: rng})
+			}
+			if err := s.end(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if allowed > 20 || crash == 0 && allowed != 20 || allowed < 3 {
+			t.Errorf("%d attempts of 20 were let through", allowed)
+		}
+	}
+}
+
+// TestBudgetWindows: whatever the moments of attempts, no window of a limit's length has more than it allows, and who waits a window
+// and a 24th is let through.
+func TestBudgetWindows(t *testing.T) {
+	rng := seeded(t)
+	limits := []Limit{{10, time.Minute}, {30, time.Hour}, {100, 24 * time.Hour}}
+	for range 50 {
+		b, now := budget(nil).fit(limits), int64(1_800_000_000_000)+rng.Int64N(1e9)
+		var allowed []int64
+		for range 1000 {
+			now += rng.Int64N(int64(1) << rng.IntN(22))
+			err := b.charge(limits, 1, now)
+			if err == nil {
+				allowed = append(allowed, now)
+			}
+			if retry, ok := errors.AsType[*BudgetError](err); ok && rng.IntN(20) == 0 {
+				wait := retry.Retry.Milliseconds()
+				if c := append(budget(nil), b...); c.charge(limits, 1, now+wait-1) == nil {
+					t.Fatalf("an attempt %d ms before Retry is over", 1)
+				}
+				now += wait
+				if err := b.charge(limits, 1, now); err != nil {
+					t.Fatalf("after Retry: %v", err)
+				}
+				allowed = append(allowed, now)
+			}
+			if b, err := parseBudget(b.appendTo(nil)); err != nil || len(b) != len(limits) {
+				t.Fatal(err)
+			}
+		}
+		for _, l := range limits {
+			for i, from := range allowed {
+				n := uint32(0)
+				for _, at := range allowed[i:] {
+					if at-from < l.Window.Milliseconds() {
+						n++
+					}
+				}
+				if n > l.Attempts {
+					t.Fatalf("%d attempts in %v", n, l.Window)
+				}
+			}
+		}
+		now += 25 * time.Hour.Milliseconds()
+		if err := b.charge(limits, 10, now); err != nil {
+			t.Fatalf("after a day and an hour: %v", err)
+		}
+		if err := b.charge(limits, 1, now-int64(time.Hour/time.Millisecond)); err == nil {
+			t.Fatal("a clock that was set back gave attempts back")
+		}
+	}
+}
+
+// TestBudgetLimitsChange: a window that stays keeps its count.
+func TestBudgetLimitsChange(t *testing.T) {
+	const now = 1_800_000_000_000
+	old := []Limit{{10, time.Minute}, {30, time.Hour}}
+	b := budget(nil).fit(old)
+	if err := b.charge(old, 7, now); err != nil {
+		t.Fatal(err)
+	}
+	fresh := []Limit{{20, 2 * time.Minute}, {8, time.Hour}}
+	b = b.fit(fresh)
+	if err := b.charge(fresh, 2, now); err == nil {
+		t.Error("the hour's count was lost")
+	}
+	if err := b.charge(fresh, 1, now); err != nil || b.used() != 8 {
+		t.Errorf("%v, used %d", err, b.used())
+	}
+}
+
+func FuzzParseBudget(f *testing.F) {
+	b := budget(nil).fit(DefaultRecordBudget)
+	_ = b.charge(DefaultRecordBudget, 3, 1_800_000_000_000)
+	f.Add(b.appendTo(nil))
+	f.Add([]byte{8, 1})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		b, err := parseBudget(p)
+		if err != nil {
+			return
+		}
+		_ = b.fit(DefaultRecordBudget).charge(DefaultRecordBudget, 1, 1_800_000_000_000)
+	})
+}
+
+// FuzzMessages: whatever a gateway or a party sends, it is read or refused, and takes no more memory than it has bytes.
+func FuzzMessages(f *testing.F) {
+	v := verifyMessage{1, 2, newID(), []ID{newID()}, []uint32{7}}
+	f.Add(v.appendTo(nil))
+	m := prepareMessage{1, 1, Subject{newID(), newID()}, 3, newID(), newID(), 4, 5}
+	f.Add(m.appendTo(nil))
+	h := hello{store: newID(), state: 1, key: make([]byte, 32), doubts: []doubt{{m.of, m.tx, 1}}}
+	f.Add(h.appendTo(nil))
+	f.Add(appendBits(nil, Bits{65, make([]uint64, 2), make([]uint64, 2)}))
+	f.Add((&Receipt{Key: make([]byte, 32), Signature: make([]byte, 64)}).appendTo(nil))
+	f.Add(erasure{m.of, m.tx, 1, newID()}.appendTo(nil))
+	active := head{state: stateActive, dim: 2, flags: flagGallery}
+	f.Add(append(active.appendTo(appendSubject(nil, m.of)), make([]byte, 12)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, read := range []func(*reader){
+			func(r *reader) { r.verify() }, func(r *reader) { r.prepare() }, func(r *reader) { r.hello() }, func(r *reader) { r.bits() },
+			func(r *reader) { r.receipt(0, Subject{}) }, func(r *reader) { r.erasure() }, func(r *reader) { r.repaired() }, func(r *reader) { r.share(64) },
+		} {
+			r := &reader{b: b}
+			read(r)
+			_ = r.end()
+		}
+		_ = errorOf(0, b)
+		if keys, err := parseKeyFile(b); err == nil && len(keys) > len(b) {
+			t.Error("more keys than bytes")
+		}
+		if r, err := parsePrepared(b); err == nil && !bytes.Equal(r.appendTo(nil), b) {
+			t.Error("a prepared record changed")
+		}
+	})
+}

@@ -1,0 +1,165 @@
+// Package mpc compares faces that nobody holds. A template is three numbers a component that add up to it, modulo 2^32,
+// and each of three parties has two of them: a replicated secret sharing. A party alone has noise. The three compute on
+// what they have whether a probe matches a template, and what each gets is a share of one bit.
+//
+//	            probe's shares                          components 0 and 1, of template and probe
+//	gateway ───────┬──────────────▶ party 0 ◀─────────┐
+//	   ▲           ├──────────────▶ party 1 ◀── TLS ──┤  1 and 2     each link: a key that two have, and the third has not
+//	   │           └──────────────▶ party 2 ◀─────────┘  2 and 0
+//	   └── a share of each answer, from each party
+//
+// It promises what the invariants below say, as long as no two parties work together and the parties do what this
+// package does. It refuses vectors of another length than a policy's, thresholds and dimensions with which a product
+// could wrap, session ids that were used, peers whose key is not pinned, probes that fail a check, and attempts beyond a
+// party's budgets. It knows nothing of images.
+//
+// # The claim
+//
+// What may be said of it, and no more:
+//
+//	Face templates used by the decentralised endpoints are split into random shares held by three separately keyed
+//	processes. No single one of them, nor its disk, backup or memory, reveals the face. Matching runs on shares; nobody
+//	computes the similarity in clear; the API host learns only accept or reject. The API host does see the selfie and its
+//	embedding for the moment of extraction. Two colluding share holders can rebuild templates, and a share holder that
+//	actively cheats can cause wrong decisions (not read templates). As in any biometric system, very many attempts could
+//	leak information through accept/reject; attempts are limited at every share holder. Shares are not hashes.
+//
+// Three parties on one machine, or under one administrator, protect against the theft of one data folder, backup or key
+// and against nothing else: they are one trust domain. That there is no central database is true only where the parties
+// have separate administrators, credentials and backups.
+//
+// # Who learns what
+//
+//	extractor         the image and the embedding, while it extracts           not templates, not other people
+//	gateway           who asked for whom, the answers; in a search, who        not templates, not scores; not probes, where
+//	                  matched                                                  a client made the shares (Envelope)
+//	one party         the tenant's and person's pseudonyms, time, sizes,       not template, probe, score or answer; it can
+//	                  model and policy; of a refused probe, which check it     guess an answer from whether the person tries
+//	                  failed and in which components                           again
+//	party + gateway   both; probes, where the extractor is in the gateway      not templates
+//	two parties       everything                                               nothing is hidden from them
+//	the network       who speaks with whom, when and how much                  what is said
+//
+// # The protocol
+//
+// A vector x of length 1 is encoded as qⱼ = round(xⱼ·S), S = 2^12 for a verification and 2^7 for a search. Party i has
+// components i and i+1, of indices modulo 3. Addition of shares, and of a public number to component 0, need no
+// message. A product does: the nine products of components are had by parties as xᵢyᵢ + xᵢyᵢ₊₁ + xᵢ₊₁yᵢ, so that theirs
+// add up to it; each adds a share of zero (F(kᵢ) − F(kᵢ₊₁), of keys of its two links) and sends the sum to the party
+// before it, and then again each has two components (Araki et al., CCS 2016, doi:10.1145/2976749.2978331). The same
+// with AND for product and XOR for sum.
+//
+//	round  to the party before                                    what for
+//	1      products and norms, and a tag of each probe            ⟨x, y⟩ and ⟨y, y⟩, shared; both holders of a component have the same
+//	2 – 8  ANDs of all lanes, bit-sliced (msb.go)                 the sign of ⟨x, y⟩ − t, of the norm's distance from its ends, and of the
+//	                                                              components' from the bound
+//	9      the component of the checks' signs that it lacks       all must be 0
+//	then   to the gateway: both components of the answers         the gateway XORs them, and compares the copies
+//
+// A search does the same with rows for items, at 16 bits: its products in round 1, their signs in rounds 2 to 7 beside
+// those of the checks. The probe of a search is shared modulo 2^32, checked there, and then taken modulo 2^16 by each
+// for itself.
+//
+// Bytes a party sends for one fully checked verification of 512 components: 40 in round 1, 114 ANDs of 19 words,
+// 17,328, in rounds 2 to 8, 144 in round 9, and 16 to the gateway. A row of a search costs 8.4.
+//
+// # Invariants
+//
+// M1  Two of three components are drawn from crypto/rand, so that any two are uniform, whatever the vector.
+// M2  What a party sends another is hidden by randomness under a key that the other has not: a share of zero from the
+// links of the sender, of which the receiver is at one only. Tags (check.go) are the exception: the receiver has all
+// that they are made of.
+// M3  Nothing is opened but the checks' signs, among the parties, which are 0 for a probe that is in order, and the
+// answers' bits, to the gateway. No score, no norm, no margin.
+// M4  A key is of one connection (TLS 1.3, no resumption; an exporter of it), and a session id is used once with it:
+// each end refuses one that it has had, or that is more than 1,023 below the highest (Window). So no mask hides two
+// things, also after a restart, and also if a gateway sends an id twice. A session runs once.
+// M5  Dim·Bound² < 2^32 and |product| + |threshold| < 2^31, of a search 2^15: nothing that a check has passed wraps.
+// M6  The norm's tolerance, S² ± 2 % and 2S, keeps a probe that is scaled from moving the threshold by more than 1 %,
+// of a search by 2 %.
+// M7  A party that finds a check failed, an unexpected frame or a silent peer says so to both neighbours and sends
+// nothing more. Each round waits for the next party's message, so nobody is more than two rounds ahead of it and nobody
+// comes to an answer, whether the word of it arrives or not. It is so for all items of a session: the gateway asks anew
+// for those that were in order.
+// M8  What is said of a session before round 2 is compared: cluster, connection, operation, policy, threshold, checks,
+// the number and order of items, person and generation, by the tags. Parties that were told, or configured, differently
+// come to nothing.
+// M9  Lengths are checked before memory is taken: of frames (64 MiB, and memory as bytes arrive), of frames held for
+// sessions that are not open, of sessions of a link. A peer that does not take what is sent, or is silent, ends the
+// link, and nothing else.
+//
+// # Parties and gateway
+//
+// A party (Party) is a process with a folder, a root key, a TLS key and a file of policies of its own. A gateway (Gateway) has a
+// directory of who is enrolled, and coordinates. People have pseudonyms: a rid is an HMAC of the user id under the gateway's key.
+//
+//	Enrol:    BEGIN ─▶ PREPARE at all: check, durable, vote ─▶ COMMIT, durable in the gateway: decided ─▶ carried out by all
+//	Delete:   tombstone, durable in the gateway: decided ─▶ DELETE at all: key and shares gone, tombstone, receipt
+//	Refresh:  all draw a secret ─▶ stage new shares, compare hashes, durable, vote ─▶ decided ─▶ all change epochs
+//	Repair:   the other two send the lost party's components, each what it is entitled to ─▶ Refresh
+//
+// N1  Every change of a store is one batch, synced before it is acknowledged. A vote is durable before it is given, a decision before anyone
+// is told of it, an attempt before its answer leaves a party: some at once, set aside for a record, so that most answers wait for no disk
+// (meters).
+// N2  What a gateway has begun and not decided is aborted: it forgets it (presumed abort), and parties that doubt it ask when they are linked,
+// and are asked every 30 s. What it has decided is sent to each party, in order, until that has carried it out; doing it twice changes nothing.
+// N3  A party that has voted for an enrolment never gives up by itself: the gateway may have decided. It waits, and asks its peers after
+// DoubtAfter; one that has committed settles it.
+// N4  A party serves a gateway only what comes after that gateway has sent it all that it was owed: erasures come before verifications.
+// N5  A record's generation grows by one with each enrolment, and a tombstone keeps it. So an enrolment from before an erasure is refused,
+// whenever it comes.
+// N6  The parties check an enrolment as they check probes, whatever checks its policy has: they hold shares of one vector, of norm 1, within the
+// bound, that matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word.
+// N7  A record's shares are sealed by a random key of their own (AES-256-GCM), that by the epoch's key encryption key, and that by the root key, in the
+// file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds; backups of the store are noise once
+// a refresh has made a new epoch and the file kek has the old key no more, in backups of it neither.
+// N8  A refresh is committed by one small batch that names the epoch. Two parties never compare shares of different epochs: the refresh's name is
+// in the context (M8).
+// N9  Budgets are each party's own, and count all attempts, as parties don't know what came of them. No refresh, restart, enrolment or erasure gives
+// attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer. A repaired party begins
+// with none counted: those of the other two hold.
+// N10 A store that is new where the gateway knew another serves nothing until it is repaired, and nobody repairs one that has records.
+// N11 A receipt is signed by a key of the party's store (Ed25519) and says which template was erased when, by pseudonyms. Two of three
+// erasures destroy a template for good, as one party's share is noise: so Delete returns with two, after a while, and the third follows (N4).
+// N12 After five rejects in a row the gateway locks a person for 15 minutes, and twice as long each time; an accept ends the count. It is
+// durable before the answer is told, and answers that come at once are not told beyond it.
+//
+// N13 Canaries are people whom nobody is: the gateway draws their templates from its key, enrols them as others, and verifies them now and then
+// (CheckCanary).
+//
+// What is bounded: a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time; a gateway has one write of a person
+// at a time. What is not: budgets' rows, some 200 bytes for each pseudonym that was ever asked for and enrolled, stay.
+//
+// The gateway's folder is as needed as the parties': without its log, who votes for an enrolment when it is lost waits for ever (then a peer's
+// commit settles it, or nobody's), and without its key nobody is found. It has no template. Several gateways may serve one cluster if no two have
+// the same tenant.
+//
+// # Why the checks
+//
+// They are against a gateway, or a client, that makes shares of something else than a face, to learn more than a bit at
+// a time: a probe of another norm moves the threshold, so that answers bisect the score; components that wrap pass the
+// test of the norm (512 components of 2902 have a square of 2^32 + 1.007·2^24); copies of a component that differ ask
+// for single components of the template; different persons at different parties mix two templates. CheckNorm leaves the
+// bound out, and with it the promise: it is for a gateway that has the extractor and is trusted with probes anyway.
+//
+// # What it does not do
+//
+//   - The parties are trusted to follow the protocol, each for itself; a single one that does not can turn answers
+//     round: one that adds to its part of a product makes anybody match. It learns nothing of a template by that.
+//     Copies that the gateway compares, and canaries, people whom nobody enrolled and whom the gateway tests the
+//     parties with, find faults and cheating at random, not cheating aimed at one person. Proof against it costs 7 bits
+//     an AND (Furukawa et al., EUROCRYPT 2017; Araki et al., S&P 2017), or a fourth party.
+//   - Answers are an oracle. With probes of their choice, an attacker who has been accepted once at a cosine of 0.60
+//     comes to 0.72 with 1,280 answers and to 0.97 with 5,110 (simulated, threshold 0.40). Only a budget of attempts
+//     that the parties keep stands against that, and as each row of a search is an answer, searches are budgeted as
+//     well.
+//   - A search says who, not in which order: scores would be needed for that.
+//   - Two parties that remain can't go on: the third's absence ends sessions. Any one party's disk can be lost: the
+//     others have what was on it.
+//   - Time and sizes are not hidden: how many rows a gallery has, how many items a session.
+//
+// # Speed
+//
+// BenchmarkVerify, BenchmarkVerifyInFlight, BenchmarkIdentify and BenchmarkProcesses. Most of a verification is waiting
+// and system calls; of a search, memory: 2·dim·2 bytes a row and party, once.
+package mpc

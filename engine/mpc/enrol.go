@@ -1,0 +1,192 @@
+package mpc
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// tx is a write of one record being validated. REQUIRES: database.turn.
+type tx struct {
+	store    *partyStore
+	batch    *pebble.Batch
+	of       Subject
+	head     head // of the record or tombstone, if found
+	found    bool
+	prepared *sealedRecord // nil for none
+}
+
+// change runs one write of a record, unless a refresh is being staged or waits for its end. Errors: ErrPending, stage's, ErrStorage.
+func (s *partyStore) change(of Subject, stage func(*tx) error) error {
+	return s.update(func(b *pebble.Batch) error {
+		t, err := s.begins(b, of)
+		if err != nil {
+			return err
+		}
+		return stage(t)
+	})
+}
+
+func (s *partyStore) begins(b *pebble.Batch, of Subject) (t *tx, err error) {
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
+	t = &tx{store: s, batch: b, of: of}
+	if t.head, t.found, err = s.head(of); err != nil {
+		return nil, err
+	}
+	v, err := s.get(subjectKey(prefixPrepared, of))
+	if err != nil || v == nil {
+		return t, err
+	}
+	r, err := parsePrepared(v)
+	t.prepared = &r
+	return t, err
+}
+
+func (s *partyStore) mayChange() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.staging || s.mu.staged != nil {
+		return fmt.Errorf("%w: a refresh", ErrPending)
+	}
+	if s.mu.identity.state == storeRepair {
+		return ErrNotReady
+	}
+	return nil
+}
+
+// mayPrepare says why an enrolment can't be prepared. done says that it was committed already. Errors: ErrGeneration, ErrPending.
+func (t *tx) mayPrepare(h head) (done bool, err error) {
+	switch {
+	case t.found && t.head.state == stateActive && t.head.tx == h.tx:
+		return true, nil
+	case t.head.gen+1 != h.gen: // a tombstone's generation counts: a PREPARE from before the erasure comes too late
+		return false, fmt.Errorf("%w: %d follows %d", ErrGeneration, h.gen, t.head.gen)
+	case t.prepared != nil && t.prepared.head.tx != h.tx:
+		return false, ErrPending
+	}
+	return false, nil
+}
+
+// mayPrepare is asked before shares are checked, and again when they are stored.
+func (s *partyStore) mayPrepare(of Subject, h head) error {
+	return s.view(func() error {
+		t, err := s.begins(nil, of)
+		if err == nil {
+			_, err = t.mayPrepare(h)
+		}
+		return err
+	})
+}
+
+// prepare makes an enrolment durable that was checked: the party's vote for it. Until it hears commit or abort it keeps it. Doing it again
+// changes nothing. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
+func (s *partyStore) prepare(of Subject, h head, v *shares) error {
+	_, epoch, _ := s.current()
+	k, err := s.kek(epoch)
+	if err != nil {
+		return err
+	}
+	r, err := k.seal(epoch, of, h, v)
+	if err != nil {
+		return err
+	}
+	return s.change(of, func(t *tx) error {
+		if done, err := t.mayPrepare(h); err != nil || done {
+			return err
+		}
+		if _, now, _ := s.current(); now != epoch {
+			return fmt.Errorf("%w: a refresh", ErrPending)
+		}
+		set(t.batch, subjectKey(prefixPrepared, of), r.appendTo(nil))
+		return nil
+	})
+}
+
+// commit makes an enrolment that is prepared the record, and what was there unreadable. Doing it again, or after a later write of the record,
+// changes nothing. Errors: ErrUnknown, where it is not prepared; ErrPending, ErrStorage.
+func (s *partyStore) commit(of Subject, txid ID, gen uint32) error {
+	return s.change(of, func(t *tx) error {
+		mine := t.prepared != nil && t.prepared.head.tx == txid
+		if t.found && t.head.gen >= gen {
+			if mine {
+				remove(t.batch, subjectKey(prefixPrepared, of))
+			}
+			return nil
+		}
+		if !mine || t.prepared.head.gen != gen {
+			return fmt.Errorf("%w: no such enrolment is prepared", ErrUnknown)
+		}
+		_, epoch, _ := s.current()
+		set(t.batch, subjectKey(prefixHead, of), t.prepared.head.appendTo(nil))
+		set(t.batch, epochKey(prefixKey, epoch, of), t.prepared.key)
+		set(t.batch, epochKey(prefixShares, epoch, of), t.prepared.shares)
+		remove(t.batch, subjectKey(prefixPrepared, of))
+		return s.becomeReady(t.batch)
+	})
+}
+
+// becomeReady notes that a new store has records from now on: it is no store that may be filled by a repair.
+func (s *partyStore) becomeReady(b *pebble.Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.identity.state == storeNew {
+		s.mu.identity.state = storeReady
+		set(b, metaKey(metaIdentity), s.mu.identity.bytes())
+	}
+	return nil
+}
+
+// abort forgets an enrolment that is prepared. Doing it again changes nothing. Errors: ErrStorage.
+func (s *partyStore) abort(of Subject, txid ID) error {
+	return s.update(func(b *pebble.Batch) error {
+		v, err := s.get(subjectKey(prefixPrepared, of))
+		if err != nil || v == nil {
+			return err
+		}
+		r, err := parsePrepared(v)
+		if err == nil && r.head.tx == txid {
+			remove(b, subjectKey(prefixPrepared, of))
+		}
+		return err
+	})
+}
+
+// doubt is an enrolment that was voted for, and whose end is not known here.
+type doubt struct {
+	of  Subject
+	tx  ID
+	gen uint32
+}
+
+// maxDoubts bounds what a party lists at once; the rest follows when those are settled.
+const maxDoubts = 1024
+
+// doubts lists enrolments that a gateway began and whose end this party has not heard.
+func (s *partyStore) doubts(gateway uint16) (all []doubt, err error) {
+	err = s.each([]byte{prefixPrepared}, func(key, value []byte) error {
+		r, err := parsePrepared(value)
+		if err == nil && gatewayOf(r.head.tx) == gateway && len(all) < maxDoubts {
+			all = append(all, doubt{subjectOf(key), r.head.tx, r.head.gen})
+		}
+		return err
+	})
+	return all, err
+}
+
+// Answers of a party about another's doubt.
+const (
+	fateUnknown   = 0
+	fateCommitted = 1
+)
+
+// fate is what a party knows of an enrolment: that it was committed, or nothing. That it was not committed here does not say that it was
+// not decided: whoever is in doubt goes on waiting.
+func (s *partyStore) fate(d doubt) (byte, error) {
+	h, found, err := s.head(d.of)
+	if err == nil && found && h.tx == d.tx && h.state == stateActive {
+		return fateCommitted, nil
+	}
+	return fateUnknown, err
+}

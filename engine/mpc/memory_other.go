@@ -1,0 +1,5 @@
+//go:build !linux
+
+package mpc
+
+func askHugePages([]uint16) {}

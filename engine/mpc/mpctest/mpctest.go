@@ -1,0 +1,184 @@
+// Package mpctest runs three parties and a gateway in one process, over TLS and real files, for tests of what is above them.
+package mpctest
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mien/engine/mpc"
+)
+
+// Cluster is three parties and a gateway.
+type Cluster struct {
+	Gateway *mpc.Gateway
+
+	t         testing.TB
+	policies  *mpc.Policies
+	ids       [mpc.Parties]mpc.Identity
+	pins      mpc.Pins
+	addresses [mpc.Parties]string
+	dir       string
+	running   [mpc.Parties]*running
+}
+
+type running struct {
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+const cluster = "mpctest"
+
+// timeout is long: a machine that runs other tests is slow, and a party that is stopped is seen at once by the end of its links.
+const timeout = 20 * time.Second
+
+// New starts a cluster with policies as mpc.ParsePolicies reads them, and ends it with the test.
+func New(t testing.TB, policies string) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, pins: mpc.Pins{}, dir: t.TempDir()}
+	var err error
+	if c.policies, err = mpc.ParsePolicies([]byte(policies)); err != nil {
+		t.Fatal(err)
+	}
+	var listeners [mpc.Parties]net.Listener
+	for i := range c.ids {
+		c.ids[i] = c.identity(mpc.PartyRole(i))
+		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		c.addresses[i] = listeners[i].Addr().String()
+	}
+	own := c.identity(mpc.GatewayRole(0))
+	for i, l := range listeners {
+		c.serve(i, l)
+	}
+	c.Gateway, err = mpc.OpenGateway(mpc.GatewayConfig{Cluster: cluster, Dir: filepath.Join(c.dir, "gateway"), Key: key("gateway"), Identity: own, Pins: c.pins,
+		Parties: c.addresses, Policies: c.policies, Timeout: timeout, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Gateway.Close(); err != nil {
+			t.Error(err)
+		}
+		for i := range c.running {
+			c.Stop(i)
+		}
+	})
+	c.Ready()
+	return c
+}
+
+func (c *Cluster) identity(role mpc.Role) mpc.Identity {
+	c.t.Helper()
+	id, err := mpc.NewIdentity(role)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.pins[role] = id.Pin()
+	return id
+}
+
+func key(name string) []byte {
+	k := sha256.Sum256([]byte(name))
+	return k[:]
+}
+
+// root wraps keys by a key.
+type root struct{ cipher.AEAD }
+
+func newRoot(name string) (mpc.RootKey, error) {
+	block, err := aes.NewCipher(key(name))
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return root{aead}, err
+}
+
+// Wrap implements mpc.RootKey.
+func (r root) Wrap(key, context []byte) ([]byte, error) { return r.Seal(nil, nil, key, context), nil }
+
+// Unwrap implements mpc.RootKey.
+func (r root) Unwrap(wrapped, context []byte) ([]byte, error) {
+	return r.Open(nil, nil, wrapped, context)
+}
+
+func (c *Cluster) serve(i int, l net.Listener) {
+	c.t.Helper()
+	key, err := newRoot(fmt.Sprint("party", i))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	p, err := mpc.OpenParty(mpc.PartyConfig{Index: i, Cluster: cluster, Dir: filepath.Join(c.dir, fmt.Sprint("party", i)), Root: key, Identity: c.ids[i],
+		Pins: c.pins, Listener: l, Next: c.addresses[(i+1)%mpc.Parties], Policies: c.policies, Timeout: timeout})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{stop, make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		if err := p.Serve(ctx); err != nil {
+			c.t.Error(err)
+		}
+	}()
+	c.running[i] = r
+}
+
+// Stop ends a party, and returns when it has ended; one that has is left so.
+func (c *Cluster) Stop(i int) {
+	r := c.running[i]
+	if r == nil {
+		return
+	}
+	r.stop()
+	<-r.done
+	c.running[i] = nil
+}
+
+// Away is Stop, and waits until the gateway knows.
+func (c *Cluster) Away(i int) {
+	c.t.Helper()
+	c.Stop(i)
+	c.await(func() bool { return c.Gateway.Status()[i] == mpc.PartyAway })
+}
+
+// Start starts a party that was stopped, and waits until all serve.
+func (c *Cluster) Start(i int) {
+	c.t.Helper()
+	var l net.Listener
+	c.await(func() (ok bool) { // a connection of before may hold the port for a moment
+		var err error
+		l, err = net.Listen("tcp", c.addresses[i])
+		return err == nil
+	})
+	c.serve(i, l)
+	c.Ready()
+}
+
+// Ready waits until all parties serve.
+func (c *Cluster) Ready() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	defer cancel()
+	if err := c.Gateway.AwaitReady(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *Cluster) await(ok func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatal("waited for a minute")
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package mpc
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Check is which checks of a probe a policy asks for.
+type Check uint8
+
+const (
+	// CheckFull tests the probe's norm, the bound of every component and that the parties hold one vector. It is for
+	// probes that come from outside: of a client, or of a gateway that the parties don't trust with templates.
+	CheckFull Check = iota
+	// CheckNorm leaves out the bound of components. It holds only for probes that an honest extractor encoded, for a
+	// vector whose square wraps passes it.
+	CheckNorm
+)
+
+const (
+	// MaxItems bounds the verifications of a session.
+	MaxItems = 256
+	// MaxRows bounds the rows of a gallery that is searched in a session.
+	MaxRows = 1 << 22
+	// RoundTimeout is how long a round waits for a peer, unless a session says otherwise.
+	RoundTimeout = 2 * time.Second
+)
+
+// Item is one verification of a session.
+type Item struct {
+	Template, Probe Share
+	// Threshold is the least product that matches (Params.Threshold).
+	Threshold int32
+	// Context is a hash of what the parties must agree on: operation, policy, tenant, person, generation and model. The
+	// session adds its own: SID, epoch, parameters, check and threshold.
+	Context [32]byte
+}
+
+// Probe is what a gallery is searched with.
+type Probe struct {
+	Share     Share
+	Threshold int32
+	// Context as in Item; it names the rows and their order as well.
+	Context [32]byte
+}
+
+// Verify compares probes with templates, one with one, and returns this party's shares of which match: those whose
+// product reaches the threshold. All three parties call it with their shares of the same items, in the same order.
+//
+// An error ends the session on all sides, without an answer to anyone (M7): ErrProbe, with the item (ProbeError), when a
+// check fails, here or at a peer; ErrAborted when a peer gave up, ErrTimeout, ErrPeerDown, ErrFrame; ErrShare and
+// ErrParams, before anything is sent, for what is malformed. When ctx ends, the session does. Nothing is retained.
+func (s *Session) Verify(ctx context.Context, items []Item) (Bits, error) {
+	return s.run(ctx, func() (Bits, error) {
+		if err := s.checkItems(items); err != nil {
+			return Bits{}, err
+		}
+		return s.verify(items)
+	})
+}
+
+func (s *Session) verify(items []Item) (Bits, error) {
+	n := len(items)
+	c := newChecks(s, "verify", n)
+	sums := make([]uint32, 2*n) // products, then norms
+	for i, it := range items {
+		sums[i], sums[n+i] = products(it.Template, it.Probe)
+		c.add(it.Probe, it.Threshold, it.Context)
+	}
+	s.masks.hideWords(sums)
+	in, err := s.exchange(append(appendComponent(nil, sums), c.tags...))
+	if err != nil {
+		return Bits{}, err
+	}
+	if err := c.compare(in[8*n:]); err != nil {
+		return Bits{}, err
+	}
+	scores, norms := Share{sums[:n], words(in[:4*n])}, Share{sums[n:], words(in[4*n : 8*n])}
+	for i, it := range items {
+		s.plus(Share{scores.Own[i : i+1], scores.Next[i : i+1]}, -uint32(it.Threshold))
+	}
+	a := newAdder(32, wordsOf(n)+c.words())
+	defer a.release()
+	a.lanes(0, scores)
+	c.lanes(a, wordsOf(n), norms)
+	if err := s.add(a); err != nil {
+		return Bits{}, err
+	}
+	signs := a.sign()
+	if err := c.open(signs.cut(wordsOf(n), a.words)); err != nil {
+		return Bits{}, err
+	}
+	return s.answers(n, signs), nil
+}
+
+// Identify compares a probe with all rows of a gallery and returns this party's shares of which match. The probe is
+// shared over Z_2^32, where it is checked, and compared over Z_2^16; so Params are of IdentifyLogScale or less. The
+// context says which rows those are, in which order. Errors are those of Verify.
+func (s *Session) Identify(ctx context.Context, g Gallery, it Probe) (Bits, error) {
+	return s.run(ctx, func() (Bits, error) {
+		if err := s.checkSearch(g, it); err != nil {
+			return Bits{}, err
+		}
+		return s.identify(g, it)
+	})
+}
+
+func (s *Session) identify(g Gallery, it Probe) (Bits, error) {
+	c := newChecks(s, "identify", 1)
+	c.rows = g.Rows
+	c.add(it.Share, it.Threshold, it.Context)
+	_, norm := products(it.Share, it.Share)
+	norms, scores := []uint32{norm}, make([]uint16, g.Rows)
+	g.products(scores, it.Share)
+	s.masks.hideShorts(scores)
+	s.masks.hideWords(norms)
+	in, err := s.exchange(append(appendComponent(appendShorts(nil, scores), norms), c.tags...))
+	if err != nil {
+		return Bits{}, err
+	}
+	rest := in[2*g.Rows:]
+	if err := c.compare(rest[4:]); err != nil {
+		return Bits{}, err
+	}
+	next := shorts(in[:2*g.Rows])
+	s.plusShort(ShortShare{scores, next}, -uint16(it.Threshold))
+	short, long := newAdder(16, wordsOf(g.Rows)), newAdder(32, c.words())
+	defer short.release()
+	defer long.release()
+	short.shortLanes(ShortShare{scores, next})
+	c.lanes(long, 0, Share{norms, words(rest[:4])})
+	if err := s.add(short, long); err != nil {
+		return Bits{}, err
+	}
+	if err := c.open(long.sign()); err != nil {
+		return Bits{}, err
+	}
+	return s.answers(g.Rows, short.sign()), nil
+}
+
+// products are this party's parts of ⟨x, y⟩ and ⟨y, y⟩: of xᵢyᵢ + xᵢyᵢ₊₁ + xᵢ₊₁yᵢ. The three parties' add up.
+func products(x, y Share) (score, norm uint32) {
+	n := len(x.Own)
+	xn, yo, yn := x.Next[:n], y.Own[:n], y.Next[:n]
+	for j, xo := range x.Own {
+		both := yo[j] + yn[j]
+		score += xo*both + xn[j]*yo[j]
+		norm += yo[j]*both + yn[j]*yo[j]
+	}
+	return score, norm
+}
+
+func (s *Session) checkItems(items []Item) error {
+	if len(items) < 1 || len(items) > MaxItems {
+		return fmt.Errorf("%w: %d items in a session, not 1 to %d", ErrParams, len(items), MaxItems)
+	}
+	for i, it := range items {
+		if !it.Template.fits(s.Params.Dim) || !it.Probe.fits(s.Params.Dim) {
+			return fmt.Errorf("%w: of item %d, not of %d components", ErrShare, i, s.Params.Dim)
+		}
+		if err := s.Params.checkThreshold(it.Threshold); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) checkSearch(g Gallery, it Probe) error {
+	n := g.Rows * s.Params.Dim
+	switch {
+	case !s.Params.short():
+		return fmt.Errorf("%w: products at 2^%d don't fit 16 bits", ErrParams, s.Params.LogScale)
+	case g.Rows < 1 || g.Rows > MaxRows:
+		return fmt.Errorf("%w: %d rows, not 1 to %d", ErrParams, g.Rows, MaxRows)
+	case len(g.Own) != n || len(g.Next) != n || !it.Share.fits(s.Params.Dim):
+		return fmt.Errorf("%w: rows or probe are not of %d components", ErrShare, s.Params.Dim)
+	}
+	return s.Params.checkThreshold(it.Threshold)
+}

@@ -1,0 +1,850 @@
+package mpc
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// PartyConfig configures a party. Index, Cluster, Dir, Root, Identity, Pins, Listener, Next and Policies are needed.
+type PartyConfig struct {
+	Index   int    // 0 to 2
+	Cluster string // names the installation, the same at all parties and gateways
+	Dir     string // of the store
+	FS      vfs.FS // nil is the disk
+	Root    RootKey
+
+	Identity Identity // of the role PartyRole(Index)
+	Pins     Pins     // of the other parties, and of the gateways
+	Listener net.Listener
+	Next     string // address, host:port, of party Index+1, which is dialled
+
+	Policies *Policies
+
+	Timeout time.Duration // of a round, and of a link that is silent; RoundTimeout by default
+	// DoubtAfter is how long an enrolment waits for its end before the other parties are asked whether it was committed; 60 s by
+	// default.
+	DoubtAfter time.Duration
+	// Alarm is how many attempts of a record in the longest window are logged; 150 by default.
+	Alarm uint64
+
+	Logger *slog.Logger
+	Now    func() time.Time // for attempts and receipts; nil is the clock
+
+	hook func(step string) // of tests
+}
+
+func (c PartyConfig) withDefaults() PartyConfig {
+	c.Timeout = cmp.Or(c.Timeout, RoundTimeout)
+	c.DoubtAfter = cmp.Or(c.DoubtAfter, time.Minute)
+	c.Alarm = cmp.Or(c.Alarm, 150)
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.hook == nil {
+		c.hook = func(string) {}
+	}
+	return c
+}
+
+// Errors: ErrConfig.
+func (c PartyConfig) validate() error {
+	switch {
+	case c.Index < 0 || c.Index >= Parties:
+		return fmt.Errorf("%w: no party has the index %d", ErrConfig, c.Index)
+	case c.Cluster == "" || c.Dir == "" || c.Root == nil || c.Listener == nil || c.Next == "":
+		return fmt.Errorf("%w: a party needs a cluster, a folder, a root key, an address to listen at and that of the next party", ErrConfig)
+	case c.Identity.Role != PartyRole(c.Index):
+		return fmt.Errorf("%w: the certificate is that of %q, want %q", ErrConfig, c.Identity.Role, PartyRole(c.Index))
+	}
+	return c.Policies.validate()
+}
+
+const (
+	// maxRequests bounds what a party does at once for all gateways; more is refused with ErrBusy.
+	maxRequests = 512
+	// maxRequestBytes bounds one request of a gateway: 256 probes of MaxDim.
+	maxRequestBytes = 16 << 20
+	// controlSID is the session that two parties keep open on each link, for what no gateway began. No gateway has its index.
+	controlSID = 0xffff<<counterBits | 1
+)
+
+// Party holds one of three shares of every template (doc.go). Safe for concurrent use.
+type Party struct {
+	cfg       PartyConfig
+	store     *partyStore
+	galleries galleries
+	policies  *Policies
+	used      Window
+	slots     chan struct{}
+	shredding chan struct{} // holds one token when something was erased
+
+	wg sync.WaitGroup
+	mu struct {
+		sync.Mutex
+		prev, next *Link
+		gateways   map[*Link]*gatewayLink
+		closed     bool
+	}
+}
+
+// gatewayLink is a gateway that is connected.
+type gatewayLink struct {
+	index   uint16
+	drained atomic.Bool // it has sent what it owed: erasures come before verifications
+}
+
+// RunParty opens a party's store and serves until ctx ends; then it returns nil. Errors: OpenParty's, ErrStorage.
+func RunParty(ctx context.Context, c PartyConfig) error {
+	p, err := OpenParty(c)
+	if err != nil {
+		return err
+	}
+	return p.Serve(ctx)
+}
+
+// OpenParty opens or makes the store; Serve must be called then. Errors: ErrConfig, ErrRootKey, ErrOther, ErrFormat, ErrCorrupt, the
+// disk's.
+func OpenParty(c PartyConfig) (*Party, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	store, err := openPartyStore(c.FS, c.Dir, c.Cluster, c.Index, c.Root, c.Logger)
+	if err != nil {
+		return nil, err
+	}
+	policies := &Policies{c.Policies.Policies, c.Policies.Budgets.withDefaults()}
+	p := &Party{cfg: c, store: store, policies: policies, slots: make(chan struct{}, maxRequests), shredding: make(chan struct{}, 1)}
+	p.galleries.store, store.hook = store, c.hook
+	p.mu.gateways = make(map[*Link]*gatewayLink)
+	return p, nil
+}
+
+// Serve answers gateways until ctx ends, and closes the store. Errors: ErrStorage.
+func (p *Party) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.wg.Go(func() { p.accept(ctx) })
+	p.wg.Go(func() { p.dialNext(ctx) })
+	p.wg.Go(func() { p.shredLoop(ctx) })
+	select {
+	case <-ctx.Done():
+	case <-p.store.failed:
+	}
+	cancel()
+	p.closeLinks()
+	if !p.store.outlasts(p.wg.Wait) {
+		return ErrStorage
+	}
+	return p.store.end()
+}
+
+func (p *Party) closeLinks() {
+	_ = p.cfg.Listener.Close()
+	p.mu.Lock()
+	p.mu.closed = true
+	links := []*Link{p.mu.prev, p.mu.next}
+	for l := range p.mu.gateways {
+		links = append(links, l)
+	}
+	p.mu.Unlock()
+	for _, l := range links {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// maxHandshakes bounds strangers who are shaking hands.
+const maxHandshakes = 64
+
+func (p *Party) accept(ctx context.Context) {
+	slots := make(chan struct{}, maxHandshakes)
+	for {
+		nc, err := p.cfg.Listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			p.cfg.Logger.Warn("party: accept", "error", err)
+			sleep(ctx, 100*time.Millisecond)
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			_ = nc.Close()
+			continue
+		}
+		p.wg.Go(func() {
+			defer func() { <-slots }()
+			p.welcome(ctx, nc)
+		})
+	}
+}
+
+// welcome takes a connection of the party before, or of a gateway; the party after is dialled, and nobody else has anything to say.
+func (p *Party) welcome(ctx context.Context, nc net.Conn) {
+	pins := make(Pins)
+	for role, pin := range p.cfg.Pins {
+		_, gateway := role.Gateway()
+		if gateway || role == PartyRole((p.cfg.Index+Parties-1)%Parties) {
+			pins[role] = pin
+		}
+	}
+	c, err := Accept(ctx, nc, p.cfg.Identity, pins)
+	if err != nil {
+		p.cfg.Logger.Warn("party: a connection was refused", "from", nc.RemoteAddr().String(), "error", err)
+		return
+	}
+	if index, ok := c.Peer().Gateway(); ok {
+		p.welcomeGateway(ctx, c, index)
+		return
+	}
+	p.keep(ctx, c, &p.mu.prev)
+}
+
+func (p *Party) dialNext(ctx context.Context) {
+	next := (p.cfg.Index + 1) % Parties
+	retry(ctx, func() (worked bool) {
+		c, err := Dial(ctx, p.cfg.Next, p.cfg.Identity, PartyRole(next), p.cfg.Pins)
+		if err != nil {
+			p.cfg.Logger.Debug("party: next", "error", err)
+			return false
+		}
+		l := p.keep(ctx, c, &p.mu.next)
+		if l == nil {
+			return false
+		}
+		select {
+		case <-l.Done():
+		case <-ctx.Done():
+		}
+		_ = l.Close()
+		return true
+	})
+}
+
+// retry calls f until ctx ends, and waits in between: 20 ms after it worked, up to a second when it did not.
+func retry(ctx context.Context, f func() (worked bool)) {
+	const shortest, longest = 20 * time.Millisecond, time.Second
+	for wait := shortest; ctx.Err() == nil; wait = min(2*wait, longest) {
+		if f() {
+			wait = shortest
+		}
+		sleep(ctx, wait)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// keep makes a link of a connection with a neighbour, in the place of the one before.
+func (p *Party) keep(ctx context.Context, c *Conn, at **Link) *Link {
+	l, err := NewLink(c, LinkConfig{Cluster: p.cfg.Cluster, Timeout: p.cfg.Timeout})
+	if err != nil {
+		p.cfg.Logger.Warn("party: link", "peer", c.Peer(), "error", err)
+		return nil
+	}
+	p.mu.Lock()
+	old, closed := *at, p.mu.closed
+	if !closed {
+		*at = l
+	}
+	p.mu.Unlock()
+	if closed {
+		_ = l.Close()
+		return nil
+	}
+	if old != nil {
+		_ = old.Close()
+	}
+	p.cfg.Logger.Info("party: linked", "peer", l.Peer())
+	p.wg.Go(func() { p.control(ctx, l) })
+	return l
+}
+
+// neighbours are the links to both neighbours. After a start, or while a peer starts, they are waited for, half a round's time at most.
+// Errors: ErrPeerDown.
+func (p *Party) neighbours(ctx context.Context) (prev, next *Link, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout/2)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		prev, next = p.mu.prev, p.mu.next
+		p.mu.Unlock()
+		if prev != nil && next != nil && prev.Err() == nil && next.Err() == nil {
+			return prev, next, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil, ErrPeerDown
+		}
+		sleep(ctx, 5*time.Millisecond)
+	}
+}
+
+// session opens a session to both neighbours. Errors: ErrPeerDown, ErrSID, ErrBusy.
+func (p *Party) session(ctx context.Context, sid uint64) (prev, next Neighbour, err error) {
+	l, m, err := p.neighbours(ctx)
+	if err != nil {
+		return prev, next, err
+	}
+	if prev, err = l.Neighbour(sid); err != nil {
+		return prev, next, err
+	}
+	if next, err = m.Neighbour(sid); err != nil {
+		prev.Abort(nil)
+	}
+	return prev, next, err
+}
+
+// inSession runs f in a session, which it aborts at the peers if f, or ctx, ends it early.
+func (p *Party) inSession(ctx context.Context, sid uint64, f func(prev, next Neighbour) error) error {
+	prev, next, err := p.session(ctx, sid)
+	if err != nil {
+		return err
+	}
+	end := func() { prev.Abort(nil); next.Abort(nil) }
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	if err := f(prev, next); err != nil {
+		end()
+		return err
+	}
+	prev.Close()
+	next.Close()
+	return nil
+}
+
+// abandon tells the peers of a session that this party will not take part, so that they don't wait.
+func (p *Party) abandon(sid uint64) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel() // nothing is waited for
+	if prev, next, err := p.session(over, sid); err == nil {
+		prev.Abort(nil)
+		next.Abort(nil)
+	}
+}
+
+func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what the gateway has asked ends with its link
+	g := &gatewayLink{index: index}
+	l, err := NewLink(c, LinkConfig{Cluster: p.cfg.Cluster, Timeout: p.cfg.Timeout, Handle: func(l *Link, f Frame) { p.handle(ctx, g, l, f) }})
+	if err != nil {
+		p.cfg.Logger.Warn("party: link", "peer", c.Peer(), "error", err)
+		return
+	}
+	p.mu.Lock()
+	closed := p.mu.closed
+	if !closed {
+		p.mu.gateways[l] = g
+	}
+	p.mu.Unlock()
+	if !closed {
+		<-l.Done() // closeLinks ends it
+	}
+	_ = l.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.mu.gateways, l)
+}
+
+// handle starts the answer to a gateway's frame, or refuses it. It never waits: it runs in the reader of the link.
+func (p *Party) handle(ctx context.Context, g *gatewayLink, l *Link, f Frame) {
+	if len(f.Payload) > maxRequestBytes {
+		p.reply(l, f.SID, nil, ErrMessage)
+		return
+	}
+	select {
+	case p.slots <- struct{}{}:
+	default:
+		p.reply(l, f.SID, nil, ErrBusy)
+		return
+	}
+	p.wg.Go(func() {
+		defer func() { <-p.slots }()
+		answer, err := p.answer(ctx, g, f)
+		p.reply(l, f.SID, answer, err)
+	})
+}
+
+func (p *Party) reply(l *Link, sid uint64, answer []byte, err error) {
+	f := Frame{SID: sid, Type: FrameResult, Payload: answer}
+	if err != nil {
+		f.Type, f.Payload = FrameError, errorPayload(err)
+		if f.Payload[0] == codeInternal {
+			p.cfg.Logger.Error("party: a request failed", "error", err)
+		}
+	}
+	_ = l.Send(f) // else the link is down, and the gateway knows
+}
+
+// answer does what a gateway asks. Sessions that it gives up are aborted at the peers.
+func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, error) {
+	// HELLO runs no session, and a gateway that was started anew learns by it which ids were used.
+	if SIDGateway(f.SID) != g.index || f.Type != FrameHello && !p.used.Use(f.SID) {
+		return nil, ErrSID
+	}
+	r := &reader{b: f.Payload}
+	switch f.Type {
+	case FrameVerify:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return p.verify(ctx, g, f.SID, r) })
+	case FrameIdentify:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return p.identify(ctx, g, f.SID, r) })
+	case FramePrepare:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return p.prepare(ctx, g, f.SID, r) })
+	case FrameCommit:
+		d := r.doubt()
+		return nil, cmp.Or(r.end(), p.commit(d))
+	case FrameAbort:
+		of, tx := r.subject(), r.id()
+		return nil, cmp.Or(r.end(), p.abort(of, tx))
+	case FrameDelete:
+		return p.erase(r)
+	case FrameDeleteTenant:
+		return p.eraseTenant(r)
+	case FrameRefresh:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return nil, p.refresh(ctx, f.SID, r) })
+	case FrameRefreshCommit:
+		commit, tx := r.u8() == 1, r.id()
+		return nil, cmp.Or(r.end(), p.endRefresh(tx, commit))
+	case FrameRepair:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return nil, p.repair(ctx, f.SID, r) })
+	case FrameHello:
+		return p.hello(g, r)
+	}
+	return nil, ErrMessage
+}
+
+func (p *Party) orAbandon(sid uint64, f func() ([]byte, error)) ([]byte, error) {
+	answer, err := f()
+	if err != nil {
+		p.abandon(sid)
+	}
+	return answer, err
+}
+
+// mayServe says why verifications are refused.
+func (p *Party) mayServe(g *gatewayLink) error {
+	if identity, _, _ := p.store.current(); identity.state == storeRepair || !g.drained.Load() {
+		return ErrNotReady
+	}
+	return nil
+}
+
+func (p *Party) nowMs() int64 { return p.cfg.Now().UnixMilli() }
+
+// context is what parties must agree on of an item: all that this party was told, and what it holds. version is that of the shares: of
+// different ones the parties would compute noise.
+func (p *Party) context(op string, policy uint16, v Policy, of Subject, h head, version ID) [32]byte {
+	h.party = 0
+	b := v.appendTo(fmt.Appendf(nil, "mien/mpc/%s/v1\x00%d\x00", op, policy))
+	b = h.appendTo(appendSubject(append(b, 0), of))
+	return sha256.Sum256(append(b, version[:]...))
+}
+
+func (p *Party) verify(ctx context.Context, g *gatewayLink, sid uint64, r *reader) ([]byte, error) {
+	m := r.verify()
+	if r.bad {
+		return nil, ErrMessage
+	}
+	policy, err := p.policies.of(m.policy, m.model)
+	if err = cmp.Or(err, p.mayServe(g)); err != nil {
+		return nil, err
+	}
+	items := make([]Item, len(m.rids))
+	for i, rid := range m.rids {
+		of := Subject{m.tenant, rid}
+		h, v, version, err := p.store.record(of)
+		if err != nil {
+			return nil, err
+		}
+		if h.gen != m.gens[i] {
+			return nil, ErrGeneration
+		}
+		if !policy.fits(h) {
+			return nil, ErrPolicy
+		}
+		items[i] = Item{Template: v.share, Probe: r.share(policy.Params.Dim), Threshold: policy.threshold(), Context: p.context("verify", m.policy, policy, of, h, version)}
+	}
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	durable, used, err := p.store.meters.charge(p.policies.Budgets, m.tenant, m.rids, p.nowMs())
+	if err != nil {
+		return nil, err
+	}
+	bits, err := p.compare(ctx, sid, policy, items) // while the attempt is written
+	if err = cmp.Or(durable(), err); err != nil {
+		return nil, err
+	}
+	if used == p.cfg.Alarm {
+		p.cfg.Logger.Warn("party: many attempts at a record", "attempts", used, "tenant", m.tenant, "rid", m.rids[0])
+	}
+	return appendBits(binary.LittleEndian.AppendUint32(nil, uint32(used)), bits), nil
+}
+
+// compare runs one session of verifications.
+func (p *Party) compare(ctx context.Context, sid uint64, policy Policy, items []Item) (bits Bits, err error) {
+	err = p.inSession(ctx, sid, func(prev, next Neighbour) error {
+		s := &Session{Index: p.cfg.Index, SID: sid, Prev: prev, Next: next, Params: policy.Params, Check: policy.Check, Timeout: p.cfg.Timeout}
+		bits, err = s.Verify(ctx, items)
+		return err
+	})
+	return bits, err
+}
+
+func (p *Party) identify(ctx context.Context, g *gatewayLink, sid uint64, r *reader) ([]byte, error) {
+	id, model, tenant := r.u16(), r.u16(), r.id()
+	policy, err := p.policies.of(id, model)
+	if err = cmp.Or(err, p.mayServe(g)); err != nil {
+		return nil, err
+	}
+	if policy.Params.LogScale > IdentifyLogScale {
+		return nil, ErrPolicy
+	}
+	probe := r.share(policy.Params.Dim)
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	durable, err := p.store.meters.chargeIdentify(p.policies.Budgets, tenant, p.nowMs())
+	if err != nil {
+		return nil, err
+	}
+	bits, hash, err := p.search(ctx, sid, id, policy, tenant, probe)
+	if err = cmp.Or(durable(), err); err != nil {
+		return nil, err
+	}
+	return append(appendBits(make([]byte, 4), bits), hash[:]...), nil
+}
+
+func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy, tenant ID, probe Share) (bits Bits, hash [32]byte, err error) {
+	rows, err := p.galleries.rows(tenant, policy.Model, policy.Params.Dim)
+	if err != nil {
+		return bits, hash, err
+	}
+	about := p.context("identify", id, policy, Subject{Tenant: tenant}, head{}, rows.version)
+	context := sha256.Sum256(append(about[:], rows.hash[:]...))
+	err = p.inSession(ctx, sid, func(prev, next Neighbour) error {
+		s := &Session{Index: p.cfg.Index, SID: sid, Prev: prev, Next: next, Params: policy.Params, Check: policy.Check, Timeout: 5 * p.cfg.Timeout}
+		if rows.gallery.Rows > 0 {
+			bits, err = s.Identify(ctx, rows.gallery, Probe{probe, policy.threshold(), context})
+		}
+		return err
+	})
+	return bits, rows.hash, err
+}
+
+// prepare checks an enrolment with the peers, makes it durable and so votes for it.
+func (p *Party) prepare(ctx context.Context, g *gatewayLink, sid uint64, r *reader) ([]byte, error) {
+	m := r.prepare()
+	policy, err := p.policies.of(m.policy, m.model)
+	if err = cmp.Or(err, p.mayServe(g)); err != nil {
+		return nil, err
+	}
+	if gatewayOf(m.tx) != g.index {
+		return nil, ErrMessage
+	}
+	h := head{state: stateActive, party: byte(p.cfg.Index), logScale: byte(policy.Params.LogScale), dim: uint16(policy.Params.Dim), model: policy.Model,
+		gen: m.gen, time: m.time, template: m.template, tx: m.tx}
+	v := &shares{share: r.share(policy.Params.Dim)}
+	if policy.Gallery != 0 {
+		h.flags |= flagGallery
+	}
+	answer, err := p.checkEnrolment(ctx, sid, m, policy, v, h, r)
+	if err != nil {
+		return nil, err
+	}
+	p.cfg.hook("checked")
+	if err := p.store.prepare(m.of, h, v); err != nil {
+		return nil, err
+	}
+	p.cfg.hook("prepared")
+	return answer, nil
+}
+
+// checkEnrolment has the parties compare what is to be enrolled with itself: its shares are of one vector, of a norm and within bounds
+// that the policy has, and it matches. Whether it does the gateway alone learns.
+func (p *Party) checkEnrolment(ctx context.Context, sid uint64, m prepareMessage, policy Policy, v *shares, h head, r *reader) ([]byte, error) {
+	if r.bad {
+		return nil, ErrMessage
+	}
+	var second Share
+	gallery := p.policies.Policies[policy.Gallery]
+	if policy.Gallery != 0 {
+		second = r.share(gallery.Params.Dim)
+	}
+	if err := cmp.Or(r.end(), p.store.mayPrepare(m.of, h)); err != nil {
+		return nil, err
+	}
+	full := policy
+	full.Check = CheckFull // whatever probes are spared: what is enrolled stays
+	bits, err := p.compare(ctx, sid, full, []Item{{v.share, v.share, policy.threshold(), p.context("enrol", m.policy, policy, m.of, h, ID{})}})
+	if err != nil || policy.Gallery == 0 {
+		return appendBits(nil, bits), err
+	}
+	if SIDGateway(m.sid) != gatewayOf(m.tx) || !p.used.Use(m.sid) {
+		return nil, ErrSID
+	}
+	gallery.Check = CheckFull
+	also, err := p.compare(ctx, m.sid, gallery, []Item{{second, second, gallery.threshold(), p.context("enrol", policy.Gallery, gallery, m.of, h, ID{})}})
+	v.gallery = second.Short()
+	return appendBits(appendBits(nil, bits), also), err
+}
+
+func (p *Party) commit(d doubt) error {
+	p.cfg.hook("commit")
+	if err := p.store.commit(d.of, d.tx, d.gen); err != nil {
+		return err
+	}
+	p.cfg.hook("committed")
+	p.galleries.note(d.of)
+	p.shredSoon() // what it replaced
+	return nil
+}
+
+func (p *Party) abort(of Subject, tx ID) error {
+	p.cfg.hook("abort")
+	return p.store.abort(of, tx)
+}
+
+func (p *Party) erase(r *reader) ([]byte, error) {
+	e := r.erasure()
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	p.cfg.hook("erase")
+	h, err := p.store.erase(e, p.nowMs())
+	if err != nil {
+		return nil, err
+	}
+	p.cfg.hook("erased")
+	p.galleries.note(e.of)
+	p.shredSoon()
+	receipt := p.store.sign(p.cfg.Cluster, Receipt{Tenant: e.of.Tenant, RID: e.of.RID, Template: h.template, Tx: h.tx, Generation: h.gen, Records: 1,
+		Time: time.UnixMilli(h.time).UTC()})
+	return receipt.appendTo(nil), nil
+}
+
+func (p *Party) eraseTenant(r *reader) ([]byte, error) {
+	tenant, tx := r.id(), r.id()
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	now := p.nowMs()
+	n, err := p.store.eraseTenant(tenant, tx, now)
+	if err != nil {
+		return nil, err
+	}
+	p.galleries.forget(tenant)
+	p.shredSoon()
+	receipt := p.store.sign(p.cfg.Cluster, Receipt{Tenant: tenant, Tx: tx, Records: n, Time: time.UnixMilli(now).UTC()})
+	return receipt.appendTo(nil), nil
+}
+
+func (p *Party) refresh(ctx context.Context, sid uint64, r *reader) error {
+	tx := r.id()
+	if err := r.end(); err != nil {
+		return err
+	}
+	return p.inSession(ctx, sid, func(prev, next Neighbour) error {
+		err := p.store.refresh(tx, prev, next, p.cfg.Timeout)
+		if err == nil {
+			p.cfg.hook("staged")
+		}
+		return err
+	})
+}
+
+func (p *Party) endRefresh(tx ID, commit bool) error {
+	p.cfg.hook("refresh")
+	return p.store.endRefresh(tx, commit)
+}
+
+// repair sends this party's part to the one that is repaired, or is that one.
+func (p *Party) repair(ctx context.Context, sid uint64, r *reader) error {
+	target := int(r.u8())
+	if err := r.end(); err != nil || target >= Parties {
+		return ErrMessage
+	}
+	return p.inSession(ctx, sid, func(prev, next Neighbour) error {
+		switch (target - p.cfg.Index + Parties) % Parties {
+		case 0:
+			return p.store.takeRepair(prev, next)
+		case 1: // it comes after us: our next component is its own
+			return p.store.sendRepair(next, true)
+		default:
+			return p.store.sendRepair(prev, false)
+		}
+	})
+}
+
+// hello tells a gateway what this party is, what it doubts, and which session ids of the gateway were used.
+func (p *Party) hello(g *gatewayLink, r *reader) ([]byte, error) {
+	drained := r.u8() == 1
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	doubts, err := p.store.doubts(g.index)
+	if err != nil {
+		return nil, err
+	}
+	identity, _, staged := p.store.current()
+	h := hello{store: identity.id, state: identity.state, mark: p.used.High(g.index), key: p.store.receipt.Public().(ed25519.PublicKey), version: p.store.versionNow(), doubts: doubts}
+	if staged != nil {
+		h.staged = staged.tx
+	}
+	if drained {
+		g.drained.Store(true)
+	}
+	return h.appendTo(nil), nil
+}
+
+// control settles doubts with a peer: enrolments that wait for their end longer than DoubtAfter are asked after, and committed if the
+// peer has. It ends with the link.
+func (p *Party) control(ctx context.Context, l *Link) {
+	s, err := l.Open(controlSID)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	asking := time.NewTicker(max(p.cfg.DoubtAfter/4, 10*time.Millisecond))
+	defer asking.Stop()
+	frames := make(chan Frame)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.wg.Go(func() { // ends with the session or ctx
+		for {
+			f, err := s.RecvFrame(ctx)
+			if err != nil {
+				cancel()
+				return
+			}
+			select {
+			case frames <- f:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	waiting := false // for an answer
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-asking.C:
+			if !waiting {
+				waiting = p.askFates(s)
+			}
+		case f := <-frames:
+			if !p.controlled(s, f) {
+				waiting = false
+			}
+		}
+	}
+}
+
+// Kinds of control frames: u8 kind · count u16 · count × doubt, or in an answer count × (doubt · fate u8).
+const (
+	controlQuestion = 0
+	controlAnswer   = 1
+)
+
+// maxAsked bounds the doubts of a question.
+const maxAsked = 64
+
+func (p *Party) askFates(s *Stream) (asked bool) {
+	old := p.nowMs() - p.cfg.DoubtAfter.Milliseconds()
+	var all []doubt
+	err := p.store.each([]byte{prefixPrepared}, func(key, value []byte) error {
+		r, err := parsePrepared(value)
+		if err == nil && r.head.time <= old && len(all) < maxAsked {
+			all = append(all, doubt{subjectOf(key), r.head.tx, r.head.gen})
+		}
+		return err
+	})
+	if err != nil || len(all) == 0 {
+		return false
+	}
+	b := binary.LittleEndian.AppendUint16([]byte{controlQuestion}, uint16(len(all)))
+	for _, d := range all {
+		b = d.appendTo(b)
+	}
+	return s.SendFrame(Frame{Type: FrameStatus, Payload: b}) == nil
+}
+
+// controlled answers a question, or takes an answer; it reports whether it was a question.
+func (p *Party) controlled(s *Stream, f Frame) (question bool) {
+	r := &reader{b: f.Payload}
+	kind, n := r.u8(), min(r.u16(), maxAsked)
+	b := binary.LittleEndian.AppendUint16([]byte{controlAnswer}, n)
+	for range n {
+		d := r.doubt()
+		if kind == controlQuestion {
+			fate, err := p.store.fate(d)
+			if err != nil {
+				return true
+			}
+			b = append(d.appendTo(b), fate)
+		} else if fate := r.u8(); !r.bad && fate == fateCommitted {
+			if err := p.commit(d); err == nil {
+				p.cfg.Logger.Info("party: an enrolment was committed, as a peer has", "tx", d.tx)
+			}
+		}
+	}
+	if kind == controlQuestion && r.end() == nil {
+		_ = s.SendFrame(Frame{Type: FrameStatus, Payload: b})
+	}
+	return kind == controlQuestion
+}
+
+func (p *Party) shredSoon() {
+	select {
+	case p.shredding <- struct{}{}:
+	default:
+	}
+}
+
+// shredEvery is how often what was erased leaves the files of the store.
+const shredEvery = 2 * time.Second
+
+// shredLoop compacts the keys of records, those of enrolments that were prepared too, after erasures. The shares that they sealed are noise from then on, wherever they are; a copy of
+// the store from before needs the epoch's KEK, which the next refresh destroys.
+func (p *Party) shredLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.shredding:
+		}
+		if err := p.store.shred(ctx, prefixKey, prefixPrepared); err != nil && ctx.Err() == nil {
+			p.cfg.Logger.Warn("party: what was erased is still in files of the store", "error", err)
+		}
+		sleep(ctx, shredEvery)
+	}
+}

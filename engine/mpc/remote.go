@@ -1,0 +1,344 @@
+package mpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// remote is a party, as the gateway sees it: one link at a time, and what is decided and it has not carried out.
+//
+//	dial ─▶ HELLO: its store? its doubts? ─▶ settle them ─▶ send what it is owed, in order ─▶ HELLO: drained ─▶ ready
+//	  ▲                                                                                                          │
+//	  └──────────────────────────────── the link ends, or something could not be sent ◀──────────────────────────┘
+type remote struct {
+	g     *Gateway
+	index int
+	wake  chan struct{} // holds one token: there is something to send
+
+	mu struct {
+		sync.Mutex
+		link  *Link
+		hello hello
+		state PartyState
+		queue []*decision
+	}
+}
+
+// PartyState is what a gateway knows of a party.
+type PartyState string
+
+// States of a party.
+const (
+	PartyAway  PartyState = "away"  // no link
+	PartyOwed  PartyState = "owed"  // it has not carried out all that was decided
+	PartyLost  PartyState = "lost"  // its store is not the one that it had: it must be repaired
+	PartyReady PartyState = "ready" // it serves
+)
+
+// doubtPoll is how often a party that is ready is asked for doubts.
+const doubtPoll = 30 * time.Second
+
+func (r *remote) run(ctx context.Context) {
+	defer r.setState(PartyAway)
+	retry(ctx, func() bool {
+		c, err := Dial(ctx, r.g.cfg.Parties[r.index], r.g.cfg.Identity, PartyRole(r.index), r.g.cfg.Pins)
+		if err != nil {
+			r.g.cfg.Logger.Debug("gateway: party", "party", r.index, "error", err)
+			return false
+		}
+		l, err := NewLink(c, LinkConfig{Cluster: r.g.cfg.Cluster, Timeout: r.g.cfg.Timeout})
+		if err != nil {
+			return false
+		}
+		defer l.Close()
+		r.mu.Lock()
+		r.mu.link = l
+		r.mu.Unlock()
+		defer r.setState(PartyAway)
+		err = r.serve(ctx, l)
+		if ctx.Err() == nil {
+			r.g.cfg.Logger.Warn("gateway: a party is away", "party", r.index, "error", errors.Join(err, l.Err()))
+		}
+		return err == nil
+	})
+}
+
+func (r *remote) setState(s PartyState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s == PartyAway {
+		r.mu.link = nil
+	}
+	if r.mu.state != s {
+		r.g.cfg.Logger.Info("gateway: party", "party", r.index, "state", string(s))
+	}
+	r.mu.state = s
+}
+
+func (r *remote) state() PartyState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.state
+}
+
+// serve brings a party up to date, and keeps it there while the link is up.
+func (r *remote) serve(ctx context.Context, l *Link) error {
+	poll := time.NewTicker(doubtPoll)
+	defer poll.Stop()
+	for {
+		if err := r.catchUp(ctx); err != nil {
+			return err
+		}
+		for caughtUp := true; caughtUp; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-l.Done():
+				return nil
+			case <-r.wake:
+				caughtUp = r.state() == PartyReady && r.drain(ctx) == nil
+			case <-poll.C:
+				caughtUp = false
+			}
+		}
+	}
+}
+
+// catchUp settles a party's doubts, sends what it is owed, and has it serve. A party that is lost stays so.
+func (r *remote) catchUp(ctx context.Context) error {
+	for {
+		if ok, err := r.greet(ctx, false); err != nil || !ok {
+			return err
+		}
+		if err := r.settleDoubts(ctx); err != nil {
+			return err
+		}
+		if err := r.drain(ctx); err != nil {
+			r.setState(PartyOwed)
+			if errors.Is(err, ErrPending) || errors.Is(err, ErrBusy) { // of another gateway's, or a refresh that ends
+				sleep(ctx, 100*time.Millisecond)
+				if ctx.Err() == nil {
+					continue
+				}
+			}
+			return err
+		}
+		if ok, err := r.greet(ctx, true); err != nil || !ok {
+			return err
+		}
+		if r.owed() == 0 {
+			r.setState(PartyReady)
+			return nil
+		}
+	}
+}
+
+func (r *remote) owed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.mu.queue)
+}
+
+// greet sends HELLO; ok is false of a party whose store is lost.
+func (r *remote) greet(ctx context.Context, drained bool) (ok bool, err error) {
+	payload := []byte{0}
+	if drained {
+		payload[0] = 1
+	}
+	b, err := r.call(ctx, FrameHello, r.g.sid(), payload)
+	if err != nil {
+		return false, err
+	}
+	in := &reader{b: b}
+	h := in.hello()
+	if err := in.end(); err != nil {
+		return false, err
+	}
+	r.g.raise(h.mark)
+	r.mu.Lock()
+	r.mu.hello = h
+	r.mu.Unlock()
+	known, err := r.g.dir.knownStore(r.index)
+	if err == nil && known == (ID{}) && h.state != storeRepair {
+		known, err = h.store, r.g.dir.setKnownStore(r.index, h.store)
+	}
+	if err != nil {
+		return false, err
+	}
+	if known != h.store || h.state == storeRepair {
+		r.setState(PartyLost)
+		return false, nil
+	}
+	return true, nil
+}
+
+// settleDoubts tells a party of transactions that this gateway began and has not decided that they are over. What was decided is in
+// the queue.
+func (r *remote) settleDoubts(ctx context.Context) error {
+	r.mu.Lock()
+	h := r.mu.hello
+	r.mu.Unlock()
+	for _, d := range h.doubts {
+		if r.g.concerns(d.tx) {
+			continue
+		}
+		if _, err := r.call(ctx, FrameAbort, r.g.sid(), append(appendSubject(nil, d.of), d.tx[:]...)); err != nil {
+			return err
+		}
+	}
+	if h.staged != (ID{}) && gatewayOf(h.staged) == r.g.cfg.Index && !r.g.concerns(h.staged) {
+		if _, err := r.call(ctx, FrameRefreshCommit, r.g.sid(), append([]byte{0}, h.staged[:]...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drainWave bounds the decisions that are on their way to a party at once.
+const drainWave = 64
+
+// drain sends what a party is owed until it has carried out all of it.
+func (r *remote) drain(ctx context.Context) error {
+	for {
+		wave := r.wave()
+		if len(wave) == 0 {
+			return nil
+		}
+		errs := make([]error, len(wave))
+		var wg sync.WaitGroup
+		for i, d := range wave {
+			wg.Go(func() { errs[i] = r.send(ctx, d) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+}
+
+// wave is what may be sent at once: decisions of different people. What concerns many goes alone.
+func (r *remote) wave() (wave []*decision) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := make(map[Subject]bool)
+	for _, d := range r.mu.queue {
+		alone := d.kind == decideEraseTenant || d.kind == decideRefreshCommit
+		if len(wave) == drainWave || seen[d.of] || alone && len(wave) > 0 {
+			break
+		}
+		seen[d.of] = true
+		wave = append(wave, d)
+		if alone {
+			break
+		}
+	}
+	return wave
+}
+
+func (r *remote) send(ctx context.Context, d *decision) error {
+	var frame FrameType
+	var payload []byte
+	switch d.kind {
+	case decideCommit:
+		frame, payload = FrameCommit, doubt{d.of, d.tx, d.gen}.appendTo(nil)
+	case decideErase:
+		frame, payload = FrameDelete, erasure{d.of, d.tx, d.gen, d.template}.appendTo(nil)
+	case decideEraseTenant:
+		frame, payload = FrameDeleteTenant, append(d.of.Tenant.bytes(), d.tx[:]...)
+	case decideRefreshCommit:
+		frame, payload = FrameRefreshCommit, append([]byte{1}, d.tx[:]...)
+	}
+	b, err := r.call(ctx, frame, r.g.sid(), payload)
+	if err != nil {
+		return err
+	}
+	receipt, err := r.receipt(d, b)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.mu.queue = slices.DeleteFunc(r.mu.queue, func(q *decision) bool { return q == d })
+	r.mu.Unlock()
+	return r.g.acknowledge(d, r.index, receipt)
+}
+
+// receipt is what a party has signed, nil of what is no erasure. Errors: ErrMessage, also for a signature that is not its.
+func (r *remote) receipt(d *decision, b []byte) (*Receipt, error) {
+	in := &reader{b: b}
+	if d.kind != decideErase && d.kind != decideEraseTenant {
+		return nil, in.end()
+	}
+	v := in.receipt(r.index, d.of)
+	r.mu.Lock()
+	key := r.mu.hello.key
+	r.mu.Unlock()
+	if in.end() != nil || !v.Verify(r.g.cfg.Cluster, key) {
+		return nil, fmt.Errorf("%w: party %d: receipt", ErrMessage, r.index)
+	}
+	return &v, nil
+}
+
+// enqueue owes a party a decision.
+func (r *remote) enqueue(d *decision) {
+	r.mu.Lock()
+	r.mu.queue = append(r.mu.queue, d)
+	r.mu.Unlock()
+	r.nudge()
+}
+
+func (r *remote) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// call asks a party and waits for its answer, for a few rounds at most unless ctx ends earlier. Errors: ErrPartyDown, the party's, ctx's.
+func (r *remote) call(ctx context.Context, t FrameType, sid uint64, payload []byte) ([]byte, error) {
+	patience := callRounds * r.g.cfg.Timeout
+	if t == FrameRefresh || t == FrameRepair || t == FrameDeleteTenant {
+		patience = refreshPatience
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: party %d: no answer", ErrPartyDown, r.index))
+	defer cancel()
+	r.mu.Lock()
+	l := r.mu.link
+	r.mu.Unlock()
+	if l == nil {
+		return nil, &DownError{[]int{r.index}}
+	}
+	s, err := l.Open(sid)
+	if err != nil {
+		return nil, r.down(err)
+	}
+	defer s.Close()
+	if err := s.SendFrame(Frame{Type: t, Payload: payload}); err != nil {
+		return nil, r.down(err)
+	}
+	f, err := s.RecvFrame(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, r.down(err)
+	case f.Type == FrameResult:
+		return f.Payload, nil
+	case f.Type == FrameError:
+		return nil, errorOf(r.index, f.Payload)
+	}
+	return nil, fmt.Errorf("%w: party %d: type %d", ErrMessage, r.index, f.Type)
+}
+
+// callRounds is how many rounds' timeouts the answer to a call may take.
+const callRounds = 5
+
+func (r *remote) down(err error) error {
+	if errors.Is(err, ErrPeerDown) {
+		return &DownError{[]int{r.index}}
+	}
+	return err
+}

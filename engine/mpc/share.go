@@ -1,0 +1,157 @@
+package mpc
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"unsafe"
+)
+
+// Parties is how many parties hold shares. Their indices are 0, 1 and 2, modulo Parties.
+const Parties = 3
+
+// Share is what party i holds of a vector over Z_2^32: components i and i+1 of three that add up to it. Alone it is
+// uniform noise; those of two parties are the vector.
+type Share struct{ Own, Next []uint32 }
+
+// ShortShare is the same over Z_2^16.
+type ShortShare struct{ Own, Next []uint16 }
+
+// Split shares q, drawing from crypto/rand. q is not retained. Share 0's Own is share 2's Next, and so on, in memory as
+// well.
+func Split(q []uint32) [Parties]Share {
+	var seeds [2][seedBytes]byte
+	return split(q, &seeds)
+}
+
+// Packed bytes of a share: components that are drawn travel as the seeds they are drawn from.
+const seedBytes = 32
+
+// SplitPacked shares q in the form that travels: a component is 0x00 and a seed of 32 bytes, or 0x01 and u32[len(q)]
+// little-endian. Component 0 and 1 are drawn, so that party 0 gets two seeds, and the others one and a vector.
+func SplitPacked(q []uint32) [Parties][]byte {
+	var seeds [2][seedBytes]byte
+	shares := split(q, &seeds)
+	last := appendComponent([]byte{1}, shares[2].Own)
+	drawn := [2][]byte{append([]byte{0}, seeds[0][:]...), append([]byte{0}, seeds[1][:]...)}
+	return [Parties][]byte{
+		append(append([]byte{}, drawn[0]...), drawn[1]...),
+		append(append([]byte{}, drawn[1]...), last...),
+		append(append([]byte{}, last...), drawn[0]...),
+	}
+}
+
+func split(q []uint32, seeds *[2][seedBytes]byte) [Parties]Share {
+	var c [Parties][]uint32
+	for i := range seeds {
+		rand.Read(seeds[i][:]) // never fails (crypto/rand)
+		c[i] = draw(&seeds[i], len(q))
+	}
+	c[2] = make([]uint32, len(q))
+	for j, v := range q {
+		c[2][j] = v - c[0][j] - c[1][j]
+	}
+	return [Parties]Share{{c[0], c[1]}, {c[1], c[2]}, {c[2], c[0]}}
+}
+
+// draw expands a seed to n components: AES-256-CTR, counter 0.
+func draw(seed *[seedBytes]byte, n int) []uint32 {
+	block, err := aes.NewCipher(seed[:])
+	if err != nil {
+		panic("BUG: mpc: " + err.Error())
+	}
+	c := make([]uint32, n)
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), 4*n) // the same memory
+	cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(b, b)
+	for j := range c {
+		c[j] = binary.LittleEndian.Uint32(b[4*j:])
+	}
+	return c
+}
+
+// UnpackShare reads a packed share of dim components, and returns what is behind it. It does not retain b. ErrShare says
+// that it is malformed or cut short.
+func UnpackShare(b []byte, dim int) (s Share, rest []byte, err error) {
+	if s.Own, b, err = unpackComponent(b, dim); err == nil {
+		s.Next, b, err = unpackComponent(b, dim)
+	}
+	if err != nil {
+		return Share{}, nil, err
+	}
+	return s, b, nil
+}
+
+func unpackComponent(b []byte, dim int) (c []uint32, rest []byte, err error) {
+	switch {
+	case dim < 1 || dim > MaxDim:
+		return nil, nil, fmt.Errorf("%w: %d components", ErrShare, dim)
+	case len(b) > seedBytes && b[0] == 0:
+		return draw((*[seedBytes]byte)(b[1:]), dim), b[1+seedBytes:], nil
+	case len(b) > 4*dim && b[0] == 1:
+		return words(b[1 : 1+4*dim]), b[1+4*dim:], nil
+	}
+	return nil, nil, fmt.Errorf("%w: packed wrongly or cut short", ErrShare)
+}
+
+// AppendShare appends the components of s, Own and Next, as u32 little-endian: 8 bytes a component of the vector.
+func AppendShare(dst []byte, s Share) []byte {
+	return appendComponent(appendComponent(dst, s.Own), s.Next)
+}
+
+// ParseShare reads what AppendShare wrote, of dim components. It does not retain b. ErrShare: another length.
+func ParseShare(b []byte, dim int) (Share, error) {
+	if dim < 1 || dim > MaxDim || len(b) != 8*dim {
+		return Share{}, fmt.Errorf("%w: %d bytes for %d components", ErrShare, len(b), dim)
+	}
+	return Share{words(b[:4*dim]), words(b[4*dim:])}, nil
+}
+
+// Short is s modulo 2^16, a share of the same vector over Z_2^16.
+func (s Share) Short() ShortShare { return ShortShare{short(s.Own), short(s.Next)} }
+
+func (s Share) fits(dim int) bool { return len(s.Own) == dim && len(s.Next) == dim }
+
+func short(c []uint32) []uint16 {
+	d := make([]uint16, len(c))
+	for j, v := range c {
+		d[j] = uint16(v)
+	}
+	return d
+}
+
+func words(b []byte) []uint32 {
+	c := make([]uint32, len(b)/4)
+	for j := range c {
+		c[j] = binary.LittleEndian.Uint32(b[4*j:])
+	}
+	return c
+}
+
+func shorts(b []byte) []uint16 {
+	c := make([]uint16, len(b)/2)
+	for j := range c {
+		c[j] = binary.LittleEndian.Uint16(b[2*j:])
+	}
+	return c
+}
+
+func appendShorts(dst []byte, c []uint16) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, 2*len(c))[:at+2*len(c)]
+	for j, v := range c {
+		binary.LittleEndian.PutUint16(dst[at+2*j:], v)
+	}
+	return dst
+}
+
+func appendComponent(dst []byte, c []uint32) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, 4*len(c))[:at+4*len(c)]
+	for j, v := range c {
+		binary.LittleEndian.PutUint32(dst[at+4*j:], v)
+	}
+	return dst
+}

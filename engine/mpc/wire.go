@@ -1,0 +1,281 @@
+package mpc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What frames of gateways and parties carry; little endian. Shares are packed (SplitPacked).
+//
+//	VERIFY         policy u16 · model u16 · tenant · count u16 · count × (rid · generation u32) · count × share
+//	IDENTIFY       policy u16 · model u16 · tenant · share
+//	PREPARE        policy u16 · model u16 · tenant · rid · generation u32 · template · transaction · time ms u64 · sid u64 · share · [share]
+//	COMMIT         tenant · rid · transaction · generation u32
+//	ABORT          tenant · rid · transaction
+//	DELETE         tenant · rid · transaction · generation u32 · template
+//	DELETE_TENANT  tenant · transaction
+//	REFRESH        transaction
+//	REFRESH_COMMIT u8 1 to commit, 0 to abort · transaction
+//	REPAIR         party u8 that is repaired
+//	HELLO          u8 1 if the gateway has sent all that it owed
+//
+//	RESULT of      VERIFY, IDENTIFY: attempts u32 · bits · (IDENTIFY: SHA-256 of the rows [32]); PREPARE: bits · [bits]; DELETE,
+//	               DELETE_TENANT: generation u32 · records u32 · time ms u64 · template · transaction · public key [32] · signature [64];
+//	               HELLO: hello; others: nothing
+//	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
+//	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · count u16 ·
+//	               count × (tenant · rid · transaction · generation u32)
+//	ERROR          code u8 · retry ms u64
+//
+// tenant, rid, template and transaction are 16 bytes each.
+
+// reader takes a message apart; the first thing that is missing sets its error, and what is read then is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) bytes(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.b, r.bad = nil, true
+		return make([]byte, max(n, 0))
+	}
+	out := r.b[:n:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) u8() byte    { return r.bytes(1)[0] }
+func (r *reader) u16() uint16 { return binary.LittleEndian.Uint16(r.bytes(2)) }
+func (r *reader) u32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
+func (r *reader) u64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }
+func (r *reader) id() ID      { return ID(r.bytes(16)) }
+
+func (r *reader) subject() Subject { return Subject{r.id(), r.id()} }
+
+func (r *reader) share(dim int) (s Share) {
+	var err error
+	if s, r.b, err = UnpackShare(r.b, dim); err != nil {
+		r.bad = true
+	}
+	return s
+}
+
+// end returns ErrMessage if anything was missing, or is left over.
+func (r *reader) end() error {
+	if r.bad || len(r.b) > 0 {
+		return ErrMessage
+	}
+	return nil
+}
+
+func appendSubject(dst []byte, s Subject) []byte {
+	return append(append(dst, s.Tenant[:]...), s.RID[:]...)
+}
+
+func appendBits(dst []byte, b Bits) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(b.N))
+	for _, words := range [][]uint64{b.Own, b.Next} {
+		for _, w := range words {
+			dst = binary.LittleEndian.AppendUint64(dst, w)
+		}
+	}
+	return dst
+}
+
+func (r *reader) bits() (b Bits) {
+	n := int(r.u32())
+	words := (n + 63) / 64
+	if n > MaxRows || 16*words > len(r.b) {
+		r.bad = true
+		return b
+	}
+	b.N = n
+	for _, to := range []*[]uint64{&b.Own, &b.Next} {
+		*to = make([]uint64, words)
+		for i := range *to {
+			(*to)[i] = r.u64()
+		}
+	}
+	return b
+}
+
+// verifyMessage is VERIFY; the shares follow when the policy is known.
+type verifyMessage struct {
+	policy, model uint16
+	tenant        ID
+	rids          []ID
+	gens          []uint32
+}
+
+func (m *verifyMessage) appendTo(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint16(dst, m.policy)
+	dst = binary.LittleEndian.AppendUint16(dst, m.model)
+	dst = append(dst, m.tenant[:]...)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(m.rids)))
+	for i, rid := range m.rids {
+		dst = binary.LittleEndian.AppendUint32(append(dst, rid[:]...), m.gens[i])
+	}
+	return dst
+}
+
+func (r *reader) verify() (m verifyMessage) {
+	m.policy, m.model, m.tenant = r.u16(), r.u16(), r.id()
+	n := int(r.u16())
+	if n < 1 || n > MaxItems {
+		r.bad = true
+		return m
+	}
+	for range n {
+		m.rids, m.gens = append(m.rids, r.id()), append(m.gens, r.u32())
+	}
+	return m
+}
+
+// prepareMessage is PREPARE but for its shares.
+type prepareMessage struct {
+	policy, model uint16
+	of            Subject
+	gen           uint32
+	template, tx  ID
+	time          int64
+	sid           uint64 // of the session that checks the share for identification
+}
+
+func (m *prepareMessage) appendTo(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint16(dst, m.policy)
+	dst = binary.LittleEndian.AppendUint16(dst, m.model)
+	dst = appendSubject(dst, m.of)
+	dst = binary.LittleEndian.AppendUint32(dst, m.gen)
+	dst = append(append(dst, m.template[:]...), m.tx[:]...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(m.time))
+	return binary.LittleEndian.AppendUint64(dst, m.sid)
+}
+
+func (r *reader) prepare() prepareMessage {
+	return prepareMessage{r.u16(), r.u16(), r.subject(), r.u32(), r.id(), r.id(), int64(r.u64()), r.u64()}
+}
+
+func (d doubt) appendTo(dst []byte) []byte {
+	dst = append(appendSubject(dst, d.of), d.tx[:]...)
+	return binary.LittleEndian.AppendUint32(dst, d.gen)
+}
+
+func (r *reader) doubt() doubt { return doubt{r.subject(), r.id(), r.u32()} }
+
+func (e erasure) appendTo(dst []byte) []byte {
+	return append(doubt{e.of, e.tx, e.gen}.appendTo(dst), e.template[:]...)
+}
+
+func (r *reader) erasure() erasure {
+	d := r.doubt()
+	return erasure{d.of, d.tx, d.gen, r.id()}
+}
+
+func (r *Receipt) appendTo(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, r.Generation)
+	dst = binary.LittleEndian.AppendUint32(dst, r.Records)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.Time.UnixMilli()))
+	dst = append(append(dst, r.Template[:]...), r.Tx[:]...)
+	return append(append(dst, r.Key...), r.Signature...)
+}
+
+func (r *reader) receipt(party int, of Subject) Receipt {
+	v := Receipt{Party: party, Tenant: of.Tenant, RID: of.RID, Generation: r.u32(), Records: r.u32(), Time: time.UnixMilli(int64(r.u64())).UTC(), Template: r.id(), Tx: r.id()}
+	v.Key, v.Signature = r.bytes(32), r.bytes(64)
+	return v
+}
+
+// hello is what a party says of itself.
+type hello struct {
+	store   ID
+	state   byte
+	mark    uint64 // the gateway's highest session id that was used
+	key     []byte // of receipts
+	version ID
+	staged  ID
+	doubts  []doubt
+}
+
+func (h *hello) appendTo(dst []byte) []byte {
+	dst = append(append(dst, h.store[:]...), h.state)
+	dst = binary.LittleEndian.AppendUint64(dst, h.mark)
+	dst = append(append(append(dst, h.key...), h.version[:]...), h.staged[:]...)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(h.doubts)))
+	for _, d := range h.doubts {
+		dst = d.appendTo(dst)
+	}
+	return dst
+}
+
+func (r *reader) hello() (h hello) {
+	h.store, h.state, h.mark, h.key, h.version, h.staged = r.id(), r.u8(), r.u64(), r.bytes(32), r.id(), r.id()
+	for range min(r.u16(), maxDoubts) {
+		h.doubts = append(h.doubts, r.doubt())
+	}
+	return h
+}
+
+// errorPayload is an ERROR frame's.
+func errorPayload(err error) []byte {
+	var retry int64
+	if b, ok := errors.AsType[*BudgetError](err); ok {
+		retry = b.Retry.Milliseconds()
+	}
+	return binary.LittleEndian.AppendUint64([]byte{codeOf(err)}, uint64(retry))
+}
+
+// errorOf is the inverse of errorPayload.
+func errorOf(party int, payload []byte) error {
+	r := reader{b: payload}
+	code, retry := r.u8(), time.Duration(r.u64())*time.Millisecond
+	if r.end() != nil || codes[code] == nil {
+		return fmt.Errorf("party %d: %w", party, ErrMessage)
+	}
+	if code == codeBudget {
+		return &BudgetError{retry}
+	}
+	return fmt.Errorf("party %d: %w", party, codes[code])
+}
+
+// Codes of an ERROR frame. Never reused.
+const (
+	codeUnknown    = 1
+	codeGeneration = 2
+	codeBudget     = 3
+	codePeer       = 4
+	codeProbe      = 5
+	codeReplay     = 6
+	codePolicy     = 7
+	codeContext    = 8
+	codePending    = 9
+	codeNotReady   = 10
+	codeMessage    = 11
+	codeBusy       = 12
+	codeAborted    = 13
+	codeInternal   = 14
+)
+
+var codes = map[byte]error{codeUnknown: ErrUnknown, codeGeneration: ErrGeneration, codeBudget: ErrBudget, codePeer: ErrPeerDown, codeProbe: ErrProbe, codeReplay: ErrSID,
+	codePolicy: ErrPolicy, codeContext: ErrContext, codePending: ErrPending, codeNotReady: ErrNotReady, codeMessage: ErrMessage, codeBusy: ErrBusy, codeAborted: ErrAborted, codeInternal: ErrInternal}
+
+// codeOf is what a party tells the gateway of an error.
+func codeOf(err error) byte {
+	if p, ok := errors.AsType[*ProbeError](err); ok && p.Failure == FailedContext {
+		return codeContext
+	}
+	switch {
+	case errors.Is(err, ErrTimeout) || errors.Is(err, ErrFrame):
+		return codePeer
+	case errors.Is(err, ErrShare):
+		return codeMessage
+	}
+	for code := byte(1); code < codeInternal; code++ {
+		if errors.Is(err, codes[code]) {
+			return code
+		}
+	}
+	return codeInternal
+}
