@@ -31,6 +31,11 @@ var audited = map[string]string{
 	"identify":      engine.AuditIdentify,
 	"duplicates":    engine.AuditDuplicates,
 	"compare":       engine.AuditCompare,
+
+	"decentralisedVerify":   engine.AuditDecentralisedVerify,
+	"decentralisedIdentify": engine.AuditDecentralisedIdentify,
+	"decentralisedEnrol":    engine.AuditDecentralisedPut,
+	"decentralisedDelete":   engine.AuditDecentralisedDelete,
 }
 
 // auditRefusal records that a request with a good key is refused by err, and returns what is answered: err, or why it could not be

@@ -17,6 +17,8 @@ var conditions = map[string][]string{
 	"deletePerson": {"If-Match"},
 	"erasePerson":  {"If-Match"},
 	"addTemplate":  {"If-Match"},
+
+	"decentralisedEnrol": {"If-None-Match"},
 }
 
 // etag is a person's entity tag: the version, which every write of the person counts up. It tells what clients write: the

@@ -53,6 +53,9 @@ type Config struct {
 	// Logger takes one record per request and each internal error. Default: none is written.
 	Logger *slog.Logger
 
+	// Decentralised matches people whose templates are shares with three parties; nil: there are none.
+	Decentralised *Decentralised
+
 	// TLS is asked for the configuration of each connection; nil means plain HTTP. NextProtos should be "http/1.1", the
 	// one protocol spoken here. A session is resumed only within one configuration: return the same pointer until
 	// something changes (package certs does). Safe for concurrent use.

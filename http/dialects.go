@@ -297,7 +297,7 @@ func runDialects(all []*dialect.Dialect) (stop func()) {
 // retryAfter is when a request that was refused may be made again; 0 does not say.
 func (p *problem) retryAfter() time.Duration {
 	switch p.code {
-	case codeOverloaded, codeShuttingDown, codeTimeout:
+	case codeOverloaded, codeShuttingDown, codeTimeout, codePartyAway:
 		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
 			return time.Second
 		}

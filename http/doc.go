@@ -68,6 +68,18 @@
 // instead. An export is sent as it is read from the store; it may take longer than a request, and holds one of maxExports places
 // instead of one of MaxRequests.
 //
+// # Decentralised people
+//
+// Below a gallery there are people whose templates nobody holds: three parties have shares (engine/mpc). They are others than the gallery's
+// own, also under the same ids: one template a person, no metadata, no listing, no scores, no policy of a request, since each of these would tell more
+// than a bit, or need somebody who has what nobody has. So they have operations of their own (decentralised.go), and no flag on the others.
+//
+// D1  The engine decides who may ask, what ids and templates may be, and by the gallery's gates which photos pass; the parties alone decide who matches.
+// D2  What was done or decided is on the tenant's audit log before it is answered, that a write was done durably.
+// D3  A gallery's deletion, and a tenant's, is decided at the parties first. Parties that are away carry it out before they serve anything else. Who is
+// enrolled while it goes is erased again.
+// D4  A party that is away takes away these operations and nothing else: /readyz has the parties' states and stays ready.
+//
 // # Keys
 //
 // What a key may do is decided in admit, from the table of routes: its role, and for a key that is bound to galleries the gallery

@@ -78,6 +78,9 @@ func (s *Server) eraseTenant(r *request) (reply, error) {
 	if r.params[0] == r.key.Tenant {
 		return reply{}, fail(codeForbidden, "this key is of the tenant itself, and would go with it: use an operator's key of another tenant, or erase on the stopped data folder")
 	}
+	if err := s.forgetTenant(r.ctx, r.params[0]); err != nil {
+		return reply{}, err
+	}
 	receipt, err := s.engine.EraseTenant(r.ctx, r.params[0])
 	return reply{status: 200, value: receipt}, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"mien/engine"
+	"mien/engine/mpc"
 	"mien/extract"
 	"mien/http/dialect"
 )
@@ -34,6 +35,20 @@ var sentinels = []sentinel{
 	{dialect.ErrContentType, codeUnsupported, always("the body must be JSON: send Content-Type: application/json")},
 	{dialect.ErrJSON, codeBadJSON, fieldDetail},
 	{dialect.ErrBase64, codeBadBase64, always("a field that must be base64 is not, or is empty")},
+	{mpc.ErrUnknown, codePersonNotFound, always("nobody is enrolled with the parties under this id: enrol the person first, or check the id")},
+	{mpc.ErrExists, codePersonExists, always("the person is enrolled with the parties already: delete them first")},
+	{mpc.ErrBudget, codeAttemptsExceeded, budgetDetail},
+	{mpc.ErrLocked, codeAttemptsExceeded, budgetDetail},
+	{mpc.ErrUnfinished, codePartyAway, always("it is decided, and a party has not carried it out yet: it will; the same request again says when it has")},
+	{mpc.ErrPartyDown, codePartyAway, always("one of the three parties is away, and nothing can be decided without it: try again in a moment")},
+	{mpc.ErrPending, codeOverloaded, always("another write of the person is under way: try again in a moment")},
+	{mpc.ErrBusy, codeOverloaded, always("the parties are busy: try again in a moment")},
+	{mpc.ErrContext, codeOverloaded, always("the parties do not agree on what is asked about: people are being enrolled meanwhile, or their policies differ")},
+	{mpc.ErrVector, codeTemplateUnfit, always("a number of the template is beyond what the parties' policy allows: it is no embedding of a face")},
+	{mpc.ErrRefused, codeTemplateUnfit, always("the parties refuse the template: it does not match itself, as a number of it is lost in rounding")},
+	{mpc.ErrPolicy, codeSpaceMismatch, always("the person is enrolled with the parties under another embedding space or policy: enrol them again")},
+	{mpc.ErrStorage, codeStorageFailed, always("the disk of the gateway or of a party failed: its log says how; nothing is written until it is started again")},
+	{mpc.ErrClosed, codeShuttingDown, always("the server is shutting down")},
 	{engine.ErrID, codeBadID, nil},
 	{engine.ErrPolicy, codeBadPolicy, nil},
 	{engine.ErrGate, codeBadGate, nil},
@@ -114,6 +129,17 @@ var sentinels = []sentinel{
 	{context.Canceled, codeShuttingDown, always("the server is shutting down")},
 }
 
+// budgetDetail says when the next attempt is.
+func budgetDetail(err error) string {
+	if e, ok := errors.AsType[*mpc.BudgetError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*mpc.LockedError](err); ok {
+		return e.Error()
+	}
+	return "too many attempts: try again later"
+}
+
 // fieldDetail says which field of a dialect's body is not as its document has it.
 func fieldDetail(err error) string {
 	if e, ok := errors.AsType[*dialect.FieldError](err); ok {
@@ -171,6 +197,12 @@ func (s *Server) problemOf(err error) *problem {
 		if errors.Is(err, row.err) {
 			p := &problem{code: row.code, detail: row.sentence(err), cause: err}
 			if e, ok := errors.AsType[*engine.AttemptsError](err); ok {
+				p.retry = e.Retry
+			}
+			if e, ok := errors.AsType[*mpc.BudgetError](err); ok {
+				p.retry = e.Retry
+			}
+			if e, ok := errors.AsType[*mpc.LockedError](err); ok {
 				p.retry = e.Retry
 			}
 			if e, ok := errors.AsType[*engine.OnceFullError](err); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"mien/engine"
+	"mien/engine/mpc"
 )
 
 // openapi is the document of the native API, written by hand.
@@ -20,6 +21,8 @@ func (s *Server) document(*request) (reply, error) {
 type statusBody struct {
 	Status  string   `json:"status"`            // "ok", "degraded": reads work, "unavailable"
 	Reasons []string `json:"reasons,omitempty"` // why it is not ok
+	// Parties are the states of those of decentralised matching. One that is away takes that away and nothing else: it is no reason.
+	Parties []mpc.PartyState `json:"parties,omitempty"`
 }
 
 func (s *Server) health(*request) (reply, error) {
@@ -43,10 +46,10 @@ func (s *Server) ready(r *request) (reply, error) {
 		s.logFailure(r, err)
 	}
 	if len(reasons) == 1 && (errors.Is(err, engine.ErrStorageFull) || errors.Is(err, engine.ErrCorrupt)) {
-		return reply{status: 200, value: statusBody{"degraded", reasons}}, nil
+		return reply{status: 200, value: statusBody{"degraded", reasons, s.parties()}}, nil
 	}
 	if len(reasons) > 0 {
-		return reply{status: 503, value: statusBody{"unavailable", reasons}}, nil
+		return reply{status: 503, value: statusBody{"unavailable", reasons, s.parties()}}, nil
 	}
-	return reply{status: 200, value: statusBody{Status: "ok"}}, nil
+	return reply{status: 200, value: statusBody{Status: "ok", Parties: s.parties()}}, nil
 }

@@ -77,6 +77,10 @@ const (
 	codeBackupUnconfigured code = "backup_unconfigured"
 	codePublicURLUnset     code = "public_url_unset"
 
+	codeDecentralisedUnconfigured code = "decentralised_unconfigured"
+	codeTemplateUnfit             code = "template_unfit"
+	codePartyAway                 code = "party_away"
+
 	codeVersionMismatch code = "version_mismatch"
 	codeJobExists       code = "job_exists"
 	codeJobsFull        code = "jobs_full"
@@ -186,6 +190,10 @@ var codes = map[code]struct {
 	codeBackupRunning:      {409, "A backup is being made"},
 	codeBackupUnconfigured: {409, "There is no folder for backups"},
 	codePublicURLUnset:     {409, "The server does not know its public URL"},
+
+	codeDecentralisedUnconfigured: {409, "There is no decentralised matching here"},
+	codeTemplateUnfit:             {400, "The template can't be split into shares"},
+	codePartyAway:                 {503, "A party is away"},
 
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 	codeJobExists:       {409, "Such a job is under way with other settings"},

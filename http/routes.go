@@ -145,6 +145,10 @@ var routes = []operation{
 
 	{"POST", "/v1/galleries/{gallery}/people/{person}/verify", "verify", matching, (*Server).verify},
 	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify},
+	{"PUT", "/v1/galleries/{gallery}/decentralised/people/{person}", "decentralisedEnrol", enrolling, (*Server).decentralisedEnrol},
+	{"DELETE", "/v1/galleries/{gallery}/decentralised/people/{person}", "decentralisedDelete", enrolling, (*Server).decentralisedDelete},
+	{"POST", "/v1/galleries/{gallery}/decentralised/people/{person}/verify", "decentralisedVerify", matching, (*Server).decentralisedVerify},
+	{"POST", "/v1/galleries/{gallery}/decentralised/identify", "decentralisedIdentify", matching, (*Server).decentralisedIdentify},
 	{"POST", "/v1/galleries/{gallery}/duplicates", "duplicates", deduping, (*Server).duplicates},
 	{"POST", "/v1/galleries/{gallery}/dedupe", "startDedupe", adminOnly, (*Server).startDedupe},
 	{"GET", "/v1/jobs", "listJobs", auditing, (*Server).listJobs},

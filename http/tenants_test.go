@@ -26,7 +26,12 @@ var goodBodies = map[string]string{
 	"verify":       string(probeJSON(vector(1, 16), "")),
 	"identify":     string(probeJSON(vector(1, 16), "")),
 	"duplicates":   string(probeJSON(vector(1, 16), "")),
-	"compare":      fmt.Sprintf(`{"source":{"template":%s},"target":{"template":%s}}`, templateJSON(vector(1, 16)), templateJSON(vector(2, 16))),
+
+	"decentralisedEnrol":    string(probeJSON(vector(1, 16), "")),
+	"decentralisedVerify":   string(probeJSON(vector(1, 16), "")),
+	"decentralisedIdentify": string(probeJSON(vector(1, 16), "")),
+
+	"compare": fmt.Sprintf(`{"source":{"template":%s},"target":{"template":%s}}`, templateJSON(vector(1, 16)), templateJSON(vector(2, 16))),
 }
 
 // walk sends every route but the public ones, and those that skip names, its request for the names.

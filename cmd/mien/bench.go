@@ -14,10 +14,11 @@ import (
 )
 
 type benchCmd struct {
-	Index  benchIndexCmd  `cmd:"" help:"Build an index over a made-up gallery, time searches and count what they miss."`
-	Import benchImportCmd `cmd:"" help:"Import a made-up file of people into an empty store, and compare with the disk's own speed."`
-	HTTP   benchHTTPCmd   `cmd:"" name:"http" help:"Send requests to a server by a schedule and measure how long they take."`
-	Misses benchMissesCmd `cmd:"" help:"Count how often a search loses a mate whose score is at the threshold."`
+	Index   benchIndexCmd   `cmd:"" help:"Build an index over a made-up gallery, time searches and count what they miss."`
+	Import  benchImportCmd  `cmd:"" help:"Import a made-up file of people into an empty store, and compare with the disk's own speed."`
+	HTTP    benchHTTPCmd    `cmd:"" name:"http" help:"Send requests to a server by a schedule and measure how long they take."`
+	Parties benchPartiesCmd `cmd:"" help:"Measure decentralised matching: three parties, each in a process, and a gateway, with mutual TLS."`
+	Misses  benchMissesCmd  `cmd:"" help:"Count how often a search loses a mate whose score is at the threshold."`
 }
 
 type benchIndexCmd struct {

@@ -59,7 +59,7 @@ func (s *benchServer) start(ctx context.Context, c *benchHTTPCmd) error {
 		return err
 	}
 	s.undo = append(s.undo, file.Close)
-	serve := &serveCmd{modelFlags: c.modelFlags, providerFlags: c.providerFlags, limitFlags: c.limitFlags, LogFormat: "json", LogLevel: "info"}
+	serve := &serveCmd{modelFlags: c.modelFlags, providerFlags: c.providerFlags, limitFlags: c.limitFlags, logFlags: logFlags{LogFormat: "json", LogLevel: "info"}}
 	log, flush := serve.logger(file)
 	s.undo = append(s.undo, func() error { flush(); return nil })
 	loaded, err := s.load(c, serve, log)

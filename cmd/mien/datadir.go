@@ -65,9 +65,7 @@ func (d dataDir) create() error {
 	if d.keys.MasterKey != "" || d.keys.MasterKeyText != "" || d.keys.MasterKeyCommand != "" {
 		return nil
 	}
-	key := make([]byte, engine.MasterKeyBytes)
-	rand.Read(key)
-	err := writeSecret(d.masterKeyFile(), hex.EncodeToString(key))
+	err := writeSecret(d.masterKeyFile(), newMasterKey())
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -75,6 +73,14 @@ func (d dataDir) create() error {
 		return fmt.Errorf("data folder %s can't be written: %w", d.path, reason(err))
 	}
 	return nil
+}
+
+// newMasterKey is 64 random hex digits.
+func newMasterKey() string {
+	key := make([]byte, engine.MasterKeyBytes)
+	defer clear(key)
+	rand.Read(key) // never fails (crypto/rand)
+	return hex.EncodeToString(key)
 }
 
 // masterKey reads the key.

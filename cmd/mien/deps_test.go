@@ -18,6 +18,8 @@ var mayImport = map[string][]string{
 	"mien/extract/jpeg":             {"mien/simd"},
 	"mien/extract":                  {"mien/simd", "mien/extract/jpeg", "mien/extract/pack"},
 	"mien/engine":                   {"mien/engine/backup", "mien/engine/fields", "mien/index", "mien/index/hnsw", "mien/index/scan"},
+	"mien/engine/mpc":               {"mien/simd"},
+	"mien/engine/mpc/mpctest":       {"mien/engine/mpc"},
 	"mien/engine/transfer":          {"mien/engine", "mien/engine/backup", "mien/engine/fields"},
 	"mien/extract/extracttest":      {"mien/extract"},
 	"mien/http/dialect":             {"mien/engine", "mien/extract"},
@@ -27,10 +29,10 @@ var mayImport = map[string][]string{
 	"mien/http/facephi":             {"mien/engine", "mien/extract", "mien/http/dialect", "mien/http/token"},
 	"mien/http/youverse":            {"mien/engine", "mien/http/dialect"},
 	"mien/http/capture":             {"mien/engine", "mien/extract", "mien/extract/jpeg", "mien/http/dialect"},
-	"mien/http":                     {"mien/engine", "mien/engine/transfer", "mien/extract", "mien/http/auther", "mien/http/authface", "mien/http/capture", "mien/http/dialect", "mien/http/facephi", "mien/http/youverse", "mien/http/verifik"},
+	"mien/http":                     {"mien/engine", "mien/engine/mpc", "mien/engine/transfer", "mien/extract", "mien/http/auther", "mien/http/authface", "mien/http/capture", "mien/http/dialect", "mien/http/facephi", "mien/http/youverse", "mien/http/verifik"},
 	"mien/http/capture/capturetest": {"mien/engine", "mien/extract", "mien/extract/extracttest", "mien/http", "mien/http/dialect/dialecttest"},
 	"mien/http/verifik":             {"mien/engine", "mien/extract", "mien/http/capture", "mien/http/dialect"},
-	"mien/cmd/mien":                 {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/engine/transfer", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
+	"mien/cmd/mien":                 {"mien/bench", "mien/bench/evaluate", "mien/bench/load", "mien/engine", "mien/engine/mpc", "mien/engine/transfer", "mien/extract", "mien/extract/pack", "mien/http", "mien/http/certs", "mien/index", "mien/simd"},
 	"mien/cmd/setup":                {"mien/extract/pack"},
 	"mien/bench":                    {"mien/index", "mien/index/hnsw", "mien/index/scan", "mien/simd"},
 	"mien/bench/evaluate":           {"mien/bench/chart", "mien/index", "mien/simd"},
@@ -40,7 +42,7 @@ var mayImport = map[string][]string{
 
 // onlyIn is where each concern belongs; tests are not asked.
 var onlyIn = map[string][]string{
-	"github.com/cockroachdb/pebble":   {"mien/engine", "mien/engine/backup"},
+	"github.com/cockroachdb/pebble":   {"mien/engine", "mien/engine/backup", "mien/engine/mpc"},
 	"github.com/yalue/onnxruntime_go": {"mien/extract"},
 	"github.com/valyala/fasthttp":     {"mien/http", "mien/bench/load"},
 	"github.com/alecthomas/kong":      {"mien/cmd/mien"},

@@ -113,18 +113,26 @@ type serveCmd struct {
 	tlsFlags
 	simdFlags
 	backupKeyFlags
-	BackupWithoutKeys bool    `name:"backup-without-keys" help:"Leave the key store out of backups, so that keys that are destroyed reach them; copy it yourself, and keep that for a week or so only." env:"MIEN_BACKUP_WITHOUT_KEYS"`
-	BackupDir         string  `help:"Folder that POST /v1/backup and mien backup write to; another disk's, or a mounted one, is worth more." env:"MIEN_BACKUP_DIR" type:"path" placeholder:"FOLDER"`
-	RotateDays        float64 `help:"Days after which the key that seals a tenant's people is rotated: for so long, and the life of the key store's backups, backups of the store hold who was erased; 0: never." env:"MIEN_ROTATE_DAYS" default:"7"`
-	CoreDumps         bool    `name:"allow-core-dumps" help:"Let the system write this process's memory, with keys and templates in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
-	Data              string  `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
-	Listen            string  `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
-	PublicURL         string  `name:"public-url" help:"Scheme and host by which clients reach the server, where a proxy is between: https://faces.example." env:"MIEN_PUBLIC_URL" placeholder:"URL"`
-	HookHTTP          bool    `name:"webhook-http" help:"Let webhooks go to http: URLs." env:"MIEN_WEBHOOK_HTTP"`
-	HookLocal         bool    `name:"webhook-private" help:"Let webhooks go to addresses that are not public, this machine's and its networks': whoever administers a tenant names them." env:"MIEN_WEBHOOK_PRIVATE"`
-	Insecure          bool    `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
-	LogFormat         string  `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
-	LogLevel          string  `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	BackupWithoutKeys bool          `name:"backup-without-keys" help:"Leave the key store out of backups, so that keys that are destroyed reach them; copy it yourself, and keep that for a week or so only." env:"MIEN_BACKUP_WITHOUT_KEYS"`
+	BackupDir         string        `help:"Folder that POST /v1/backup and mien backup write to; another disk's, or a mounted one, is worth more." env:"MIEN_BACKUP_DIR" type:"path" placeholder:"FOLDER"`
+	RotateDays        float64       `help:"Days after which the key that seals a tenant's people is rotated: for so long, and the life of the key store's backups, backups of the store hold who was erased; 0: never." env:"MIEN_ROTATE_DAYS" default:"7"`
+	CoreDumps         bool          `name:"allow-core-dumps" help:"Let the system write this process's memory, with keys and templates in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
+	Data              string        `help:"Data folder; made if it is not there." env:"MIEN_DATA" default:"data" type:"path"`
+	Listen            string        `help:"Address to serve on." env:"MIEN_LISTEN" default:"127.0.0.1:8080"`
+	PublicURL         string        `name:"public-url" help:"Scheme and host by which clients reach the server, where a proxy is between: https://faces.example." env:"MIEN_PUBLIC_URL" placeholder:"URL"`
+	HookHTTP          bool          `name:"webhook-http" help:"Let webhooks go to http: URLs." env:"MIEN_WEBHOOK_HTTP"`
+	HookLocal         bool          `name:"webhook-private" help:"Let webhooks go to addresses that are not public, this machine's and its networks': whoever administers a tenant names them." env:"MIEN_WEBHOOK_PRIVATE"`
+	Insecure          bool          `name:"insecure-listen" help:"Listen beyond this machine without TLS, where a proxy or a private network keeps others out." env:"MIEN_INSECURE_LISTEN"`
+	Parties           string        `help:"Decentralised matching: the file that says where the three parties are, or dev, to try it out: three child processes below the data folder, which are one trust domain." env:"MIEN_PARTIES" placeholder:"FILE"`
+	RepairParty       int           `help:"With --parties: fill the new store of the party of this number, which has lost its own, from the other two; it is done once." env:"MIEN_REPAIR_PARTY" default:"-1"`
+	RefreshShares     time.Duration `help:"With --parties: how often all shares are made anew, so that those that are stolen at different times fit nothing; 0: never." env:"MIEN_REFRESH_SHARES" default:"24h"`
+	logFlags
+}
+
+// logFlags say what is logged, and how.
+type logFlags struct {
+	LogFormat string `help:"Format of the log on stderr: text, json or auto (text on a terminal)." env:"MIEN_LOG_FORMAT" enum:"auto,text,json" default:"auto"`
+	LogLevel  string `help:"Least level that is logged." env:"MIEN_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
 
 // maxRotateDays is longer than anybody should keep a key.
@@ -172,7 +180,13 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err := data.firstKey(ctx, e); err != nil {
 		return err
 	}
+	parties, err := c.openParties(ctx, packs.spaces(), log)
+	if err != nil {
+		return err
+	}
+	defer closing(log, "parties", parties.close)
 	config := c.httpConfig(e, packs, log)
+	config.Decentralised = parties.serves
 	if certificate != nil {
 		config.TLS = certificate.Config
 	}
@@ -180,7 +194,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	c.announce(out, log, address(ln.Addr(), certificate), data, packs.spaces())
+	c.announce(out, log, address(ln.Addr(), certificate), data, packs.spaces(), parties.greeting)
 	return serveUntil(ctx, server, ln, log)
 }
 
@@ -266,7 +280,7 @@ func listenError(addr string, err error) error {
 }
 
 // logger writes to a file; what it keeps back for a moment, flush writes.
-func (c *serveCmd) logger(to *os.File) (log *slog.Logger, flush func()) {
+func (c logFlags) logger(to *os.File) (log *slog.Logger, flush func()) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		panic("BUG: kong let through log level " + c.LogLevel)
@@ -280,7 +294,7 @@ func (c *serveCmd) logger(to *os.File) (log *slog.Logger, flush func()) {
 }
 
 // announce logs the effective configuration and says on stdout where the server is and what to try.
-func (c *serveCmd) announce(out *output, log *slog.Logger, url string, data dataDir, spaces []engine.Space) {
+func (c *serveCmd) announce(out *output, log *slog.Logger, url string, data dataDir, spaces []engine.Space, parties string) {
 	library, models := c.paths()
 	log.Info("mien", "version", version, "url", url, "data", data.path, "backups", c.BackupDir, "library", library, "models", models,
 		"spaces", idsOf(spaces), "limits", fmt.Sprintf("%+v", c.limitFlags), "cores", runtime.GOMAXPROCS(0), "simd", simd.Level(),
@@ -289,7 +303,11 @@ func (c *serveCmd) announce(out *output, log *slog.Logger, url string, data data
 		log.Warn("--insecure-listen: keys and biometrics travel in clear: let nobody reach this address but a proxy that does TLS", "url", url)
 	}
 	// Nothing depends on the greeting: a closed stdout must not stop the server.
-	_ = out.print(map[string]string{"url": url, "admin_key_file": data.adminKey()}, greeting(url, data))
+	said := map[string]string{"url": url, "admin_key_file": data.adminKey()}
+	if parties != "" {
+		said["parties"] = parties
+	}
+	_ = out.print(said, greeting(url, data)+parties)
 }
 
 // relative shortens a path below the current folder, for printing.

@@ -40,6 +40,9 @@ func (f *fakeServer) Body() ([]byte, error)     { return []byte("{}"), nil }
 func (f *fakeServer) Authenticate(string) (engine.Key, error) {
 	return engine.Key{}, engine.ErrKeyUnknown
 }
+func (f *fakeServer) Decentralised() (dialect.Decentralised, error) {
+	return nil, engine.ErrClosed
+}
 func (f *fakeServer) Steadily(ask func() error) error { return ask() }
 
 func (f *fakeServer) Templates(photos ...dialect.Photo) (list []engine.Template, err error) {

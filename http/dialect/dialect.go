@@ -136,8 +136,23 @@ type Server interface {
 	// are enrolled with in a gallery that is being moved also those of the new space, which follow the others. What was judged is in
 	// Template.Photo. Errors: those of engine and extract, of several photos the first one's.
 	Templates(photos ...Photo) ([]engine.Template, error)
+	// Decentralised is matching on shares for the call's gallery and person. Its people are not the gallery's own. Errors: those of a
+	// gallery or an id, and the native API's decentralised_unconfigured where there are no parties.
+	Decentralised() (Decentralised, error)
 	// Steadily runs ask, and once more where the gallery has changed between Templates and the engine's call.
 	Steadily(ask func() error) error
+}
+
+// Decentralised asks three parties, each of which holds a share of a template that tells nothing, about one person (engine/mpc). What
+// is done is in the audit log. Errors beside those named: that a party is away, that budgets of attempts are used up.
+type Decentralised interface {
+	Enrolled() (bool, error)
+	// Verify decides by the parties' policy; there is no score. Errors: engine.ErrPersonNotFound.
+	Verify(probe engine.Template) (match bool, err error)
+	// Enrol is for who is not enrolled. Errors: engine.ErrPersonExists.
+	Enrol(t engine.Template) error
+	// Delete returns when two parties have destroyed their shares at least, which makes noise of the third. Errors: engine.ErrPersonNotFound.
+	Delete() error
 }
 
 // Score is a similarity as the call's key is told it: exact, to two decimals, or by the decision alone, as 1 or 0.

@@ -173,11 +173,16 @@ func (c client) verify(status int, says, user string, photo []byte, create bool)
 // <NAME.jpg> is a photo of testdata/faces, <template> the one that user_data answered last, <space> its version.
 func TestGolden(t *testing.T) {
 	c := newClient(t, nil)
+	c.golden(t, "testdata/golden.txt")
+}
+
+// golden replays a file.
+func (c client) golden(t *testing.T, file string) {
 	keys := map[string]string{"ours": c.key, "none": "", "bad": "mien_0011223344556677_wrong",
 		"facephi": c.Key("facephi", "people"), "native": c.KeyOf("default", engine.KeySpec{Role: engine.RoleAdmin})}
 	template, space := "", ""
 	photo := regexp.MustCompile(`<[a-z0-9_]+\.jpg>`)
-	datadriven.RunTest(t, "testdata/golden.txt", func(t *testing.T, d *datadriven.TestData) string {
+	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 		c := client{c.Server, t, keys["ours"]}
 		if d.HasArg("key") {
 			var name string

@@ -6,7 +6,7 @@
 //	DELETE /user_verification                  user_id                                        → nothing
 //	POST   /user_verification/verify_template  user_id, template, template_version            → status
 //	POST   /user_verification/user_data        user_id                                        → template, template_version
-//	POST   /user_verification/decentralized    as /user_verification, by multi-party computation: not made yet
+//	POST   /user_verification/decentralized    as /user_verification, by multi-party computation
 //	DELETE /user_verification/decentralized    the same
 //
 // A key is made with the role client, the dialect youverse and the gallery that is its users', and is sent in x-api-key. A user is a
@@ -66,20 +66,32 @@
 //	delete               429                          RATE
 //	delete               500                          FAILED
 //	delete               503                          BUSY
-//	decentralizedVerify  400                          BAD
+//	decentralizedVerify  200 SUCCESS                  registered, and the photo matches
+//	decentralizedVerify  200 FAILED                   registered, and the photo does not match
+//	decentralizedVerify  200 NEW_USER                 not registered before, create_if_new is true: now registered
+//	decentralizedVerify  200 USER_NOT_FOUND           not registered, create_if_new is false; the photo is not looked at
+//	decentralizedVerify  400 face_not_found           no_face
+//	decentralizedVerify  400 multiple_faces           several_faces
+//	decentralizedVerify  400 brightness_failed        brightness_failed of the gate
+//	decentralizedVerify  400 light_uniformity_failed  light_uniformity_failed of the gate
+//	decentralizedVerify  400 quality_failed           face_too_small; every other reason of the gate, liveness_failed too
+//	decentralizedVerify  400                          BAD; not_an_image, image_truncated, image_too_large, template_unfit
 //	decentralizedVerify  401                          KEY
 //	decentralizedVerify  403                          FORBIDDEN
-//	decentralizedVerify  405                          no such matching here yet
-//	decentralizedVerify  429                          RATE
+//	decentralizedVerify  405                          the server has no parties, or none for the gallery's model
+//	decentralizedVerify  409                          space_mismatch: registered under another model; gate_changed, person_exists
+//	decentralizedVerify  429                          RATE; attempts_exceeded: the budgets of the parties, and locks
 //	decentralizedVerify  500                          FAILED
-//	decentralizedVerify  503                          BUSY
+//	decentralizedVerify  503                          BUSY, party_away
+//	decentralizedDelete  204                          was registered; two parties at least have destroyed their shares
 //	decentralizedDelete  400                          BAD
 //	decentralizedDelete  401                          KEY
 //	decentralizedDelete  403                          FORBIDDEN
-//	decentralizedDelete  405                          no such matching here yet
+//	decentralizedDelete  405                          the server has no parties, or none for the gallery's model
+//	decentralizedDelete  409                          person_not_found
 //	decentralizedDelete  429                          RATE
 //	decentralizedDelete  500                          FAILED
-//	decentralizedDelete  503                          BUSY
+//	decentralizedDelete  503                          BUSY, party_away
 //
 // # The document, and where it is silent
 //
@@ -112,9 +124,13 @@
 //     Retry-After, since 400 and 500 don't tell clients to wait. All have the shape of an Error response.
 //  12. A user who is suspended is 409, of either verification: FAILED would say that it was somebody else's face.
 //  13. A user of whom too many verifications have failed (--attempt-failures) is 429.
-//  14. The decentralized pair is 405 with an Allow that is empty, which is what RFC 9110 has for something that is switched off
-//     (10.2.1); another method there has the Allow of the pair's paths. What would be asked of it is not looked at, but for its length and
-//     coding.
+//  14. The decentralized pair is matching on shares that three parties hold (engine/mpc has who learns what): "mien serve --parties". Its
+//     users are registered by it and are not those of /user_verification. The document says that signatures are hashed; these are not, they
+//     are split: a hash of a face can't be compared with another photo of it. The threshold and the attempts that each user has, 10 a minute
+//     and 600 in 30 days by default, are in the parties' own files, and five photos in a row that don't match lock the user for 15 minutes,
+//     then twice as long. A party that is away is 503: two can't decide. Without parties the pair is 405 with an Allow that is empty, which is
+//     what RFC 9110 has for something that is switched off (10.2.1); another method there has the Allow of the pair's paths. What would be
+//     asked of it is then not looked at, but for its length and coding.
 //  15. user_id has no restrictions in the document; here it is 1 to 256 bytes of UTF-8 without control characters or spaces at its ends.
 //  16. The vendor's image is given its key as yk_x_api_key. Here keys are made (mien keys create), and that variable means nothing.
 //     Of the document's Kubernetes names the service has the vendor's, youverse-authentication-api, for clients call it; the deployment

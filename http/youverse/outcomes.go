@@ -53,21 +53,33 @@ var outcomes = []dialect.Outcome{
 	{Op: opDelete, Status: 500, Cause: causeFailed},
 	{Op: opDelete, Status: 503, Cause: causeBusy},
 
-	{Op: opVerifyMPC, Status: 400, Cause: causeBad},
+	{Op: opVerifyMPC, Status: 200, Code: statusSuccess, Cause: "registered, and the photo matches"},
+	{Op: opVerifyMPC, Status: 200, Code: statusFailed, Cause: "registered, and the photo does not match"},
+	{Op: opVerifyMPC, Status: 200, Code: statusNew, Cause: "not registered before, create_if_new is true: now registered"},
+	{Op: opVerifyMPC, Status: 200, Code: statusNotFound, Cause: "not registered, create_if_new is false; the photo is not looked at"},
+	{Op: opVerifyMPC, Status: 400, Code: "face_not_found", Cause: "no_face"},
+	{Op: opVerifyMPC, Status: 400, Code: "multiple_faces", Cause: "several_faces"},
+	{Op: opVerifyMPC, Status: 400, Code: "brightness_failed", Cause: "brightness_failed of the gate"},
+	{Op: opVerifyMPC, Status: 400, Code: "light_uniformity_failed", Cause: "light_uniformity_failed of the gate"},
+	{Op: opVerifyMPC, Status: 400, Code: tagQuality, Cause: "face_too_small; every other reason of the gate, liveness_failed too"},
+	{Op: opVerifyMPC, Status: 400, Cause: causeBad + "; not_an_image, image_truncated, image_too_large, template_unfit"},
 	{Op: opVerifyMPC, Status: 401, Cause: causeKey},
 	{Op: opVerifyMPC, Status: 403, Cause: causeForbidden},
 	{Op: opVerifyMPC, Status: 405, Cause: causeMPC},
-	{Op: opVerifyMPC, Status: 429, Cause: causeRate},
+	{Op: opVerifyMPC, Status: 409, Cause: "space_mismatch: registered under another model; gate_changed, person_exists"},
+	{Op: opVerifyMPC, Status: 429, Cause: causeRate + "; attempts_exceeded: the budgets of the parties, and locks"},
 	{Op: opVerifyMPC, Status: 500, Cause: causeFailed},
-	{Op: opVerifyMPC, Status: 503, Cause: causeBusy},
+	{Op: opVerifyMPC, Status: 503, Cause: causeBusy + ", party_away"},
 
+	{Op: opDeleteMPC, Status: 204, Cause: "was registered; two parties at least have destroyed their shares"},
 	{Op: opDeleteMPC, Status: 400, Cause: causeBad},
 	{Op: opDeleteMPC, Status: 401, Cause: causeKey},
 	{Op: opDeleteMPC, Status: 403, Cause: causeForbidden},
 	{Op: opDeleteMPC, Status: 405, Cause: causeMPC},
+	{Op: opDeleteMPC, Status: 409, Cause: "person_not_found"},
 	{Op: opDeleteMPC, Status: 429, Cause: causeRate},
 	{Op: opDeleteMPC, Status: 500, Cause: causeFailed},
-	{Op: opDeleteMPC, Status: 503, Cause: causeBusy},
+	{Op: opDeleteMPC, Status: 503, Cause: causeBusy + ", party_away"},
 }
 
 // Causes that operations share; doc.go says what is in each.
@@ -78,5 +90,5 @@ const (
 	causeRate      = "RATE"
 	causeFailed    = "FAILED"
 	causeBusy      = "BUSY"
-	causeMPC       = "no such matching here yet"
+	causeMPC       = "the server has no parties, or none for the gallery's model"
 )

@@ -52,6 +52,10 @@ var said = map[string]struct {
 	"auth_limited":      {429, "Too many requests with an x-api-key that is not valid came from this address."},
 	"attempts_exceeded": {429, "Face authentication of this user has failed too often: try again later."},
 
+	"decentralised_unconfigured": {405, messageNoMPC},
+	"person_exists":              {409, "The user was registered or deleted by other requests meanwhile."},
+	"party_away":                 {503, "A holder of shares is away: try again."},
+
 	"overloaded":    {503, "The server is busy: try again."},
 	"shutting_down": {503, "The server is stopping: try again."},
 	"timeout":       {503, "The request took too long, and may or may not have been done: try again."},
@@ -61,7 +65,7 @@ var said = map[string]struct {
 var asItIs = map[string]bool{
 	"bad_json": true, "bad_base64": true, "bad_request": true, "unsupported_media_type": true, "body_too_large": true,
 	"request_timeout": true, "client_gone": true, "not_an_image": true, "image_truncated": true, "image_too_large": true,
-	"template_length": true, "template_not_finite": true, "template_zero_norm": true,
+	"template_length": true, "template_not_finite": true, "template_zero_norm": true, "template_unfit": true,
 }
 
 // messageFailed is what is said of everything else; the log has the cause under the answer's X-Request-Id.

@@ -22,8 +22,8 @@ func New() *dialect.Dialect {
 			{Method: "DELETE", Pattern: "/user_verification", Op: opDelete, Body: true, Handle: deleteUser},
 			{Method: "POST", Pattern: "/user_verification/verify_template", Op: opTemplate, Handle: verifyTemplate},
 			{Method: "POST", Pattern: "/user_verification/user_data", Op: opData, Handle: userData},
-			{Method: "POST", Pattern: "/user_verification/decentralized", Op: opVerifyMPC, Handle: noMPC},
-			{Method: "DELETE", Pattern: "/user_verification/decentralized", Op: opDeleteMPC, Body: true, Handle: noMPC},
+			{Method: "POST", Pattern: "/user_verification/decentralized", Op: opVerifyMPC, Handle: verifyShared},
+			{Method: "DELETE", Pattern: "/user_verification/decentralized", Op: opDeleteMPC, Body: true, Handle: deleteShared},
 		},
 		Outcomes:     outcomes,
 		Under:        []string{"/user_verification"},
@@ -116,7 +116,7 @@ const maxTries = 4
 // tries asks again where the user was registered, or deleted, between the question who is there and what was then to be done.
 func tries(ask func() (string, error)) (status string, err error) {
 	for range maxTries {
-		if status, err = ask(); !errors.Is(err, engine.ErrVersion) && !errors.Is(err, engine.ErrPersonNotFound) {
+		if status, err = ask(); !mayComeAndGo(err) {
 			break
 		}
 	}
@@ -201,11 +201,6 @@ func deleteUser(c *dialect.Call) (dialect.Answer, error) {
 		return dialect.Answer{}, err
 	}
 	return dialect.Answer{Status: 204}, c.Engine().DeletePerson(c.Ctx, c.Key.Tenant, c.Gallery, id, engine.WriteOptions{})
-}
-
-// noMPC answers for the pair of endpoints that match by multi-party computation, which is not made yet.
-func noMPC(*dialect.Call) (dialect.Answer, error) {
-	return dialect.Answer{}, &dialect.Refusal{Code: "method_not_allowed", Detail: messageNoMPC}
 }
 
 // userID is that of a body that has nothing else.

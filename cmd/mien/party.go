@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mien/engine"
+	"mien/engine/mpc"
+	"mien/extract/pack"
+)
+
+type partyCmd struct {
+	Run  partyRunCmd  `cmd:"" default:"withargs" help:"Serve as the party that the certificate names (the default)."`
+	Init partyInitCmd `cmd:"" help:"Make the keys of a party or gateway, and print the pin by which the others know it."`
+}
+
+type partyRunCmd struct {
+	logFlags
+	Data         string            `help:"The party's folder, as mien party init makes it: tls.crt, tls.key, kek.key, policies.json and, once it runs, store." env:"MIEN_PARTY_DATA" default:"party" type:"path"`
+	Cluster      string            `help:"Name of the installation, the same at all parties and gateways." env:"MIEN_PARTY_CLUSTER" default:"mien"`
+	Listen       string            `help:"Address at which the party before and the gateways reach this one." env:"MIEN_PARTY_LISTEN" default:"127.0.0.1:7100"`
+	Next         string            `help:"Address of the next party: of 1 for 0, of 2 for 1, of 0 for 2." env:"MIEN_PARTY_NEXT" placeholder:"HOST:PORT"`
+	Pin          map[string]string `help:"Who may speak with this party, and by which key: party0=HEX;party1=HEX;party2=HEX;gateway-0=HEX." env:"MIEN_PARTY_PINS" placeholder:"ROLE=HEX;..."`
+	Kek          string            `name:"kek" help:"File with the key that wraps the keys of the store, 64 hex digits (default: DIR/kek.key)." env:"MIEN_PARTY_KEK_FILE" type:"path" placeholder:"FILE"`
+	Policies     string            `help:"File of thresholds and budgets, which no gateway can change (default: DIR/policies.json)." env:"MIEN_PARTY_POLICIES" type:"path" placeholder:"FILE"`
+	RoundTimeout time.Duration     `help:"How long a peer may take to answer; the same at all parties and gateways." env:"MIEN_PARTY_ROUND_TIMEOUT" default:"2s"`
+	CoreDumps    bool              `name:"allow-core-dumps" help:"Let the system write this process's memory, with shares and keys in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
+	ListenFD     int               `name:"listen-fd" hidden:""`   // of serve --parties dev, which holds the port
+	WithParent   bool              `name:"with-parent" hidden:""` // end when stdin does
+}
+
+// Names of files of a party's or gateway's folder.
+const (
+	tlsCertFile   = "tls.crt"
+	tlsKeyFile    = "tls.key"
+	kekFile       = "kek.key"
+	directoryFile = "directory.key"
+	policiesFile  = "policies.json"
+)
+
+// Run serves until a signal.
+func (c *partyRunCmd) Run(ctx context.Context) error {
+	log, flush := c.logger(os.Stderr)
+	defer flush()
+	if !c.CoreDumps {
+		if err := forbidDumps(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if c.WithParent {
+		go func() { // ends with the process
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
+	}
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	config.Logger = log.With("party", config.Index)
+	if config.Listener, err = c.listener(); err != nil {
+		return err
+	}
+	p, err := mpc.OpenParty(config)
+	if err != nil {
+		_ = config.Listener.Close()
+		return fmt.Errorf("party folder %s: %w", c.Data, err)
+	}
+	config.Logger.Info("party: serving", "version", version, "address", config.Listener.Addr().String(), "next", c.Next, "data", c.Data, "pin", pinText(config.Identity.Pin()))
+	return p.Serve(ctx)
+}
+
+// config is what the flags and the folder say, without the listener.
+func (c *partyRunCmd) config() (config mpc.PartyConfig, err error) {
+	if c.Next == "" {
+		return config, errors.New("--next must name the address of the next party")
+	}
+	if config.Identity, err = readIdentity(c.Data); err != nil {
+		return config, err
+	}
+	index, ok := config.Identity.Role.Party()
+	if !ok {
+		return config, fmt.Errorf("the certificate in %s is that of %s, not of a party: mien party init --role party0", c.Data, config.Identity.Role)
+	}
+	config.Index, config.Cluster, config.Next, config.Timeout = index, c.Cluster, c.Next, c.RoundTimeout
+	config.Dir = c.Data
+	if config.Pins, err = parsePins(c.Pin); err != nil {
+		return config, err
+	}
+	if config.Policies, err = readPolicies(or(c.Policies, c.Data, policiesFile)); err != nil {
+		return config, err
+	}
+	kek, err := readKey(or(c.Kek, c.Data, kekFile))
+	if err != nil {
+		return config, err
+	}
+	defer clear(kek)
+	config.Root, err = engine.NewRootKey(kek)
+	return config, err
+}
+
+func (c *partyRunCmd) listener() (net.Listener, error) {
+	if c.ListenFD == 0 {
+		l, err := listen(c.Listen, true) // mutual TLS always
+		if err != nil {
+			return nil, listenError(c.Listen, err)
+		}
+		return l, nil
+	}
+	f := os.NewFile(uintptr(c.ListenFD), "listener")
+	if f == nil {
+		return nil, fmt.Errorf("--listen-fd %d is not open", c.ListenFD)
+	}
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// or is path, or the file of a folder.
+func or(path, dir, name string) string {
+	if path != "" {
+		return path
+	}
+	return filepath.Join(dir, name)
+}
+
+func readIdentity(dir string) (mpc.Identity, error) {
+	cert, err := os.ReadFile(filepath.Join(dir, tlsCertFile))
+	if err != nil {
+		return mpc.Identity{}, fmt.Errorf("%s can't be read: %w (mien party init makes it)", filepath.Join(dir, tlsCertFile), reason(err))
+	}
+	key, err := os.ReadFile(filepath.Join(dir, tlsKeyFile))
+	if err != nil {
+		return mpc.Identity{}, fmt.Errorf("%s can't be read: %w", filepath.Join(dir, tlsKeyFile), reason(err))
+	}
+	defer clear(key)
+	return mpc.ParseIdentity(cert, key)
+}
+
+func readKey(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("the key %s can't be read: %w; without it the store can't be opened: put it back from your copy", path, reason(err))
+	}
+	defer clear(text)
+	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(key) != engine.MasterKeyBytes {
+		return nil, fmt.Errorf("the key in %s is not %d hex digits", path, 2*engine.MasterKeyBytes)
+	}
+	return key, nil
+}
+
+func readPolicies(path string) (*mpc.Policies, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("the policies %s can't be read: %w", path, reason(err))
+	}
+	p, err := mpc.ParsePolicies(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// parsePins reads pins by role.
+func parsePins(texts map[string]string) (mpc.Pins, error) {
+	pins := make(mpc.Pins, len(texts))
+	for role, text := range texts {
+		pin, err := hex.DecodeString(text)
+		if !mpc.Role(role).Valid() || err != nil || len(pin) != len(mpc.Pin{}) {
+			return nil, fmt.Errorf("the pin %s=%s is not a role (party0 to party2, gateway-N) and the 64 hex digits that mien party init prints", role, text)
+		}
+		pins[mpc.Role(role)] = mpc.Pin(pin)
+	}
+	return pins, nil
+}
+
+func pinText(p mpc.Pin) string { return hex.EncodeToString(p[:]) }
+
+type partyInitCmd struct {
+	Dir    string `arg:"" help:"Folder to make; nothing that is in it is replaced." type:"path"`
+	Role   string `help:"party0, party1, party2, or gateway-N of a server." required:"" placeholder:"ROLE"`
+	Models string `help:"Folder of the model pack that policies.json is made for (default: beside the program)." env:"MIEN_MODELS" type:"path" placeholder:"DIR"`
+}
+
+// partyMade is what init prints.
+type partyMade struct {
+	Role string `json:"role"`
+	Pin  string `json:"pin"`
+	Dir  string `json:"dir"`
+}
+
+// Run makes the keys, and the policies of the pack.
+func (c *partyInitCmd) Run(out *output) error {
+	var models []string
+	if c.Models != "" {
+		models = filepath.SplitList(c.Models)
+	}
+	_, models = modelFlags{Models: models}.paths()
+	m, err := pack.Load(models[0])
+	if err != nil {
+		return err
+	}
+	id, err := initParty(c.Dir, mpc.Role(c.Role), space(m))
+	if err != nil {
+		return err
+	}
+	made := partyMade{c.Role, pinText(id.Pin()), c.Dir}
+	return out.print(made, fmt.Sprintf("%s in %s\npin %s\npolicies.json holds the thresholds for embedding space %s: read it, and have it the same at all parties and gateways", made.Role, relative(c.Dir), made.Pin, m.Space))
+}
+
+// initParty makes the folder of a role with its keys and policies, all for their owner alone. What is there is kept: it is to be called
+// again after a crash. Errors: mpc.ErrOther, where the folder is another role's.
+func initParty(dir string, role mpc.Role, of engine.Space) (id mpc.Identity, err error) {
+	if !role.Valid() {
+		return id, fmt.Errorf("there is no role %q: party0, party1, party2, or gateway-N", role)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return id, fmt.Errorf("folder %s can't be made: %w", dir, reason(err))
+	}
+	if id, err = initIdentity(dir, role); err != nil {
+		return id, err
+	}
+	if id.Role != role {
+		return id, fmt.Errorf("%s: %w: it is that of %s", dir, mpc.ErrOther, id.Role)
+	}
+	name := kekFile
+	if _, party := role.Party(); !party {
+		name = directoryFile
+	}
+	err = errors.Join(writeNew(filepath.Join(dir, name), newMasterKey()), writeNew(filepath.Join(dir, policiesFile), policiesText(of)))
+	return id, err
+}
+
+// initIdentity reads the identity of a folder, or makes one: the certificate comes last, so it has its key.
+func initIdentity(dir string, role mpc.Role) (id mpc.Identity, err error) {
+	if id, err = readIdentity(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return id, err
+	}
+	if id, err = mpc.NewIdentity(role); err != nil {
+		return id, err
+	}
+	cert, key, err := id.PEM()
+	if err != nil {
+		return id, err
+	}
+	defer clear(key)
+	if err := os.Remove(filepath.Join(dir, tlsKeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an init that was cut off
+		return id, err
+	}
+	return id, errors.Join(writeNew(filepath.Join(dir, tlsKeyFile), strings.TrimSpace(string(key))), writeNew(filepath.Join(dir, tlsCertFile), strings.TrimSpace(string(cert))))
+}
+
+// writeNew is writeSecret for a file that is kept if it is there.
+func writeNew(path, text string) error {
+	if err := writeSecret(path, text); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s can't be written: %w", path, reason(err))
+	}
+	return nil
+}
+
+// Policies of the files that init makes.
+const (
+	verifyPolicy   = 1
+	identifyPolicy = 2
+)
+
+// False match rates of those policies: that of the engine's verifications, and one that a search of 10,000 reaches once in a hundred.
+const (
+	partyVerifyFMR   = 1e-4
+	partyIdentifyFMR = 1e-6
+)
+
+// policiesText is a file of policies for an embedding space, as mpc.ParsePolicies reads it.
+func policiesText(s engine.Space) string {
+	type policy struct {
+		Model   int     `json:"model"`
+		Dim     int     `json:"dim"`
+		Scale   int     `json:"log2_scale"`
+		Cosine  float64 `json:"cosine"`
+		Check   string  `json:"check,omitempty"`
+		Gallery int     `json:"gallery,omitempty"`
+	}
+	verify := policy{1, s.Dim, mpc.VerifyLogScale, rounded(s.Calibration.CosineAt(partyVerifyFMR)), "full", identifyPolicy}
+	identify := policy{1, s.Dim, mpc.IdentifyLogScale, min(rounded(s.Calibration.CosineAt(partyIdentifyFMR)), 0.95), "full", 0}
+	b, err := json.MarshalIndent(map[string]any{"policies": map[int]policy{verifyPolicy: verify, identifyPolicy: identify}}, "", "  ")
+	if err != nil {
+		panic("BUG: policies do not marshal: " + err.Error())
+	}
+	return string(b)
+}
+
+// rounded is a cosine to four decimals, which is what sharing keeps of it.
+func rounded(cosine float64) float64 { return float64(int(cosine*1e4+0.5)) / 1e4 }

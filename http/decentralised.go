@@ -1,0 +1,328 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"mien/engine"
+	"mien/engine/mpc"
+	"mien/http/dialect"
+)
+
+// Decentralised is matching on shares that three parties hold (engine/mpc). A gallery's people there are others than those of the
+// engine: who is enrolled here has no template there, and the other way round; names, keys, gates and the audit log are one.
+type Decentralised struct {
+	Gateway *mpc.Gateway // not closed by the server
+	// Policies names the policy of each embedding space. A gallery of a space without one has no decentralised people.
+	Policies map[string]uint16
+}
+
+// apart is the people of a gallery whose templates nobody holds.
+type apart struct {
+	s       *Server
+	ctx     context.Context
+	tenant  string // of the key
+	gallery string
+	person  string // "": nobody in particular
+	policy  uint16
+}
+
+// group is the gallery as parties' records have it: neither name can hold a slash.
+func (a *apart) group() string { return a.tenant + "/" + a.gallery }
+
+// apart looks a gallery up. Errors: engine.ErrID, engine.ErrGalleryNotFound, the problem decentralised_unconfigured.
+func (r *request) apart(gallery, person string) (*apart, error) {
+	g, err := r.server.engine.Gallery(r.ctx, r.key.Tenant, gallery)
+	if err == nil && person != "" {
+		err = r.server.engine.CheckPerson(r.ctx, r.key.Tenant, gallery, person)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := r.server.cfg.Decentralised
+	if d == nil {
+		return nil, fail(codeDecentralisedUnconfigured, "this server has no parties: its operator starts it with --parties, or use the gallery's own people")
+	}
+	policy, known := d.Policies[g.Space]
+	if !known {
+		return nil, fail(codeDecentralisedUnconfigured, "the parties have no policy for embedding space %q", g.Space)
+	}
+	return &apart{r.server, r.ctx, r.key.Tenant, gallery, person, policy}, nil
+}
+
+func (a *apart) gateway() *mpc.Gateway { return a.s.cfg.Decentralised.Gateway }
+
+// Enrolled implements dialect.Decentralised.
+func (a *apart) Enrolled() (bool, error) { return a.gateway().Enrolled(a.group(), a.person) }
+
+// Verify implements dialect.Decentralised.
+func (a *apart) Verify(probe engine.Template) (bool, error) {
+	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, probe, false)
+	if err != nil {
+		return false, err
+	}
+	defer clear(v)
+	match, err := a.gateway().Verify(a.ctx, a.group(), a.person, a.policy, v)
+	if err != nil {
+		return false, inWords(err)
+	}
+	return match, a.decided(engine.AuditDecentralisedVerify, match)
+}
+
+// Enrol implements dialect.Decentralised.
+func (a *apart) Enrol(t engine.Template) error {
+	_, err := a.enrol(t, false)
+	return err
+}
+
+func (a *apart) enrol(t engine.Template, replace bool) (mpc.Enrolled, error) {
+	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, t, true)
+	if err != nil {
+		return mpc.Enrolled{}, err
+	}
+	defer clear(v)
+	e, err := a.gateway().Enrol(a.ctx, a.group(), a.person, mpc.Enrolment{Policy: a.policy, Template: v, Replace: replace})
+	if err != nil {
+		return e, inWords(err)
+	}
+	if _, gone := a.s.engine.Gallery(a.ctx, a.tenant, a.gallery); errors.Is(gone, engine.ErrGalleryNotFound) { // meanwhile, with all people
+		_, err := a.gateway().DeleteTenant(a.ctx, a.group())
+		return e, errors.Join(gone, err)
+	}
+	return e, a.record(engine.AuditDecentralisedPut, engine.AuditDone)
+}
+
+// Delete implements dialect.Decentralised.
+func (a *apart) Delete() error {
+	_, err := a.erase()
+	return err
+}
+
+func (a *apart) erase() (mpc.Erased, error) {
+	e, err := a.gateway().Delete(a.ctx, a.group(), a.person)
+	if err == nil && e.Pending > 1 { // asked again
+		err = mpc.ErrUnfinished
+	}
+	if err != nil {
+		return e, inWords(err)
+	}
+	return e, a.record(engine.AuditDecentralisedDelete, engine.AuditDone)
+}
+
+// identify finds who matches; their order means nothing.
+func (a *apart) identify(probe engine.Template) ([]string, error) {
+	p, _ := a.gateway().Policy(a.policy)
+	if p.Gallery == 0 {
+		return nil, fail(codeDecentralisedUnconfigured, "the parties' policy of the gallery's embedding space has none for identification")
+	}
+	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, probe, false)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(v)
+	people, err := a.gateway().Identify(a.ctx, a.group(), p.Gallery, v)
+	if err != nil {
+		return nil, inWords(err)
+	}
+	slices.Sort(people)
+	b := engine.Beside{Op: engine.AuditDecentralisedIdentify, Gallery: a.gallery, Outcome: engine.AuditNoMatch, Search: true, Found: people}
+	if len(people) > 0 {
+		b.Outcome = engine.AuditMatch
+	}
+	return people, a.s.engine.AuditBeside(a.ctx, a.tenant, b)
+}
+
+func (a *apart) decided(op string, match bool) error {
+	if match {
+		return a.record(op, engine.AuditMatch)
+	}
+	return a.record(op, engine.AuditNoMatch)
+}
+
+// record puts what was done or decided on the audit log, before it is told.
+func (a *apart) record(op, outcome string) error {
+	return a.s.engine.AuditBeside(a.ctx, a.tenant, engine.Beside{Op: op, Gallery: a.gallery, Person: a.person, Outcome: outcome})
+}
+
+// inWords says in the engine's words what it has words for.
+func inWords(err error) error {
+	switch {
+	case errors.Is(err, mpc.ErrUnknown):
+		return fmt.Errorf("%w: %w", engine.ErrPersonNotFound, err)
+	case errors.Is(err, mpc.ErrExists):
+		return fmt.Errorf("%w: %w", engine.ErrPersonExists, err)
+	}
+	return err
+}
+
+// Decentralised implements dialect.Server.
+func (s dialectServer) Decentralised() (dialect.Decentralised, error) {
+	a, err := s.r.apart(s.r.spoken.Gallery, s.r.spoken.Person)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// apartBody is the answer of a decentralised verification: there is no score.
+type apartBody struct {
+	Match bool      `json:"match"`
+	Face  *faceBody `json:"face,omitempty"` // of the photo that was sent
+}
+
+func (s *Server) decentralisedVerify(r *request) (reply, error) {
+	return r.withApart(false, func(a *apart, t engine.Template, face *faceBody) (reply, error) {
+		match, err := a.Verify(t)
+		return reply{status: 200, value: apartBody{match, face}}, err
+	})
+}
+
+// apartPeople is the answer of a decentralised search: ids in order, since there is no score.
+type apartPeople struct {
+	People []string  `json:"people"`
+	Face   *faceBody `json:"face,omitempty"`
+}
+
+func (s *Server) decentralisedIdentify(r *request) (reply, error) {
+	return r.withApart(false, func(a *apart, t engine.Template, face *faceBody) (reply, error) {
+		people, err := a.identify(t)
+		return reply{status: 200, value: apartPeople{orEmpty(people), face}}, err
+	})
+}
+
+// apartEnrolled is who was enrolled with the parties.
+type apartEnrolled struct {
+	ID         string    `json:"id"`
+	Generation uint32    `json:"generation"` // counts the person's templates
+	Template   mpc.ID    `json:"template"`   // names the template in receipts
+	Enrolled   string    `json:"enrolled"`
+	Face       *faceBody `json:"face,omitempty"`
+}
+
+func (s *Server) decentralisedEnrol(r *request) (reply, error) {
+	c, err := r.condition()
+	if err != nil {
+		return reply{}, err
+	}
+	return r.withApart(true, func(a *apart, t engine.Template, face *faceBody) (reply, error) {
+		e, err := a.enrol(t, !c.Absent)
+		if c.Absent && errors.Is(err, engine.ErrPersonExists) {
+			err = fail(codeVersionMismatch, "the person is enrolled already, and If-None-Match says that they must not be")
+		}
+		return reply{status: 200, value: apartEnrolled{a.person, e.Generation, e.Template, e.Time.Format(timeFormat), face}}, err
+	})
+}
+
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+
+// withApart decodes a request about one face and asks a gallery's decentralised people about it.
+func (r *request) withApart(enrols bool, ask func(*apart, engine.Template, *faceBody) (reply, error)) (reply, error) {
+	sub := subject{enrols: enrols}
+	if err := r.decode(sub.one()); err != nil {
+		return reply{}, err
+	}
+	if err := sub.check("image", "template"); err != nil {
+		return reply{}, err
+	}
+	a, err := r.apart(r.params[0], r.param("{person}"))
+	if err == nil {
+		err = a.expect(enrols)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return sub.steadily(func() (reply, error) {
+		t, face, err := r.apartTemplate(a, &sub)
+		if err != nil {
+			return reply{}, err
+		}
+		return ask(a, t, face)
+	})
+}
+
+// expect refuses what needs no photo to be refused. Errors: engine.ErrPersonNotFound.
+func (a *apart) expect(enrols bool) error {
+	if enrols || a.person == "" {
+		return nil
+	}
+	enrolled, err := a.Enrolled()
+	if err == nil && !enrolled {
+		err = inWords(mpc.ErrUnknown)
+	}
+	return err
+}
+
+// apartTemplate is the template of a subject, in the gallery's space.
+func (r *request) apartTemplate(a *apart, sub *subject) (t engine.Template, face *faceBody, err error) {
+	if len(sub.photos) == 0 {
+		return sub.templates[0], nil, nil
+	}
+	g, err := r.server.engine.Gallery(r.ctx, a.tenant, a.gallery)
+	if err != nil {
+		return t, nil, err
+	}
+	g.Move = nil // the parties have one template of a person
+	templates, faces, err := r.resolveIn(g, sub)
+	if err != nil {
+		return t, nil, err
+	}
+	return templates[0], &faces[0], nil
+}
+
+// apartErased is how far an erasure is.
+type apartErased struct {
+	Pending  int           `json:"pending"` // parties that have not destroyed their shares yet
+	Receipts []mpc.Receipt `json:"receipts"`
+}
+
+func (s *Server) decentralisedDelete(r *request) (reply, error) {
+	if err := r.noQuery(); err != nil {
+		return reply{}, err
+	}
+	a, err := r.apart(r.params[0], r.params[1])
+	if err != nil {
+		return reply{}, err
+	}
+	e, err := a.erase()
+	return reply{status: 200, value: apartErased{e.Pending, orEmpty(e.Receipts)}}, err
+}
+
+// forget erases the decentralised people of a gallery before it goes. That is decided when it returns, and the parties that are away
+// carry it out when they are back, before they serve anything else.
+func (s *Server) forget(ctx context.Context, tenant, gallery string) error {
+	if s.cfg.Decentralised == nil {
+		return nil
+	}
+	g, a := s.cfg.Decentralised.Gateway, apart{tenant: tenant, gallery: gallery}
+	holds, err := g.Holds(a.group())
+	if err == nil && holds {
+		_, err = g.DeleteTenant(ctx, a.group())
+	}
+	if errors.Is(err, mpc.ErrUnfinished) {
+		return nil
+	}
+	return err
+}
+
+// forgetTenant is forget for all galleries of a tenant.
+func (s *Server) forgetTenant(ctx context.Context, tenant string) error {
+	if s.cfg.Decentralised == nil {
+		return nil
+	}
+	galleries, err := s.engine.Galleries(ctx, tenant)
+	for _, g := range galleries {
+		err = errors.Join(err, s.forget(ctx, tenant, g.Name))
+	}
+	return err
+}
+
+// parties are the states of the three, for /readyz; nil where there are none.
+func (s *Server) parties() []mpc.PartyState {
+	if s.cfg.Decentralised == nil {
+		return nil
+	}
+	states := s.cfg.Decentralised.Gateway.Status()
+	return states[:]
+}

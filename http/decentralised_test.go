@@ -1,0 +1,259 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"mien/engine"
+	"mien/engine/mpc"
+	"mien/engine/mpc/mpctest"
+	"mien/extract"
+)
+
+const partyPolicies = `{"policies": {"1": {"model": 1, "dim": 16, "log2_scale": 12, "cosine": 0.4, "gallery": 2},
+	"2": {"model": 1, "dim": 16, "log2_scale": 7, "cosine": 0.55}}%s}`
+
+// newPartyHarness serves a gallery "staff" with parties; budgets go into their policies.
+func newPartyHarness(t *testing.T, budgets string, change func(*Config)) (*harness, *mpctest.Cluster) {
+	t.Helper()
+	parties := mpctest.New(t, fmt.Sprintf(partyPolicies, budgets))
+	h := newHarness(t, func(c *Config) {
+		c.Decentralised = &Decentralised{Gateway: parties.Gateway, Policies: map[string]uint16{testSpace.ID: 1}}
+		if change != nil {
+			change(c)
+		}
+	})
+	h.want(201, call{method: "PUT", path: "/v1/galleries/staff"})
+	return h, parties
+}
+
+const apartPath = "/v1/galleries/staff/decentralised/"
+
+func apartCall(method, path string, v []float32) call {
+	c := call{method: method, path: apartPath + path}
+	if v != nil {
+		c.body = probeJSON(v, "")
+	}
+	return c
+}
+
+// TestDecentralised goes through the life of a person whom the parties hold.
+func TestDecentralised(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	ada, bob := vector(1, 16), vector(2, 16)
+	var e apartEnrolled
+	h.want(200, apartCall("PUT", "people/ada", ada)).into(t, &e)
+	if e.ID != "ada" || e.Generation != 1 {
+		t.Errorf("%+v", e)
+	}
+	h.want(200, apartCall("PUT", "people/bob", bob))
+	h.refused(codePersonNotFound, call{method: "GET", path: "/v1/galleries/staff/people/ada"}) // the gallery has none of them
+	h.refused(codePersonNotFound, apartCall("POST", "people/cy/verify", ada))
+
+	match := func(person string, v []float32, want bool) {
+		t.Helper()
+		var d apartBody
+		if h.want(200, apartCall("POST", "people/"+person+"/verify", v)).into(t, &d); d.Match != want {
+			t.Errorf("%s: %+v", person, d)
+		}
+	}
+	match("ada", near(1, 16), true)
+	match("ada", bob, false)
+	found := func(v []float32, want ...string) {
+		t.Helper()
+		var people apartPeople
+		if h.want(200, apartCall("POST", "identify", v)).into(t, &people); !slices.Equal(people.People, want) {
+			t.Errorf("found %v, want %v", people.People, want)
+		}
+	}
+	found(near(2, 16), "bob")
+	found(vector(9, 16))
+
+	only := apartCall("PUT", "people/ada", bob)
+	only.header = []string{"If-None-Match", "*"}
+	h.refused(codeVersionMismatch, only)
+	only.header = []string{"Idempotency-Key", "x"}
+	h.refused(codeBadRequest, only)
+	h.want(200, apartCall("PUT", "people/ada", vector(3, 16))).into(t, &e)
+	if e.Generation != 2 {
+		t.Errorf("%+v", e)
+	}
+	match("ada", ada, false)
+	match("ada", vector(3, 16), true)
+
+	var gone apartErased
+	h.want(200, apartCall("DELETE", "people/ada", nil)).into(t, &gone)
+	if gone.Pending != 0 || len(gone.Receipts) != mpc.Parties {
+		t.Errorf("%+v", gone)
+	}
+	h.refused(codePersonNotFound, apartCall("DELETE", "people/ada", nil))
+	h.refused(codePersonNotFound, apartCall("POST", "people/ada/verify", ada))
+
+	var ops []string
+	for _, r := range h.audit("?gallery=staff") {
+		line := strings.TrimSpace(strings.Join([]string{r.Op, r.Person, r.Outcome, r.Code, strings.Join(r.Found, "+")}, " "))
+		if strings.HasPrefix(r.Op, "decentralised.") {
+			ops = append(ops, strings.Join(strings.Fields(line), " "))
+		}
+		if r.Band != "" || r.Threshold != nil {
+			t.Errorf("a record has a score: %+v", r)
+		}
+	}
+	want := []string{"decentralised.put ada done", "decentralised.put bob done", "decentralised.verify cy refused person_not_found",
+		"decentralised.verify ada match", "decentralised.verify ada no_match", "decentralised.identify match bob", "decentralised.identify no_match",
+		"decentralised.put ada refused version_mismatch", "decentralised.put ada refused bad_request", "decentralised.put ada done",
+		"decentralised.verify ada no_match", "decentralised.verify ada match", "decentralised.delete ada done",
+		"decentralised.delete ada refused person_not_found", "decentralised.verify ada refused person_not_found"}
+	slices.Sort(ops) // writes are recorded at once, decisions a moment later
+	slices.Sort(want)
+	if !slices.Equal(ops, want) {
+		t.Errorf("recorded:\n%s\nwant:\n%s", strings.Join(ops, "\n"), strings.Join(want, "\n"))
+	}
+
+	// A gallery takes its people with it, a tenant all its galleries.
+	h.want(204, call{method: "DELETE", path: "/v1/galleries/staff"})
+	h.want(201, call{method: "PUT", path: "/v1/galleries/staff"})
+	h.refused(codePersonNotFound, apartCall("POST", "people/bob/verify", bob))
+	found(bob)
+	if holds, err := parties.Gateway.Holds("default/staff"); holds || err != nil {
+		t.Errorf("the parties still hold people of a gallery that is gone: %v", err)
+	}
+}
+
+// TestDecentralisedTenant: who erases a tenant erases what the parties hold of it.
+func TestDecentralisedTenant(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	if _, _, err := h.engine.CreateGallery(t.Context(), "other", "staff", engine.GallerySpec{}); err != nil {
+		t.Fatal(err)
+	}
+	_, token := h.key("other", engine.KeySpec{Role: engine.RoleAdmin})
+	c := apartCall("PUT", "people/ada", vector(1, 16))
+	h.want(200, c)
+	c.token = token
+	h.want(200, c)
+	_, operator := h.key("default", engine.KeySpec{Role: engine.RoleAdmin, Operator: true})
+	h.want(200, call{method: "POST", path: "/v1/tenants/other/erase", token: operator})
+	for group, want := range map[string]bool{"other/staff": false, "default/staff": true} {
+		if holds, err := parties.Gateway.Holds(group); holds != want || err != nil {
+			t.Errorf("%s: %v %v", group, holds, err)
+		}
+	}
+}
+
+// TestDecentralisedAway: without one of three parties nothing is decided, and the answer says when to ask again; what the gallery itself
+// holds is not concerned. An erasure is done with two.
+func TestDecentralisedAway(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	ada := vector(1, 16)
+	h.want(200, apartCall("PUT", "people/ada", ada))
+	h.want(201, call{method: "PUT", path: "/v1/galleries/staff/people/ada", body: personJSON(ada)})
+	ready := func() (s statusBody) {
+		t.Helper()
+		a := h.do(call{method: "GET", path: "/readyz"})
+		a.into(t, &s)
+		return s
+	}
+	parties.Away(1)
+	if s := ready(); s.Parties[0] != mpc.PartyReady || s.Parties[1] != mpc.PartyAway {
+		t.Errorf("%+v", s)
+	}
+	for _, c := range []call{apartCall("POST", "people/ada/verify", ada), apartCall("POST", "identify", ada), apartCall("PUT", "people/bob", ada)} {
+		a := h.do(c)
+		if p := a.problem(t); a.status != 503 || p.Code != codePartyAway || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v %s", c.path, a.status, a.header, a.body)
+		}
+	}
+	h.want(200, call{method: "POST", path: "/v1/galleries/staff/people/ada/verify", body: probeJSON(ada, "")})
+	parties.Start(1)
+	h.want(200, apartCall("POST", "people/ada/verify", ada))
+	if s := ready(); slices.Contains(s.Parties, mpc.PartyAway) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestDecentralisedBudget: attempts are counted by the parties, all of them, and rejects in a row by the gateway.
+func TestDecentralisedBudget(t *testing.T) {
+	h, _ := newPartyHarness(t, `, "budgets": {"record": [{"attempts": 3, "window": "1h"}], "identify": [{"attempts": 1, "window": "24h"}]}`, nil)
+	ada := vector(1, 16)
+	h.want(200, apartCall("PUT", "people/ada", ada))
+	exceeded := func(c call) {
+		t.Helper()
+		a := h.do(c)
+		if p := a.problem(t); a.status != 429 || p.Code != codeAttemptsExceeded || a.header.Get("Retry-After") == "" {
+			t.Errorf("%d %v %s", a.status, a.header, a.body)
+		}
+	}
+	for range 3 {
+		h.want(200, apartCall("POST", "people/ada/verify", ada))
+	}
+	exceeded(apartCall("POST", "people/ada/verify", ada))
+	h.want(200, apartCall("POST", "identify", ada))
+	exceeded(apartCall("POST", "identify", ada))
+}
+
+// TestDecentralisedLock: five rejects in a row, and then a match is not told either.
+func TestDecentralisedLock(t *testing.T) {
+	h, _ := newPartyHarness(t, "", nil)
+	ada := vector(1, 16)
+	h.want(200, apartCall("PUT", "people/ada", ada))
+	for range 5 {
+		h.want(200, apartCall("POST", "people/ada/verify", vector(2, 16)))
+	}
+	if a := h.do(apartCall("POST", "people/ada/verify", ada)); a.status != 429 || a.header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestDecentralisedPhotos: photos go the way that they go elsewhere, gates included.
+func TestDecentralisedPhotos(t *testing.T) {
+	x := &measuring{}
+	h, _ := newPartyHarness(t, "", func(c *Config) { c.Extractor = x })
+	h.want(200, call{method: "PATCH", path: "/v1/galleries/staff", body: []byte(`{"gate":{"enrol":{"sharpness":50},"probe":{"sharpness":20}}}`)})
+	photo := func(method, path string, image string) call {
+		return call{method: method, path: apartPath + path, body: []byte(image), contentType: "image/jpeg"}
+	}
+	x.sharpness = 30
+	h.refused(codeQualityFailed, photo("PUT", "people/ada", "a"))
+	x.sharpness = 60
+	h.want(200, photo("PUT", "people/ada", "a"))
+	x.sharpness = 30
+	var d apartBody
+	if h.want(200, photo("POST", "people/ada/verify", "a")).into(t, &d); !d.Match || d.Face == nil {
+		t.Errorf("%+v", d)
+	}
+	x.sharpness = 10
+	h.refused(codeQualityFailed, photo("POST", "people/ada/verify", "a"))
+	h.refused(codeQualityFailed, photo("POST", "identify", "a"))
+	h.refused(codePersonNotFound, photo("POST", "people/bob/verify", "a")) // before the photo is looked at
+}
+
+// measuring makes one template of every photo, and finds it so sharp.
+type measuring struct{ sharpness float32 }
+
+func (m *measuring) Extract(_ context.Context, data []byte, _ extract.Options) ([]extract.Face, error) {
+	f := extract.Face{Template: vector(uint64(data[0]), 16), Score: 0.9}
+	f.Quality[extract.Sharpness] = m.sharpness
+	return []extract.Face{f}, nil
+}
+
+func (*measuring) Measures() []string { return []string{"sharpness"} }
+
+// TestDecentralisedRefusals: what is not there, or does not fit.
+func TestDecentralisedRefusals(t *testing.T) {
+	ada := vector(1, 16)
+	h := newHarness(t, nil)
+	h.refused(codeGalleryNotFound, apartCall("PUT", "people/ada", ada))
+	h.want(201, call{method: "PUT", path: "/v1/galleries/staff"})
+	for _, c := range []call{apartCall("PUT", "people/ada", ada), apartCall("POST", "people/ada/verify", ada), apartCall("POST", "identify", ada), apartCall("DELETE", "people/ada", nil)} {
+		h.refused(codeDecentralisedUnconfigured, c)
+	}
+	h, _ = newPartyHarness(t, "", nil)
+	h.refused(codeTemplateLength, apartCall("PUT", "people/ada", vector(1, 8)))
+	h.refused(codeTemplateZeroNorm, apartCall("PUT", "people/ada", make([]float32, 16)))
+	h.refused(codeSpaceMismatch, call{method: "PUT", path: apartPath + "people/ada", body: []byte(`{"template":{"space":"else","f32":"AACAPw=="}}`)})
+	h.refused(codeBadRequest, call{method: "PUT", path: apartPath + "people/ada", body: []byte(`{}`)})
+	h.refused(codeBadID, apartCall("PUT", "people/%01", ada))
+}
