@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,14 @@ type Decentralised struct {
 	Gateway *mpc.Gateway // not closed by the server
 	// Policies names the policy of each embedding space. A gallery of a space without one has no decentralised people.
 	Policies map[string]uint16
+
+	hook func(step string) // of tests
+}
+
+func (d *Decentralised) step(name string) {
+	if d.hook != nil {
+		d.hook(name)
+	}
 }
 
 // apart is the people of a gallery whose templates nobody holds.
@@ -83,15 +92,31 @@ func (a *apart) enrol(t engine.Template, replace bool) (mpc.Enrolled, error) {
 		return mpc.Enrolled{}, err
 	}
 	defer clear(v)
-	e, err := a.gateway().Enrol(a.ctx, a.group(), a.person, mpc.Enrolment{Policy: a.policy, Template: v, Replace: replace})
+	give, err := a.beginEnrol()
 	if err != nil {
+		return mpc.Enrolled{}, err
+	}
+	defer give()
+	e, err := a.gateway().Enrol(a.ctx, a.group(), a.person, mpc.Enrolment{Policy: a.policy, Template: v, Replace: replace})
+	if err != nil && !errors.Is(err, mpc.ErrUnfinished) {
 		return e, inWords(err)
 	}
-	if _, gone := a.s.engine.Gallery(a.ctx, a.tenant, a.gallery); errors.Is(gone, engine.ErrGalleryNotFound) { // meanwhile, with all people
-		_, err := a.gateway().DeleteTenant(a.ctx, a.group())
-		return e, errors.Join(gone, err)
+	a.s.cfg.Decentralised.step("enrolled")
+	// It is decided, whether all parties have carried it out or not.
+	return e, cmp.Or(a.record(engine.AuditDecentralisedPut, engine.AuditDone), err)
+}
+
+// beginEnrol makes sure that the gallery is there, and stays until give: what is decided at the parties before goes with it (D3). Errors:
+// engine.ErrGalleryNotFound, ctx's.
+func (a *apart) beginEnrol() (give func(), err error) {
+	if give, err = a.s.enrolments.share(a.ctx, a.tenant); err != nil {
+		return nil, err
 	}
-	return e, a.record(engine.AuditDecentralisedPut, engine.AuditDone)
+	if _, err := a.s.engine.Gallery(a.ctx, a.tenant, a.gallery); err != nil {
+		give()
+		return nil, err
+	}
+	return give, nil
 }
 
 // Delete implements dialect.Decentralised.
@@ -289,16 +314,34 @@ func (s *Server) decentralisedDelete(r *request) (reply, error) {
 	return reply{status: 200, value: apartErased{e.Pending, orEmpty(e.Receipts)}}, err
 }
 
-// forget erases the decentralised people of a gallery before it goes. That is decided when it returns, and the parties that are away
-// carry it out when they are back, before they serve anything else.
-func (s *Server) forget(ctx context.Context, tenant, gallery string) error {
-	if s.cfg.Decentralised == nil {
-		return nil
+// forget erases the decentralised people of galleries, and then has the galleries deleted; nobody is enrolled in any of the tenant's meanwhile. The erasure
+// is decided when it returns, and the parties that are away carry it out when they are back, before they serve anything else.
+func (s *Server) forget(ctx context.Context, tenant string, galleries func() ([]string, error), then func() error) error {
+	d := s.cfg.Decentralised
+	if d == nil {
+		return then()
 	}
-	g, a := s.cfg.Decentralised.Gateway, apart{tenant: tenant, gallery: gallery}
-	holds, err := g.Holds(a.group())
+	give, err := s.enrolments.alone(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	defer give()
+	names, err := galleries()
+	for _, name := range names {
+		err = errors.Join(err, s.forgetPeople(ctx, apart{tenant: tenant, gallery: name}))
+	}
+	if err != nil {
+		return err
+	}
+	d.step("forgotten")
+	return then()
+}
+
+func (s *Server) forgetPeople(ctx context.Context, of apart) error {
+	g := s.cfg.Decentralised.Gateway
+	holds, err := g.Holds(of.group())
 	if err == nil && holds {
-		_, err = g.DeleteTenant(ctx, a.group())
+		_, err = g.DeleteTenant(ctx, of.group())
 	}
 	if errors.Is(err, mpc.ErrUnfinished) {
 		return nil
@@ -306,16 +349,13 @@ func (s *Server) forget(ctx context.Context, tenant, gallery string) error {
 	return err
 }
 
-// forgetTenant is forget for all galleries of a tenant.
-func (s *Server) forgetTenant(ctx context.Context, tenant string) error {
-	if s.cfg.Decentralised == nil {
-		return nil
+// galleriesOf are the names of a tenant's galleries.
+func (s *Server) galleriesOf(ctx context.Context, tenant string) (names []string, err error) {
+	list, err := s.engine.Galleries(ctx, tenant)
+	for _, g := range list {
+		names = append(names, g.Name)
 	}
-	galleries, err := s.engine.Galleries(ctx, tenant)
-	for _, g := range galleries {
-		err = errors.Join(err, s.forget(ctx, tenant, g.Name))
-	}
-	return err
+	return names, err
 }
 
 // parties are the states of the three, for /readyz; nil where there are none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"mien/engine"
@@ -256,4 +257,76 @@ func TestDecentralisedRefusals(t *testing.T) {
 	h.refused(codeSpaceMismatch, call{method: "PUT", path: apartPath + "people/ada", body: []byte(`{"template":{"space":"else","f32":"AACAPw=="}}`)})
 	h.refused(codeBadRequest, call{method: "PUT", path: apartPath + "people/ada", body: []byte(`{}`)})
 	h.refused(codeBadID, apartCall("PUT", "people/%01", ada))
+}
+
+// TestDecentralisedGalleryGoes: whoever is enrolled while their gallery, or tenant, is deleted is enrolled in none that is gone, whichever of both comes
+// first; no party has a share of them then.
+func TestDecentralisedGalleryGoes(t *testing.T) {
+	ada := vector(1, 16)
+	for name, end := range map[string]func(h *harness) call{
+		"gallery": func(*harness) call { return call{method: "DELETE", path: "/v1/galleries/staff"} },
+		"tenant": func(h *harness) call {
+			_, operator := h.key("operators", engine.KeySpec{Role: engine.RoleAdmin, Operator: true})
+			return call{method: "POST", path: "/v1/tenants/default/erase", token: operator}
+		},
+	} {
+		for _, first := range []string{"forgotten", "enrolled"} {
+			t.Run(name+"/"+first, func(t *testing.T) {
+				h, parties := newPartyHarness(t, "", nil)
+				_, token := h.key("default", engine.KeySpec{Role: engine.RoleAdmin})
+				if _, _, err := h.engine.CreateGallery(t.Context(), "operators", "staff", engine.GallerySpec{}); err != nil {
+					t.Fatal(err)
+				}
+				enrol := apartCall("PUT", "people/ada", ada)
+				enrol.token = token
+				erase := end(h)
+				var wg sync.WaitGroup
+				waits := make(chan struct{})
+				h.server.enrolments.waits = sync.OnceFunc(func() { close(waits) })
+				h.server.cfg.Decentralised.hook = func(step string) {
+					if step != first {
+						return
+					}
+					ended := make(chan struct{})
+					wg.Go(func() { // the other one, while this one is at its step
+						defer close(ended)
+						if step == "forgotten" {
+							if a := h.do(enrol); a.status < 400 {
+								t.Errorf("enrolled in what goes: %d %s", a.status, a.body)
+							}
+						} else if a := h.do(erase); a.status >= 300 {
+							t.Errorf("not deleted: %d %s", a.status, a.body)
+						}
+					})
+					select {
+					case <-waits:
+					case <-ended:
+					}
+				}
+				if first == "forgotten" {
+					if a := h.do(erase); a.status >= 300 {
+						t.Errorf("not deleted: %d %s", a.status, a.body)
+					}
+				} else if a := h.do(enrol); a.status != 200 {
+					t.Errorf("not enrolled: %d %s", a.status, a.body)
+				}
+				wg.Wait()
+				if holds, err := parties.Gateway.Holds("default/staff"); holds || err != nil {
+					t.Errorf("somebody of what is gone is there: %v", err)
+				}
+				e, err := parties.Gateway.DeleteTenant(t.Context(), "default/staff")
+				if err != nil || len(e.Receipts) != mpc.Parties {
+					t.Fatalf("%+v, %v", e, err)
+				}
+				for _, r := range e.Receipts {
+					if r.Records != 0 {
+						t.Errorf("party %d had shares of %d people of what is gone", r.Party, r.Records)
+					}
+				}
+				if n := len(h.server.enrolments.mu.of); n != 0 {
+					t.Errorf("%d turns are left", n)
+				}
+			})
+		}
+	}
 }

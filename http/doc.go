@@ -76,8 +76,8 @@
 //
 // D1  The engine decides who may ask, what ids and templates may be, and by the gallery's gates which photos pass; the parties alone decide who matches.
 // D2  What was done or decided is on the tenant's audit log before it is answered, that a write was done durably.
-// D3  A gallery's deletion, and a tenant's, is decided at the parties first. Parties that are away carry it out before they serve anything else. Who is
-// enrolled while it goes is erased again.
+// D3  A gallery's deletion, and a tenant's, is decided at the parties first. Parties that are away carry it out before they serve anything else. Nobody is
+// enrolled in the tenant from then until the engine has deleted it (enrolments.go).
 // D4  A party that is away takes away these operations and nothing else: /readyz has the parties' states and stays ready.
 //
 // # Keys

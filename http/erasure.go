@@ -78,10 +78,11 @@ func (s *Server) eraseTenant(r *request) (reply, error) {
 	if r.params[0] == r.key.Tenant {
 		return reply{}, fail(codeForbidden, "this key is of the tenant itself, and would go with it: use an operator's key of another tenant, or erase on the stopped data folder")
 	}
-	if err := s.forgetTenant(r.ctx, r.params[0]); err != nil {
-		return reply{}, err
-	}
-	receipt, err := s.engine.EraseTenant(r.ctx, r.params[0])
+	var receipt engine.Receipt
+	err := s.forget(r.ctx, r.params[0], func() ([]string, error) { return s.galleriesOf(r.ctx, r.params[0]) }, func() (err error) {
+		receipt, err = s.engine.EraseTenant(r.ctx, r.params[0])
+		return err
+	})
 	return reply{status: 200, value: receipt}, err
 }
 

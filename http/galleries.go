@@ -149,10 +149,9 @@ func (s *Server) deleteGallery(r *request) (reply, error) {
 	if err := r.noQuery(); err != nil {
 		return reply{}, err
 	}
-	if err := s.forget(r.ctx, r.key.Tenant, r.params[0]); err != nil {
-		return reply{}, err
-	}
-	return reply{status: 204}, s.engine.DeleteGallery(once(r.ctx, r, noContent), r.key.Tenant, r.params[0])
+	return reply{status: 204}, s.forget(r.ctx, r.key.Tenant, func() ([]string, error) { return r.params, nil }, func() error {
+		return s.engine.DeleteGallery(once(r.ctx, r, noContent), r.key.Tenant, r.params[0])
+	})
 }
 
 func (s *Server) listGalleries(r *request) (reply, error) {

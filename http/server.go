@@ -41,6 +41,8 @@ type Server struct {
 	rates    *rates    // of keys
 	failures *failures // of clients to authenticate
 
+	enrolments enrolments // with the parties
+
 	draining atomic.Bool
 	base     context.Context // of every request
 	giveUp   context.CancelFunc
