@@ -227,6 +227,18 @@ func (k *killed) ask(o killOrder) (a killAnswer, ok bool) {
 	return a, k.answers.Decode(&a) == nil
 }
 
+// until asks until it is done, the gateway's process ends, or another has ended meanwhile: one that was only just started may miss the first
+// call. It reports whether it is done.
+func (k *killed) until(dead <-chan struct{}, o killOrder) (done bool) {
+	for !isClosed(dead) {
+		a, ok := k.ask(o)
+		if done = ok && a.Error == ""; done || !ok {
+			return done
+		}
+	}
+	return false
+}
+
 // again asks until it is done.
 func (k *killed) again(o killOrder) (a killAnswer) {
 	k.t.Helper()
@@ -282,14 +294,12 @@ func (k *killed) round(op string, process int, step string, n int) {
 	}
 	k.kill(process)
 	k.start(process, step)
-	told := make(chan bool, 1)
-	go func() {
-		a, ok := k.ask(order)
-		told <- ok && a.Error == ""
-	}()
+	told, dead := make(chan bool, 1), make(chan struct{})
+	go func() { told <- k.until(dead, order) }()
 	if err := k.cmds[process].Wait(); err == nil {
 		k.t.Fatalf("%s: process %d ends at %s by itself", op, process, step)
 	}
+	close(dead)
 	if process < Parties { // the gateway's call waits for it, and goes on
 		k.start(process, "")
 	}
