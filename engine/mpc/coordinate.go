@@ -15,8 +15,9 @@ import (
 // Enrolment is what somebody is enrolled with.
 type Enrolment struct {
 	Policy   uint16
-	Template []float32 // float32[dim], ‖template‖ = 1 ± 1e-3; not retained
-	Replace  bool      // who is enrolled already gets this template in the place of theirs; else ErrExists
+	Template []float32  // float32[dim], ‖template‖ = 1 ± 1e-3; not retained
+	Sealed   *Envelopes // in the place of Template: shares that a client has sealed to enrol the user (Sealing), once; nil: Template
+	Replace  bool       // who is enrolled already gets this template in the place of theirs; else ErrExists
 }
 
 // Enrolled is who was enrolled. Template names the template for receipts; it is random.
@@ -49,11 +50,11 @@ func (g *Gateway) enrol(ctx context.Context, tenant, user string, e Enrolment) (
 		return Enrolled{}, err
 	}
 	done, err := g.enrolOnce(ctx, tenant, user, e)
-	if err != nil && mayRetry(err) && ctx.Err() == nil {
+	if err != nil && e.Sealed == nil && mayRetry(err) && ctx.Err() == nil {
 		g.awaitReady(ctx, g.cfg.Timeout)
 		done, err = g.enrolOnce(ctx, tenant, user, e)
 	}
-	return done, down(err)
+	return done, e.Sealed.failed(down(err))
 }
 
 func (g *Gateway) enrolOnce(ctx context.Context, tenant, user string, e Enrolment) (Enrolled, error) {
@@ -73,7 +74,9 @@ func (g *Gateway) enrolOnce(ctx context.Context, tenant, user string, e Enrolmen
 	err = t.vote(ctx)
 	if errors.Is(err, ErrPending) { // a doubt of before
 		g.settle(ctx)
-		err = t.vote(ctx)
+		if t.sealed == nil { // what was opened opens once
+			err = t.vote(ctx)
+		}
 	}
 	if err != nil {
 		t.abort()
@@ -96,7 +99,8 @@ type enrolment struct {
 	id       uint16 // of the policy
 	policy   Policy
 	full     []uint32
-	gallery  []uint32 // nil for none
+	gallery  []uint32   // nil for none
+	sealed   *Envelopes // in the place of both
 	tx       ID
 	template ID
 	gen      uint32
@@ -112,6 +116,10 @@ func (g *Gateway) newEnrolment(tenant, user string, e Enrolment) (t *enrolment, 
 		return nil, ErrPolicy
 	}
 	t = &enrolment{g: g, of: g.dir.subject(tenant, user), user: user, id: e.Policy, policy: policy, tx: newTx(g.cfg.Index), template: newID(), time: g.cfg.Now().Truncate(time.Millisecond).UTC()}
+	if e.Sealed != nil {
+		t.sealed = e.Sealed
+		return t, t.sealed.fit(policy)
+	}
 	if t.full, err = policy.Params.Encode(e.Template); err == nil && policy.Gallery != 0 {
 		t.gallery, err = g.cfg.Policies.Policies[policy.Gallery].Params.Encode(e.Template)
 	}
@@ -181,12 +189,8 @@ func (t *enrolment) begin(replace bool) error {
 // vote has the parties check and prepare, and opens whether the template matches itself.
 func (t *enrolment) vote(ctx context.Context) error {
 	m := prepareMessage{t.id, t.policy.Model, t.of, t.gen, t.template, t.tx, t.time.UnixMilli(), t.g.sid()}
-	packed := SplitPacked(t.full)
-	var also [Parties][]byte
-	if t.gallery != nil {
-		also = SplitPacked(t.gallery)
-	}
-	answers, err := t.g.askAll(ctx, FramePrepare, t.g.sid(), func(i int) []byte { return append(append(m.appendTo(nil), packed[i]...), also[i]...) })
+	kind, packed := t.packed()
+	answers, err := t.g.askAll(ctx, kind, t.g.sid(), func(i int) []byte { return append(m.appendTo(nil), packed[i]...) })
 	if err != nil {
 		return err
 	}
@@ -194,7 +198,7 @@ func (t *enrolment) vote(ctx context.Context) error {
 	for i, b := range answers {
 		r := &reader{b: b}
 		full[i] = r.bits()
-		if t.gallery != nil {
+		if t.policy.Gallery != 0 {
 			gallery[i] = r.bits()
 		}
 		if err := r.end(); err != nil {
@@ -202,7 +206,7 @@ func (t *enrolment) vote(ctx context.Context) error {
 		}
 	}
 	for _, bits := range [][Parties]Bits{full, gallery} {
-		if bits[0].N == 0 && t.gallery == nil {
+		if bits[0].N == 0 && t.policy.Gallery == 0 {
 			continue
 		}
 		if match, err := OpenBits(bits); err != nil || len(match) != 1 || !match[0] {
@@ -210,6 +214,20 @@ func (t *enrolment) vote(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// packed is what the parties get beside the head: their shares, or envelopes with them.
+func (t *enrolment) packed() (kind FrameType, packed [Parties][]byte) {
+	if t.sealed != nil {
+		return FramePrepareSealed, *t.sealed
+	}
+	packed = SplitPacked(t.full)
+	if t.gallery != nil {
+		for i, also := range SplitPacked(t.gallery) {
+			packed[i] = append(packed[i], also...)
+		}
+	}
+	return FramePrepare, packed
 }
 
 // abort forgets what was begun, and tells the parties as far as they can be told: those that are not ask.
@@ -233,7 +251,7 @@ func (g *Gateway) askEach(ctx context.Context, t FrameType, payload []byte) (ans
 
 // decide is the moment from which on the enrolment has happened.
 func (t *enrolment) decide() (d *decision, err error) {
-	e := entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: t.id, Gallery: t.gallery != nil, User: t.user, Time: t.time, Tx: t.tx}
+	e := entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: t.id, Gallery: t.policy.Gallery != 0, User: t.user, Time: t.time, Tx: t.tx}
 	return t.g.decide(decideCommit, erasure{t.of, t.tx, t.gen, t.template}, func(b *pebble.Batch) error {
 		remove(b, begunKey(t.tx))
 		t.g.dir.setEntry(b, t.of, e)

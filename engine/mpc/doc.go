@@ -32,7 +32,9 @@
 //
 //	extractor         the image and the embedding, while it extracts           not templates, not other people
 //	gateway           who asked for whom, the answers; in a search, who        not templates, not scores; not probes, where
-//	                  matched                                                  a client made the shares (Envelope)
+//	                  matched                                                  a client made the shares (Envelopes)
+//	client that       the answer that it is given; pseudonyms of whom it asks  not templates, not scores
+//	seals             about, which it could tell a party
 //	one party         the tenant's and person's pseudonyms, time, sizes,       not template, probe, score or answer; it can
 //	                  model and policy; of a refused probe, which check it     guess an answer from whether the person tries
 //	                  failed and in which components                           again
@@ -109,7 +111,8 @@
 // N5  A record's generation grows by one with each enrolment, and a tombstone keeps it. So an enrolment from before an erasure is refused,
 // whenever it comes.
 // N6  The parties check an enrolment as they check probes, whatever checks its policy has: they hold shares of one vector, of norm 1, within the
-// bound, that matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word.
+// bound, that matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word, or that
+// of the client that sealed both.
 // N7  A record's shares are sealed by a random key of their own (AES-256-GCM), that by the epoch's key encryption key, and that by the root key, in the
 // file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds; backups of the store are noise once
 // a refresh has made a new epoch and the file kek has the old key no more, in backups of it neither.
@@ -133,6 +136,32 @@
 // The gateway's folder is as needed as the parties': without its log, who votes for an enrolment when it is lost waits for ever (then a peer's
 // commit settles it, or nobody's), and without its key nobody is found. It has no template. Several gateways may serve one cluster if no two have
 // the same tenant.
+//
+// # Envelopes
+//
+// A client that has the embedding may make the shares itself, and seal each for its party (Sealing, HPKE with ML-KEM-768 and X25519). Then
+// the gateway, the API host, sees neither photo nor embedding of such a request: who asks about whom, when, and what comes of it.
+//
+//	client ── Sealing: keys, pseudonyms, policy, until when ── gateway        once for many, until then
+//	client ── three envelopes ──▶ gateway ── one each ──▶ party: open, take the nonce, check, go on as with shares of the gateway
+//
+// E1  An envelope opens at one party, in one life of it, for one cluster, tenant, person, operation and policy, until one moment: all of that is in
+// HPKE's info. The parties agree on the nonce and that moment as on all else (M8), so envelopes of different requests come to nothing together.
+// E2  A party takes a nonce once. It remembers those that it took until they expire, which is 10 minutes ahead at most, and takes no more than 2^20, then
+// ErrBusy; what expires in a span that it has forgotten it refuses, wherever its clock goes. On disk there is nothing: a party that is started draws another
+// instance, and no envelope from before opens. So a gateway can't have a face enrolled again that was replaced or erased, nor ask twice with one
+// probe; it can hold an envelope back until that expires, and use it once.
+// E3  What is refused before an envelope opens, or as it does not, is refused before an attempt is counted or anything is stored. What passes is
+// checked in full, whatever checks the policy has: a client is not the extractor.
+// E4  A gateway tries once with envelopes, where it would try again with shares of its own. A client that is told that a party is away makes new ones.
+//
+// What it is worth: the keys are told by the parties to the gateway over links whose ends are pinned, and handed to clients for their convenience. A client that
+// believes them believes the gateway, which can give its own keys and read all. So mien party init prints each share key's pin, for clients to have from the
+// parties' administrators, and Sealing.Pinned finds a gateway that lies; a gateway has the pins too (GatewayConfig.ShareKeys), against parties that
+// were set up wrongly. What a client can't see is whose the pseudonym is: a gateway can have a probe compared with somebody else, or a face enrolled as
+// somebody else. One that keeps the pseudonyms of its people sees that they change. Nobody proves who sealed an envelope (HPKE's base mode): a
+// gateway can ask with probes of its own, as ever, and the budgets count them. That the two shares of an enrolment are of one face is the client's word. A share
+// key that leaks opens the envelopes of its party that somebody has kept, which is one share: noise alone.
 //
 // # Why the checks
 //

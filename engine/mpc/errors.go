@@ -33,6 +33,10 @@ var (
 	ErrResult = errors.New("mpc: results of the parties differ")
 	// ErrEnvelope says that an envelope does not open: it is of another key, for another purpose, or damaged.
 	ErrEnvelope = errors.New("mpc: envelope does not open")
+	// ErrEnvelopeUsed says that an envelope was taken before, that its time is over, or that its party was started since.
+	ErrEnvelopeUsed = errors.New("mpc: envelope is of no use any more")
+	// ErrShareKey says that a party takes no envelopes, or that its key for them is not the one that is pinned.
+	ErrShareKey = errors.New("mpc: no share key to seal to")
 	// ErrBusy says that more sessions are open, or frames held, than a link allows.
 	ErrBusy = errors.New("mpc: too many sessions")
 )

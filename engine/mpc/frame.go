@@ -16,10 +16,13 @@ type FrameType uint8
 const (
 	FrameVerify         FrameType = 10
 	FrameIdentify       FrameType = 11
+	FrameVerifySealed   FrameType = 12 // as VERIFY, with an envelope in the place of the shares
+	FrameIdentifySealed FrameType = 13
 	FramePrepare        FrameType = 20
 	FrameCommit         FrameType = 21
 	FrameAbort          FrameType = 22
 	FrameStatus         FrameType = 23
+	FramePrepareSealed  FrameType = 24
 	FrameDelete         FrameType = 30
 	FrameDeleteTenant   FrameType = 31
 	FrameRefresh        FrameType = 40

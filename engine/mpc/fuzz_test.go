@@ -5,8 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // FuzzReadFrame: what is read is what was written; anything else is an error, and costs no memory that was not sent.
@@ -53,6 +57,79 @@ func FuzzShares(f *testing.F) {
 		}
 		if a, err := ParseBits(b, int(n)); err == nil && !bytes.Equal(AppendBits(nil, a), b) {
 			t.Fatal("answers were written otherwise")
+		}
+	})
+}
+
+// FuzzRequests has a party without peers answer requests, sealed ones among them: it refuses what is malformed, and what is not ends for want of
+// the others. Nobody is enrolled, decided or found by it, and no envelope opens.
+func FuzzRequests(f *testing.F) {
+	key := mustShareKey(f)
+	p, err := OpenParty(PartyConfig{Index: 1, Cluster: "test", Dir: "data", FS: vfs.NewMem(), Root: newTestRoot(f, "fuzz"), Identity: mustIdentity(f, PartyRole(1)),
+		Listener: noListener{}, Next: "nobody:1", Policies: testPolicies(f), ShareKey: key, Timeout: time.Nanosecond})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = p.store.end() })
+	g := &gatewayLink{index: 7}
+	g.drained.Store(true)
+	of := Subject{ID{1}, ID{2}}
+	share := SplitPacked(make([]uint32, testDim))[1]
+	about := Envelope{Cluster: "test", Tenant: of.Tenant, RID: of.RID, Op: SealEnrol, Policy: 1, Party: 1, Instance: p.instance, Nonce: ID{3}, Expires: time.UnixMilli(0)}
+	sealed, err := about.Seal(key.PublicKey(), slices.Concat(share, share))
+	if err != nil {
+		f.Fatal(err)
+	}
+	verify := (&verifyMessage{1, 1, of.Tenant, []ID{of.RID}, []uint32{1}}).appendTo(nil)
+	identify := slices.Concat([]byte{2, 0, 1, 0}, of.Tenant[:])
+	prepare := (&prepareMessage{policy: 1, model: 1, of: of, gen: 1, tx: newTx(7), sid: MakeSID(7, 1)}).appendTo(nil)
+	for _, b := range [][]byte{share, slices.Concat(share, share), sealed, sealed[:envelopeHead], sealed[:len(sealed)-1], nil} {
+		for kind, head := range map[FrameType][]byte{FrameVerify: verify, FrameVerifySealed: verify, FrameIdentify: identify, FrameIdentifySealed: identify,
+			FramePrepare: prepare, FramePrepareSealed: prepare} {
+			f.Add(byte(kind), slices.Concat(head, b))
+		}
+	}
+	f.Add(byte(FrameHello), []byte{1})
+	for _, kind := range []FrameType{FrameCommit, FrameAbort, FrameDelete, FrameDeleteTenant, FrameRefreshCommit, FrameHello} {
+		f.Add(byte(kind), bytes.Repeat([]byte{1}, 101))
+	}
+	sid := uint64(1)
+	f.Fuzz(func(t *testing.T, kind byte, payload []byte) {
+		sid++
+		_, err := p.answer(t.Context(), g, Frame{SID: MakeSID(7, sid), Type: FrameType(kind), Payload: payload})
+		switch FrameType(kind) {
+		case FrameVerify, FrameVerifySealed, FrameIdentify, FrameIdentifySealed, FramePrepare, FramePrepareSealed:
+			if err == nil || codeOf(err) == codeInternal {
+				t.Fatalf("type %d: %v", kind, err)
+			}
+			if _, found, _ := p.store.head(of); found || p.nonces.n > 0 {
+				t.Fatal("it changed something")
+			}
+		}
+	})
+}
+
+// noListener is of a party that is not served.
+type noListener struct{ net.Listener }
+
+// FuzzEnvelopes: what an envelope has in its head is read, or refused, and nothing opens that was not sealed.
+func FuzzEnvelopes(f *testing.F) {
+	key := mustShareKey(f)
+	about := Envelope{Cluster: "test", Op: SealVerify, Expires: time.UnixMilli(5)}
+	sealed, err := about.Seal(key.PublicKey(), []byte("share"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	f.Add(sealed[:envelopeHead+1])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e := Envelope{Cluster: "test", Op: SealVerify}
+		shares, err := e.Open(key, b)
+		if bytes.Equal(b, sealed) != (err == nil) || err == nil && string(shares) != "share" {
+			t.Fatal(err)
+		}
+		if err != nil && !errors.Is(err, ErrEnvelope) && !errors.Is(err, ErrEnvelopeUsed) {
+			t.Fatal(err)
 		}
 	})
 }

@@ -29,6 +29,8 @@ type GatewayConfig struct {
 	Identity Identity // of the role GatewayRole(Index)
 	Pins     Pins     // of the parties
 	Parties  [Parties]string
+	// ShareKeys are the pins of the parties' public keys for envelopes (PinOfShareKey). One that is zero is not checked: who the party says has it, has it.
+	ShareKeys [Parties]Pin
 
 	Policies *Policies // as the parties have them; thresholds and budgets that count are theirs
 
@@ -316,7 +318,7 @@ func (g *Gateway) askAll(ctx context.Context, t FrameType, sid uint64, payload f
 }
 
 // byCause are errors of parties, the one that explains the others first.
-var byCause = []error{ErrBudget, ErrStorage, ErrUnknown, ErrPolicy, ErrGeneration, ErrContext, ErrPending, ErrProbe, ErrNotReady, ErrBusy, ErrMessage, ErrSID, ErrPartyDown, ErrPeerDown}
+var byCause = []error{ErrBudget, ErrStorage, ErrUnknown, ErrPolicy, ErrShareKey, ErrEnvelope, ErrEnvelopeUsed, ErrGeneration, ErrContext, ErrPending, ErrProbe, ErrNotReady, ErrBusy, ErrMessage, ErrSID, ErrPartyDown, ErrPeerDown}
 
 // worst is the error that says why: when one party gives up, its peers are told to.
 func worst(errs []error) error {
@@ -373,11 +375,6 @@ func (g *Gateway) Verify(ctx context.Context, tenant, user string, policy uint16
 
 // VerifyAll is Verify of up to MaxItems questions in one session. One that can't be asked fails all.
 func (g *Gateway) VerifyAll(ctx context.Context, tenant string, policy uint16, questions []Question) ([]bool, error) {
-	end, err := g.call()
-	if err != nil {
-		return nil, err
-	}
-	defer end()
 	p, known := g.cfg.Policies.Policies[policy]
 	if !known {
 		return nil, ErrPolicy
@@ -403,9 +400,15 @@ type attempt struct {
 	tenant        ID
 	of            []Subject
 	probes        [][]uint32
+	sealed        *Envelopes // envelopes in the place of probes: then of is one
 }
 
 func (a *attempt) run(ctx context.Context) ([]bool, error) {
+	end, err := a.g.call()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	for _, of := range a.of {
 		if _, err := a.g.dir.active(of); err != nil {
 			return nil, err
@@ -418,12 +421,12 @@ func (a *attempt) run(ctx context.Context) ([]bool, error) {
 		return nil, err
 	}
 	match, err := a.once(ctx)
-	if err != nil && mayRetry(err) && ctx.Err() == nil {
+	if err != nil && a.sealed == nil && mayRetry(err) && ctx.Err() == nil {
 		a.g.awaitReady(ctx, a.g.cfg.Timeout)
 		match, err = a.once(ctx)
 	}
 	if err != nil {
-		return nil, down(err)
+		return nil, a.sealed.failed(down(err))
 	}
 	return match, a.g.dir.settleAnswers(a.of, match, a.g.nowMs())
 }
@@ -459,7 +462,14 @@ func (a *attempt) once(ctx context.Context) ([]bool, error) {
 			payloads[i] = append(payloads[i], packed...)
 		}
 	}
-	answers, err := a.g.askAll(ctx, FrameVerify, a.g.sid(), func(i int) []byte { return payloads[i] })
+	kind := FrameVerify
+	if a.sealed != nil {
+		kind = FrameVerifySealed
+		for i, b := range a.sealed {
+			payloads[i] = append(payloads[i], b...)
+		}
+	}
+	answers, err := a.g.askAll(ctx, kind, a.g.sid(), func(i int) []byte { return payloads[i] })
 	if errors.Is(err, ErrUnknown) { // the directory knows better
 		return nil, fmt.Errorf("%w: a party lacks a record", ErrContext)
 	}
@@ -539,34 +549,48 @@ type list struct {
 // Identify returns the users of a tenant whose templates match a probe, under a policy of IdentifyLogScale; their order means nothing, as there
 // is no score. Errors: ErrPolicy, ErrVector, ErrBudget, ErrPartyDown, ErrProbe, ErrContext, where enrolments go on too fast; ctx's.
 func (g *Gateway) Identify(ctx context.Context, tenant string, policy uint16, probe []float32) ([]string, error) {
-	end, err := g.call()
+	p, err := g.searchPolicy(policy)
 	if err != nil {
 		return nil, err
-	}
-	defer end()
-	p, known := g.cfg.Policies.Policies[policy]
-	if !known || p.Params.LogScale > IdentifyLogScale {
-		return nil, ErrPolicy
 	}
 	q, err := p.Params.Encode(probe)
 	if err != nil {
 		return nil, err
 	}
+	return g.search(ctx, tenant, policy, p.Model, q, nil)
+}
+
+// searchPolicy is a policy by which people are searched for. Errors: ErrPolicy.
+func (g *Gateway) searchPolicy(id uint16) (Policy, error) {
+	p, known := g.cfg.Policies.Policies[id]
+	if !known || p.Params.LogScale > IdentifyLogScale {
+		return p, ErrPolicy
+	}
+	return p, nil
+}
+
+// search is by a probe, or by one that is sealed.
+func (g *Gateway) search(ctx context.Context, tenant string, policy, model uint16, q []uint32, sealed *Envelopes) ([]string, error) {
+	end, err := g.call()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	if err := g.ready(); err != nil {
 		return nil, err
 	}
-	users, err := g.identifyOnce(ctx, tenant, policy, p.Model, q)
-	for tries := 0; tries < 3 && err != nil && mayRetry(err) && ctx.Err() == nil; tries++ { // rows may change meanwhile
+	users, err := g.identifyOnce(ctx, tenant, policy, model, q, sealed)
+	for tries := 0; sealed == nil && tries < 3 && err != nil && mayRetry(err) && ctx.Err() == nil; tries++ { // rows may change meanwhile
 		g.awaitReady(ctx, g.cfg.Timeout)
-		users, err = g.identifyOnce(ctx, tenant, policy, p.Model, q)
+		users, err = g.identifyOnce(ctx, tenant, policy, model, q, sealed)
 	}
 	if err != nil {
-		return nil, down(err)
+		return nil, sealed.searchFailed(down(err))
 	}
 	return users, nil
 }
 
-func (g *Gateway) identifyOnce(ctx context.Context, tenant string, policy, model uint16, q []uint32) ([]string, error) {
+func (g *Gateway) identifyOnce(ctx context.Context, tenant string, policy, model uint16, q []uint32, sealed *Envelopes) ([]string, error) {
 	if err := g.reads.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -581,8 +605,13 @@ func (g *Gateway) identifyOnce(ctx context.Context, tenant string, policy, model
 	}
 	head := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, policy), model)
 	head = append(head, id[:]...)
-	packed := SplitPacked(q)
-	answers, err := g.askAll(ctx, FrameIdentify, g.sid(), func(i int) []byte { return append(slices.Clip(head), packed[i]...) })
+	kind, packed := FrameIdentify, Envelopes{}
+	if sealed != nil {
+		kind, packed = FrameIdentifySealed, *sealed
+	} else {
+		packed = SplitPacked(q)
+	}
+	answers, err := g.askAll(ctx, kind, g.sid(), func(i int) []byte { return append(slices.Clip(head), packed[i]...) })
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"crypto/hpke"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -31,6 +32,8 @@ type PartyConfig struct {
 	Next     string // address, host:port, of party Index+1, which is dialled
 
 	Policies *Policies
+	// ShareKey opens the envelopes of clients (Envelope). Without one they are refused.
+	ShareKey hpke.PrivateKey
 
 	Timeout time.Duration // of a round, and of a link that is silent; RoundTimeout by default
 	// DoubtAfter is how long an enrolment waits for its end before the other parties are asked whether it was committed; 60 s by
@@ -93,6 +96,8 @@ type Party struct {
 	galleries galleries
 	policies  *Policies
 	used      Window
+	instance  ID // of this life of the party: envelopes are for one
+	nonces    nonces
 	slots     chan struct{}
 	shredding chan struct{} // holds one token when something was erased
 
@@ -132,7 +137,7 @@ func OpenParty(c PartyConfig) (*Party, error) {
 		return nil, err
 	}
 	policies := &Policies{c.Policies.Policies, c.Policies.Budgets.withDefaults()}
-	p := &Party{cfg: c, store: store, policies: policies, slots: make(chan struct{}, maxRequests), shredding: make(chan struct{}, 1)}
+	p := &Party{cfg: c, store: store, policies: policies, instance: newID(), slots: make(chan struct{}, maxRequests), shredding: make(chan struct{}, 1)}
 	p.galleries.store, store.hook = store, c.hook
 	p.mu.gateways = make(map[*Link]*gatewayLink)
 	return p, nil
@@ -412,18 +417,18 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 	}
 	r := &reader{b: f.Payload}
 	switch f.Type {
-	case FrameVerify:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return p.verify(ctx, g, f.SID, r) })
-	case FrameIdentify:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return p.identify(ctx, g, f.SID, r) })
-	case FramePrepare:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return p.prepare(ctx, g, f.SID, r) })
+	case FrameVerify, FrameVerifySealed:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return p.verify(ctx, g, f, r) })
+	case FrameIdentify, FrameIdentifySealed:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return p.identify(ctx, g, f, r) })
+	case FramePrepare, FramePrepareSealed:
+		return p.orAbandon(f.SID, func() ([]byte, error) { return p.prepare(ctx, g, f, r) })
 	case FrameCommit:
 		d := r.doubt()
-		return nil, cmp.Or(r.end(), p.commit(d))
+		return nil, r.whole(func() error { return p.commit(d) })
 	case FrameAbort:
 		of, tx := r.subject(), r.id()
-		return nil, cmp.Or(r.end(), p.abort(of, tx))
+		return nil, r.whole(func() error { return p.abort(of, tx) })
 	case FrameDelete:
 		return p.erase(r)
 	case FrameDeleteTenant:
@@ -432,7 +437,7 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 		return p.orAbandon(f.SID, func() ([]byte, error) { return nil, p.refresh(ctx, f.SID, r) })
 	case FrameRefreshCommit:
 		commit, tx := r.u8() == 1, r.id()
-		return nil, cmp.Or(r.end(), p.endRefresh(tx, commit))
+		return nil, r.whole(func() error { return p.endRefresh(tx, commit) })
 	case FrameRepair:
 		return p.orAbandon(f.SID, func() ([]byte, error) { return nil, p.repair(ctx, f.SID, r) })
 	case FrameHello:
@@ -468,7 +473,7 @@ func (p *Party) context(op string, policy uint16, v Policy, of Subject, h head, 
 	return sha256.Sum256(append(b, version[:]...))
 }
 
-func (p *Party) verify(ctx context.Context, g *gatewayLink, sid uint64, r *reader) ([]byte, error) {
+func (p *Party) verify(ctx context.Context, g *gatewayLink, f Frame, r *reader) ([]byte, error) {
 	m := r.verify()
 	if r.bad {
 		return nil, ErrMessage
@@ -476,6 +481,16 @@ func (p *Party) verify(ctx context.Context, g *gatewayLink, sid uint64, r *reade
 	policy, err := p.policies.of(m.policy, m.model)
 	if err = cmp.Or(err, p.mayServe(g)); err != nil {
 		return nil, err
+	}
+	var e *Envelope // nil: the gateway made the shares
+	if f.Type == FrameVerifySealed {
+		if len(m.rids) != 1 {
+			return nil, ErrMessage
+		}
+		if e, err = p.unseal(SealVerify, m.policy, Subject{m.tenant, m.rids[0]}, r); err != nil {
+			return nil, err
+		}
+		policy.Check = CheckFull // nobody but the client has seen what it sent
 	}
 	items := make([]Item, len(m.rids))
 	for i, rid := range m.rids {
@@ -490,16 +505,16 @@ func (p *Party) verify(ctx context.Context, g *gatewayLink, sid uint64, r *reade
 		if !policy.fits(h) {
 			return nil, ErrPolicy
 		}
-		items[i] = Item{Template: v.share, Probe: r.share(policy.Params.Dim), Threshold: policy.threshold(), Context: p.context("verify", m.policy, policy, of, h, version)}
+		items[i] = Item{Template: v.share, Probe: r.share(policy.Params.Dim), Threshold: policy.threshold(), Context: e.about(p.context("verify", m.policy, policy, of, h, version))}
 	}
-	if err := r.end(); err != nil {
+	if err := p.take(e, r.end()); err != nil {
 		return nil, err
 	}
 	durable, used, err := p.store.meters.charge(p.policies.Budgets, m.tenant, m.rids, p.nowMs())
 	if err != nil {
 		return nil, err
 	}
-	bits, err := p.compare(ctx, sid, policy, items) // while the attempt is written
+	bits, err := p.compare(ctx, f.SID, policy, items) // while the attempt is written
 	if err = cmp.Or(durable(), err); err != nil {
 		return nil, err
 	}
@@ -519,7 +534,7 @@ func (p *Party) compare(ctx context.Context, sid uint64, policy Policy, items []
 	return bits, err
 }
 
-func (p *Party) identify(ctx context.Context, g *gatewayLink, sid uint64, r *reader) ([]byte, error) {
+func (p *Party) identify(ctx context.Context, g *gatewayLink, f Frame, r *reader) ([]byte, error) {
 	id, model, tenant := r.u16(), r.u16(), r.id()
 	policy, err := p.policies.of(id, model)
 	if err = cmp.Or(err, p.mayServe(g)); err != nil {
@@ -528,28 +543,35 @@ func (p *Party) identify(ctx context.Context, g *gatewayLink, sid uint64, r *rea
 	if policy.Params.LogScale > IdentifyLogScale {
 		return nil, ErrPolicy
 	}
+	var e *Envelope
+	if f.Type == FrameIdentifySealed {
+		if e, err = p.unseal(SealIdentify, id, Subject{Tenant: tenant}, r); err != nil {
+			return nil, err
+		}
+		policy.Check = CheckFull
+	}
 	probe := r.share(policy.Params.Dim)
-	if err := r.end(); err != nil {
+	if err := p.take(e, r.end()); err != nil {
 		return nil, err
 	}
 	durable, err := p.store.meters.chargeIdentify(p.policies.Budgets, tenant, p.nowMs())
 	if err != nil {
 		return nil, err
 	}
-	bits, hash, err := p.search(ctx, sid, id, policy, tenant, probe)
+	bits, hash, err := p.search(ctx, f.SID, id, policy, tenant, probe, e)
 	if err = cmp.Or(durable(), err); err != nil {
 		return nil, err
 	}
 	return append(appendBits(make([]byte, 4), bits), hash[:]...), nil
 }
 
-func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy, tenant ID, probe Share) (bits Bits, hash [32]byte, err error) {
+func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy, tenant ID, probe Share, e *Envelope) (bits Bits, hash [32]byte, err error) {
 	rows, err := p.galleries.rows(tenant, policy.Model, policy.Params.Dim)
 	if err != nil {
 		return bits, hash, err
 	}
 	about := p.context("identify", id, policy, Subject{Tenant: tenant}, head{}, rows.version)
-	context := sha256.Sum256(append(about[:], rows.hash[:]...))
+	context := e.about(sha256.Sum256(append(about[:], rows.hash[:]...)))
 	err = p.inSession(ctx, sid, func(prev, next Neighbour) error {
 		s := &Session{Index: p.cfg.Index, SID: sid, Prev: prev, Next: next, Params: policy.Params, Check: policy.Check, Timeout: 5 * p.cfg.Timeout}
 		if rows.gallery.Rows > 0 {
@@ -561,7 +583,7 @@ func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy
 }
 
 // prepare checks an enrolment with the peers, makes it durable and so votes for it.
-func (p *Party) prepare(ctx context.Context, g *gatewayLink, sid uint64, r *reader) ([]byte, error) {
+func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader) ([]byte, error) {
 	m := r.prepare()
 	policy, err := p.policies.of(m.policy, m.model)
 	if err = cmp.Or(err, p.mayServe(g)); err != nil {
@@ -572,11 +594,17 @@ func (p *Party) prepare(ctx context.Context, g *gatewayLink, sid uint64, r *read
 	}
 	h := head{state: stateActive, party: byte(p.cfg.Index), logScale: byte(policy.Params.LogScale), dim: uint16(policy.Params.Dim), model: policy.Model,
 		gen: m.gen, time: m.time, template: m.template, tx: m.tx}
+	var e *Envelope
+	if f.Type == FramePrepareSealed {
+		if e, err = p.unseal(SealEnrol, m.policy, m.of, r); err != nil {
+			return nil, err
+		}
+	}
 	v := &shares{share: r.share(policy.Params.Dim)}
 	if policy.Gallery != 0 {
 		h.flags |= flagGallery
 	}
-	answer, err := p.checkEnrolment(ctx, sid, m, policy, v, h, r)
+	answer, err := p.checkEnrolment(ctx, f.SID, m, policy, v, h, r, e)
 	if err != nil {
 		return nil, err
 	}
@@ -590,21 +618,18 @@ func (p *Party) prepare(ctx context.Context, g *gatewayLink, sid uint64, r *read
 
 // checkEnrolment has the parties compare what is to be enrolled with itself: its shares are of one vector, of a norm and within bounds
 // that the policy has, and it matches. Whether it does the gateway alone learns.
-func (p *Party) checkEnrolment(ctx context.Context, sid uint64, m prepareMessage, policy Policy, v *shares, h head, r *reader) ([]byte, error) {
-	if r.bad {
-		return nil, ErrMessage
-	}
+func (p *Party) checkEnrolment(ctx context.Context, sid uint64, m prepareMessage, policy Policy, v *shares, h head, r *reader, e *Envelope) ([]byte, error) {
 	var second Share
 	gallery := p.policies.Policies[policy.Gallery]
 	if policy.Gallery != 0 {
 		second = r.share(gallery.Params.Dim)
 	}
-	if err := cmp.Or(r.end(), p.store.mayPrepare(m.of, h)); err != nil {
+	if err := p.take(e, cmp.Or(r.end(), p.store.mayPrepare(m.of, h))); err != nil {
 		return nil, err
 	}
 	full := policy
 	full.Check = CheckFull // whatever probes are spared: what is enrolled stays
-	bits, err := p.compare(ctx, sid, full, []Item{{v.share, v.share, policy.threshold(), p.context("enrol", m.policy, policy, m.of, h, ID{})}})
+	bits, err := p.compare(ctx, sid, full, []Item{{v.share, v.share, policy.threshold(), e.about(p.context("enrol", m.policy, policy, m.of, h, ID{}))}})
 	if err != nil || policy.Gallery == 0 {
 		return appendBits(nil, bits), err
 	}
@@ -612,7 +637,7 @@ func (p *Party) checkEnrolment(ctx context.Context, sid uint64, m prepareMessage
 		return nil, ErrSID
 	}
 	gallery.Check = CheckFull
-	also, err := p.compare(ctx, m.sid, gallery, []Item{{second, second, gallery.threshold(), p.context("enrol", policy.Gallery, gallery, m.of, h, ID{})}})
+	also, err := p.compare(ctx, m.sid, gallery, []Item{{second, second, gallery.threshold(), e.about(p.context("enrol", policy.Gallery, gallery, m.of, h, ID{}))}})
 	v.gallery = second.Short()
 	return appendBits(appendBits(nil, bits), also), err
 }
@@ -715,7 +740,8 @@ func (p *Party) hello(g *gatewayLink, r *reader) ([]byte, error) {
 		return nil, err
 	}
 	identity, _, staged := p.store.current()
-	h := hello{store: identity.id, state: identity.state, mark: p.used.High(g.index), key: p.store.receipt.Public().(ed25519.PublicKey), version: p.store.versionNow(), doubts: doubts}
+	h := hello{store: identity.id, state: identity.state, mark: p.used.High(g.index), key: p.store.receipt.Public().(ed25519.PublicKey), version: p.store.versionNow(), doubts: doubts,
+		instance: p.instance, shareKey: p.shareKey()}
 	if staged != nil {
 		h.staged = staged.tx
 	}

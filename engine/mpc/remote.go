@@ -159,6 +159,9 @@ func (r *remote) greet(ctx context.Context, drained bool) (ok bool, err error) {
 		return false, err
 	}
 	r.g.raise(h.mark)
+	if pin := r.g.cfg.ShareKeys[r.index]; pin != (Pin{}) && pin != PinOfShareKey(h.shareKey) {
+		r.g.cfg.Logger.Warn("gateway: a party's share key is not the one that is pinned: envelopes are refused", "party", r.index)
+	}
 	r.mu.Lock()
 	r.mu.hello = h
 	r.mu.Unlock()

@@ -1,6 +1,7 @@
 package mpc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,21 +21,23 @@ import (
 //	REFRESH_COMMIT u8 1 to commit, 0 to abort · transaction
 //	REPAIR         party u8 that is repaired
 //	HELLO          u8 1 if the gateway has sent all that it owed
+//	…_SEALED       VERIFY of one, IDENTIFY or PREPARE, with the party's envelope in the place of the shares: they are in it
 //
 //	RESULT of      VERIFY, IDENTIFY: attempts u32 · bits · (IDENTIFY: SHA-256 of the rows [32]); PREPARE: bits · [bits]; DELETE,
 //	               DELETE_TENANT: generation u32 · records u32 · time ms u64 · template · transaction · public key [32] · signature [64];
 //	               HELLO: hello; others: nothing
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
-//	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · count u16 ·
-//	               count × (tenant · rid · transaction · generation u32)
+//	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
+//	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32)
 //	ERROR          code u8 · retry ms u64
 //
 // tenant, rid, template and transaction are 16 bytes each.
 
 // reader takes a message apart; the first thing that is missing sets its error, and what is read then is zero.
 type reader struct {
-	b   []byte
-	bad bool
+	b         []byte
+	bad       bool
+	malformed error // what end returns of a bad one; nil: ErrMessage
 }
 
 func (r *reader) bytes(n int) []byte {
@@ -63,12 +66,20 @@ func (r *reader) share(dim int) (s Share) {
 	return s
 }
 
-// end returns ErrMessage if anything was missing, or is left over.
+// end returns ErrMessage, or what malformed says, if anything was missing, or is left over.
 func (r *reader) end() error {
 	if r.bad || len(r.b) > 0 {
-		return ErrMessage
+		return cmp.Or(r.malformed, ErrMessage)
 	}
 	return nil
+}
+
+// whole does what a message asks for if that is all of it. Errors: end's, f's.
+func (r *reader) whole(f func() error) error {
+	if err := r.end(); err != nil {
+		return err
+	}
+	return f()
 }
 
 func appendSubject(dst []byte, s Subject) []byte {
@@ -197,12 +208,16 @@ type hello struct {
 	version ID
 	staged  ID
 	doubts  []doubt
+
+	instance ID     // drawn at its start
+	shareKey []byte // public, for envelopes
 }
 
 func (h *hello) appendTo(dst []byte) []byte {
 	dst = append(append(dst, h.store[:]...), h.state)
 	dst = binary.LittleEndian.AppendUint64(dst, h.mark)
-	dst = append(append(append(dst, h.key...), h.version[:]...), h.staged[:]...)
+	dst = append(append(append(append(dst, h.key...), h.version[:]...), h.staged[:]...), h.instance[:]...)
+	dst = append(binary.LittleEndian.AppendUint16(dst, uint16(len(h.shareKey))), h.shareKey...)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(h.doubts)))
 	for _, d := range h.doubts {
 		dst = d.appendTo(dst)
@@ -212,6 +227,7 @@ func (h *hello) appendTo(dst []byte) []byte {
 
 func (r *reader) hello() (h hello) {
 	h.store, h.state, h.mark, h.key, h.version, h.staged = r.id(), r.u8(), r.u64(), r.bytes(32), r.id(), r.id()
+	h.instance, h.shareKey = r.id(), r.bytes(int(r.u16()))
 	for range min(r.u16(), maxDoubts) {
 		h.doubts = append(h.doubts, r.doubt())
 	}
@@ -256,10 +272,14 @@ const (
 	codeBusy       = 12
 	codeAborted    = 13
 	codeInternal   = 14
+	codeEnvelope   = 15
+	codeUsed       = 16
+	codeShareKey   = 17
 )
 
 var codes = map[byte]error{codeUnknown: ErrUnknown, codeGeneration: ErrGeneration, codeBudget: ErrBudget, codePeer: ErrPeerDown, codeProbe: ErrProbe, codeReplay: ErrSID,
-	codePolicy: ErrPolicy, codeContext: ErrContext, codePending: ErrPending, codeNotReady: ErrNotReady, codeMessage: ErrMessage, codeBusy: ErrBusy, codeAborted: ErrAborted, codeInternal: ErrInternal}
+	codePolicy: ErrPolicy, codeContext: ErrContext, codePending: ErrPending, codeNotReady: ErrNotReady, codeMessage: ErrMessage, codeBusy: ErrBusy, codeAborted: ErrAborted, codeInternal: ErrInternal,
+	codeEnvelope: ErrEnvelope, codeUsed: ErrEnvelopeUsed, codeShareKey: ErrShareKey}
 
 // codeOf is what a party tells the gateway of an error.
 func codeOf(err error) byte {
@@ -272,7 +292,7 @@ func codeOf(err error) byte {
 	case errors.Is(err, ErrShare):
 		return codeMessage
 	}
-	for code := byte(1); code < codeInternal; code++ {
+	for code := byte(1); codes[code] != nil; code++ {
 		if errors.Is(err, codes[code]) {
 			return code
 		}

@@ -3,6 +3,7 @@ package mpc
 import (
 	"bytes"
 	"context"
+	"crypto/hpke"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -129,6 +130,7 @@ func testPolicies(t testing.TB) *Policies {
 type world struct {
 	t          testing.TB
 	ids        [Parties]Identity
+	shareKeys  [Parties]hpke.PrivateKey
 	gid        Identity
 	pins       Pins
 	ports      [Parties]*port
@@ -213,7 +215,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	c := &world{t: t, pins: make(Pins), now: time.Now, doubtAfter: time.Minute, timeout: testTimeout}
 	for i := range c.ids {
-		c.ids[i] = mustIdentity(t, PartyRole(i))
+		c.ids[i], c.shareKeys[i] = mustIdentity(t, PartyRole(i)), mustShareKey(t)
 		c.pins[PartyRole(i)] = c.ids[i].Pin()
 		c.ports[i], c.disks[i], c.policies[i] = newPort(t), vfs.NewCrashableMem(), testPolicies(t)
 	}
@@ -222,6 +224,15 @@ func newWorld(t testing.TB) *world {
 	c.gatewayFS = vfs.NewCrashableMem()
 	t.Cleanup(c.close)
 	return c
+}
+
+func mustShareKey(t testing.TB) hpke.PrivateKey {
+	t.Helper()
+	key, err := NewEnvelopeKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func mustIdentity(t testing.TB, role Role) Identity {
@@ -266,7 +277,7 @@ func (c *world) at(process int, dir string, mem *vfs.MemFS) (string, vfs.FS) {
 func (c *world) partyConfig(i int) PartyConfig {
 	dir, disk := c.at(i, "data", c.disks[i])
 	return PartyConfig{Index: i, Cluster: "test", Dir: dir, FS: disk, Root: newTestRoot(c.t, fmt.Sprint("party", i)), Identity: c.ids[i], Pins: c.pins,
-		Listener: c.ports[i].open(), Next: c.ports[(i+1)%Parties].l.Addr().String(), Policies: c.policies[i], Timeout: c.timeout, DoubtAfter: c.doubtAfter,
+		Listener: c.ports[i].open(), Next: c.ports[(i+1)%Parties].l.Addr().String(), Policies: c.policies[i], ShareKey: c.shareKeys[i], Timeout: c.timeout, DoubtAfter: c.doubtAfter,
 		Logger: testLog(c.t).With("party", i), Now: c.now, hook: func(step string) { c.step(i, step) }}
 }
 
