@@ -27,7 +27,7 @@ import (
 
 type benchPartiesCmd struct {
 	simdFlags
-	Rows     []int         `help:"People of each identification; they are enrolled one by one, which takes longer than all else." default:"10000,100000"`
+	Rows     []int         `help:"People of each identification; they are enrolled first, which is measured too." default:"10000,100000"`
 	Duration time.Duration `help:"Of each measurement." default:"5s"`
 	Dir      string        `help:"Folder for the parties' folders, which are deleted after (default: the system's for temporary files)." type:"path" placeholder:"DIR"`
 }
@@ -151,48 +151,68 @@ func (b *partiesBench) verify() error {
 		return func(i int) error {
 			q := users[i%benchBatch]
 			match, err := b.gateway.Verify(b.ctx, "verify", q.User, policy, q.Probe)
-			return right(match, err)
+			return check(match, err)
 		}
 	}
 	batch := func(int) error {
 		match, err := b.gateway.VerifyAll(b.ctx, "verify", 2, users)
-		return right(!slices.Contains(match, false), err)
+		return check(!slices.Contains(match, false), err)
 	}
 	return cmp.Or(b.measure("verify, fully checked", 1, 1, one(1)), b.measure("verify, fully checked", 16, 1, one(1)),
 		b.measure("verify, norm checked, batches of 64", 4, benchBatch, batch))
 }
 
-// partyEnrolments is how many people are enrolled at a time: their writes share syncs of the disks.
-const partyEnrolments = 64
+// Enrolments while a gallery is filled: as many people at once as may be, and some such calls at a time.
+const (
+	enrolBatch   = mpc.MaxItems
+	enrolFlights = 3
+)
 
+// identify fills a gallery, which is measured too, and asks for one of its people, who alone must be found.
 func (b *partiesBench) identify(rows int) error {
-	tenant, probe := fmt.Sprint("identify ", rows), unit(b.rng, 512)
-	var next atomic.Int64
-	errs := make([]error, partyEnrolments)
-	var wg sync.WaitGroup
-	for w := range errs {
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(rows), uint64(w)))
-			for i := next.Add(1); i <= int64(rows) && errs[w] == nil; i = next.Add(1) {
-				v := probe
-				if i != int64(rows)/3 {
-					v = unit(rng, 512)
-				}
-				_, errs[w] = b.gateway.Enrol(b.ctx, tenant, fmt.Sprint(i), mpc.Enrolment{Policy: 1, Template: v})
-			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	tenant, probe, right := fmt.Sprint("identify ", rows), unit(b.rng, 512), fmt.Sprint(rows/3)
+	if err := b.fill(tenant, rows, right, probe); err != nil {
 		return err
 	}
 	return b.measure(fmt.Sprintf("identify among %d", rows), 1, 1, func(int) error {
 		found, err := b.gateway.Identify(b.ctx, tenant, 3, probe)
-		return right(len(found) == 1, err)
+		return check(slices.Equal(found, []string{right}), err)
 	})
 }
 
-func right(ok bool, err error) error {
+// fill enrols strangers, and one with a template that is known.
+func (b *partiesBench) fill(tenant string, rows int, user string, template []float32) error {
+	var next atomic.Int64
+	errs := make([]error, enrolFlights)
+	times := make([][]time.Duration, enrolFlights)
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for w := range errs {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(rows), uint64(w)))
+			for from := int(next.Add(enrolBatch)) - enrolBatch; from < rows && errs[w] == nil; from = int(next.Add(enrolBatch)) - enrolBatch {
+				var people []mpc.Person
+				for i := from; i < min(from+enrolBatch, rows); i++ {
+					p := mpc.Person{User: fmt.Sprint(i), Enrolment: mpc.Enrolment{Policy: 1, Template: template}}
+					if p.User != user {
+						p.Template = unit(rng, 512)
+					}
+					people = append(people, p)
+				}
+				start := time.Now()
+				for _, out := range b.gateway.EnrolAll(b.ctx, tenant, people) {
+					errs[w] = cmp.Or(errs[w], out.Err)
+				}
+				times[w] = append(times[w], time.Since(start))
+			}
+		})
+	}
+	wg.Wait()
+	b.add(fmt.Sprintf("enrol %d, batches of %d", rows, enrolBatch), enrolFlights, rows, slices.Concat(times...), time.Since(begin))
+	return errors.Join(errs...)
+}
+
+func check(ok bool, err error) error {
 	if err == nil && !ok {
 		err = errors.New("the parties' answer is wrong")
 	}
@@ -208,11 +228,16 @@ func (b *partiesBench) measure(what string, inFlight, each int, ask func(i int) 
 	if err != nil {
 		return err
 	}
+	b.add(what, inFlight, len(times)*each, times, took)
+	return nil
+}
+
+// add reports n of what was asked, in calls that took times.
+func (b *partiesBench) add(what string, inFlight, n int, times []time.Duration, took time.Duration) {
 	slices.Sort(times)
 	ms := func(d time.Duration) float64 { return math.Round(float64(d.Microseconds())) / 1000 }
 	b.report.Rows = append(b.report.Rows, partiesRow{What: what, InFlight: inFlight, Calls: len(times),
-		PerSecond: math.Round(float64(len(times)*each) / took.Seconds()), P50Ms: ms(times[len(times)/2]), P99Ms: ms(times[len(times)*99/100])})
-	return nil
+		PerSecond: math.Round(float64(n) / took.Seconds()), P50Ms: ms(times[len(times)/2]), P99Ms: ms(times[len(times)*99/100])})
 }
 
 func (b *partiesBench) asked(inFlight int, d time.Duration, ask func(i int) error) (all []time.Duration, took time.Duration, err error) {

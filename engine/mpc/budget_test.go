@@ -144,19 +144,20 @@ func FuzzParseBudget(f *testing.F) {
 func FuzzMessages(f *testing.F) {
 	v := verifyMessage{1, 2, newID(), []ID{newID()}, []uint32{7}}
 	f.Add(v.appendTo(nil))
-	m := prepareMessage{1, 1, Subject{newID(), newID()}, 3, newID(), newID(), 4, 5}
+	m := prepareMessage{1, 1, batch{newID(), newID(), []member{{newID(), 3, newID()}}}, 4, 5}
 	f.Add(m.appendTo(nil))
-	h := hello{store: newID(), state: 1, key: make([]byte, 32), doubts: []doubt{{m.of, m.tx, 1}}}
+	of := m.batch.subjects()[0]
+	h := hello{store: newID(), state: 1, key: make([]byte, 32), doubts: []doubt{{of, m.batch.tx, 1}}}
 	f.Add(h.appendTo(nil))
 	f.Add(appendBits(nil, Bits{65, make([]uint64, 2), make([]uint64, 2)}))
 	f.Add((&Receipt{Key: make([]byte, 32), Signature: make([]byte, 64)}).appendTo(nil))
-	f.Add(erasure{m.of, m.tx, 1, newID()}.appendTo(nil))
+	f.Add(erasure{of, m.batch.tx, 1, newID()}.appendTo(nil))
 	active := head{state: stateActive, dim: 2, flags: flagGallery}
-	f.Add(append(active.appendTo(appendSubject(nil, m.of)), make([]byte, 12)...))
+	f.Add(append(active.appendTo(appendSubject(nil, of)), make([]byte, 12)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, read := range []func(*reader){
 			func(r *reader) { r.verify() }, func(r *reader) { r.prepare() }, func(r *reader) { r.hello() }, func(r *reader) { r.bits() },
-			func(r *reader) { r.receipt(0, Subject{}) }, func(r *reader) { r.erasure() }, func(r *reader) { r.repaired() }, func(r *reader) { r.share(64) },
+			func(r *reader) { r.receipt(0, Subject{}) }, func(r *reader) { r.erasure() }, func(r *reader) { r.batch() }, func(r *reader) { r.repaired() }, func(r *reader) { r.share(64) },
 		} {
 			r := &reader{b: b}
 			read(r)

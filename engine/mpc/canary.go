@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // ErrCanary says that the parties gave a wrong answer about somebody whose template the gateway knows: one of them is faulty, or cheats.
@@ -42,10 +43,15 @@ func (g *Gateway) EnrolCanaries(ctx context.Context, tenant string, policy uint1
 	if !known {
 		return ErrPolicy
 	}
-	for i := range n {
-		_, err := g.enrol(ctx, tenant, canaryUser(i), Enrolment{Policy: policy, Template: g.canary(tenant, i, p.Params.Dim)})
-		if err != nil && !errors.Is(err, ErrExists) {
-			return err
+	people := make([]Person, n)
+	for i := range people {
+		people[i] = Person{canaryUser(i), Enrolment{Policy: policy, Template: g.canary(tenant, i, p.Params.Dim)}}
+	}
+	for some := range slices.Chunk(people, MaxItems) {
+		for _, out := range g.enrolAll(ctx, tenant, some, func(string) error { return nil }) {
+			if out.Err != nil && !errors.Is(out.Err, ErrExists) {
+				return out.Err
+			}
 		}
 	}
 	return nil

@@ -1,10 +1,13 @@
 package mpc
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +33,18 @@ type Enrolled struct {
 // MaxUserID bounds a user id, in bytes.
 const MaxUserID = 256
 
+// Person is one of those who are enrolled together.
+type Person struct {
+	User string
+	Enrolment
+}
+
+// Outcome is what came of one person's enrolment; Err is nil, or one of Enrol's.
+type Outcome struct {
+	Enrolled
+	Err error
+}
+
 // Enrol splits a template among the parties, all of which make it durable or none: two-phase commit, presumed abort. Before they vote, the
 // parties check that what they hold is shares of one vector within the policy's bounds, which matches itself; none of them sees it.
 //
@@ -39,203 +54,367 @@ const MaxUserID = 256
 // ErrUnfinished says that it is decided, and that a party has not carried it out yet: it will, without another call. Errors:
 // ErrExists, ErrPolicy, ErrVector, ErrPending, ErrRefused, ErrPartyDown, ErrProbe, ErrStorage, ctx's.
 func (g *Gateway) Enrol(ctx context.Context, tenant, user string, e Enrolment) (Enrolled, error) {
-	if strings.HasPrefix(user, canaryPrefix) {
-		return Enrolled{}, fmt.Errorf("%w: a user id can't begin so", ErrMessage)
-	}
-	return g.enrol(ctx, tenant, user, e)
+	out := g.EnrolAll(ctx, tenant, []Person{{user, e}})[0]
+	return out.Enrolled, out.Err
 }
 
-func (g *Gateway) enrol(ctx context.Context, tenant, user string, e Enrolment) (Enrolled, error) {
-	if err := g.ready(); err != nil {
-		return Enrolled{}, err
-	}
-	done, err := g.enrolOnce(ctx, tenant, user, e)
-	if err != nil && e.Sealed == nil && mayRetry(err) && ctx.Err() == nil {
-		g.awaitReady(ctx, g.cfg.Timeout)
-		done, err = g.enrolOnce(ctx, tenant, user, e)
-	}
-	return done, e.Sealed.failed(down(err))
-}
-
-func (g *Gateway) enrolOnce(ctx context.Context, tenant, user string, e Enrolment) (Enrolled, error) {
-	t, err := g.newEnrolment(tenant, user, e)
-	if err != nil {
-		return Enrolled{}, err
-	}
-	leave, err := g.enter(ctx, t.of, t.tx)
-	if err != nil {
-		return Enrolled{}, err
-	}
-	defer leave()
-	if err := t.begin(e.Replace); err != nil {
-		return Enrolled{}, err
-	}
-	g.cfg.hook("begun")
-	err = t.vote(ctx)
-	if errors.Is(err, ErrPending) { // a doubt of before
-		g.settle(ctx)
-		if t.sealed == nil { // what was opened opens once
-			err = t.vote(ctx)
+// EnrolAll is Enrol of up to MaxItems people of a tenant, under one policy, for the price of a few: they share the sessions that check
+// them, and the writes of the gateway and of each party. What came of people[i] is outcomes[i]. Whoever can't be enrolled is told so, and the
+// others are enrolled without: a check that fails ends the session for all (M7), and then halves are asked for anew. Who is in people
+// twice is enrolled once, and the other gets ErrPending.
+func (g *Gateway) EnrolAll(ctx context.Context, tenant string, people []Person) (outcomes []Outcome) {
+	return g.enrolAll(ctx, tenant, people, func(user string) error {
+		if strings.HasPrefix(user, canaryPrefix) {
+			return fmt.Errorf("%w: a user id can't begin so", ErrMessage)
 		}
-	}
-	if err != nil {
-		t.abort()
-		return Enrolled{}, err
-	}
-	g.cfg.hook("voted")
-	d, err := t.decide()
-	if err != nil {
-		return Enrolled{}, err
-	}
-	g.cfg.hook("decided")
-	return Enrolled{t.gen, t.template, t.time}, g.await(ctx, d.done)
+		return nil
+	})
 }
 
-// enrolment is one on its way.
+func (g *Gateway) enrolAll(ctx context.Context, tenant string, people []Person, may func(user string) error) []Outcome {
+	out := make([]Outcome, len(people))
+	e := &enrolments{g: g, tenant: g.dir.tenant(tenant)}
+	err := g.ready()
+	if len(people) > MaxItems {
+		err = fmt.Errorf("%w: %d people at once, not up to %d", ErrMessage, len(people), MaxItems)
+	}
+	for i, p := range people {
+		if out[i].Err = cmp.Or(err, may(p.User)); out[i].Err != nil {
+			continue
+		}
+		if p.Sealed == nil {
+			out[i].Err = e.add(tenant, p, &out[i])
+			continue
+		}
+		alone := &enrolments{g: g, tenant: e.tenant, sealed: p.Sealed} // an envelope is opened once, so nobody else's fault may cost it
+		out[i].Err = alone.add(tenant, p, &out[i])
+		alone.run(ctx)
+	}
+	slices.SortFunc(e.people, func(a, b *enrolment) int { return bytes.Compare(a.of.RID[:], b.of.RID[:]) })
+	e.run(ctx)
+	return out
+}
+
+// enrolments are people who are enrolled by one transaction, in the order of their rids: all under one policy.
+type enrolments struct {
+	g      *Gateway
+	tenant ID
+	id     uint16 // of the policy
+	policy Policy
+	tx     ID
+	time   time.Time
+	sealed *Envelopes // of one; nil: the gateway makes the shares
+	people []*enrolment
+}
+
+// enrolment is one person's, on its way.
 type enrolment struct {
-	g        *Gateway
 	of       Subject
 	user     string
-	id       uint16 // of the policy
-	policy   Policy
+	replace  bool
 	full     []uint32
-	gallery  []uint32   // nil for none
-	sealed   *Envelopes // in the place of both
-	tx       ID
+	gallery  []uint32 // nil for none
 	template ID
 	gen      uint32
-	time     time.Time
+	out      *Outcome
 }
 
-func (g *Gateway) newEnrolment(tenant, user string, e Enrolment) (t *enrolment, err error) {
-	if user == "" || len(user) > MaxUserID || tenant == "" || len(tenant) > MaxUserID {
-		return nil, fmt.Errorf("%w: a user id has 1 to %d bytes", ErrMessage, MaxUserID)
+// add takes a person. Errors: ErrMessage, ErrPolicy, ErrVector.
+func (e *enrolments) add(tenant string, p Person, out *Outcome) (err error) {
+	if p.User == "" || len(p.User) > MaxUserID || tenant == "" || len(tenant) > MaxUserID {
+		return fmt.Errorf("%w: a user id has 1 to %d bytes", ErrMessage, MaxUserID)
 	}
-	policy, known := g.cfg.Policies.Policies[e.Policy]
-	if !known {
-		return nil, ErrPolicy
+	policies := e.g.cfg.Policies.Policies
+	policy, known := policies[p.Policy]
+	if !known || len(e.people) > 0 && p.Policy != e.id {
+		return ErrPolicy
 	}
-	t = &enrolment{g: g, of: g.dir.subject(tenant, user), user: user, id: e.Policy, policy: policy, tx: newTx(g.cfg.Index), template: newID(), time: g.cfg.Now().Truncate(time.Millisecond).UTC()}
-	if e.Sealed != nil {
-		t.sealed = e.Sealed
-		return t, t.sealed.fit(policy)
+	t := &enrolment{of: e.g.dir.subject(tenant, p.User), user: p.User, replace: p.Replace, template: newID(), out: out}
+	if e.sealed != nil {
+		err = e.sealed.fit(policy)
+	} else if t.full, err = policy.Params.Encode(p.Template); err == nil && policy.Gallery != 0 {
+		t.gallery, err = policies[policy.Gallery].Params.Encode(p.Template)
 	}
-	if t.full, err = policy.Params.Encode(e.Template); err == nil && policy.Gallery != 0 {
-		t.gallery, err = g.cfg.Policies.Policies[policy.Gallery].Params.Encode(e.Template)
+	if err == nil {
+		e.id, e.policy, e.people = p.Policy, policy, append(e.people, t)
 	}
-	return t, err
+	return err
+}
+
+// run enrols the people, and tells each what came of it.
+func (e *enrolments) run(ctx context.Context) {
+	err := e.once(ctx)
+	if err != nil && e.sealed == nil && mayRetry(err) && ctx.Err() == nil {
+		e.g.awaitReady(ctx, e.g.cfg.Timeout)
+		err = e.once(ctx)
+	}
+	if n := len(e.people); n > 1 && ofOne(err) {
+		for _, half := range [][]*enrolment{e.people[:n/2], e.people[n/2:]} {
+			part := *e
+			part.people = slices.Clone(half)
+			part.run(ctx)
+		}
+		return
+	}
+	if err != nil {
+		e.drop(func(*enrolment) error { return e.sealed.failed(down(err)) })
+	}
+}
+
+// ofOne says whether what the parties refused may be one person's fault.
+func ofOne(err error) bool {
+	return errors.Is(err, ErrProbe) || errors.Is(err, ErrContext) || errors.Is(err, ErrGeneration) || errors.Is(err, ErrPending)
+}
+
+// drop takes those out for whom why has an error, and tells them.
+func (e *enrolments) drop(why func(*enrolment) error) (dropped []*enrolment) {
+	e.people = slices.DeleteFunc(e.people, func(t *enrolment) bool {
+		err := why(t)
+		if err != nil {
+			t.out.Err, dropped = err, append(dropped, t)
+		}
+		return err != nil
+	})
+	return dropped
+}
+
+// once is one transaction. An error concerns all who are left.
+func (e *enrolments) once(ctx context.Context) error {
+	if len(e.people) == 0 {
+		return nil
+	}
+	g := e.g
+	e.tx, e.time = newTx(g.cfg.Index), g.cfg.Now().Truncate(time.Millisecond).UTC()
+	leave, err := e.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := e.begin(); err != nil || len(e.people) == 0 {
+		return err
+	}
+	g.cfg.hook("begun")
+	err = e.vote(ctx)
+	if errors.Is(err, ErrPending) { // a doubt of before
+		g.settle(ctx)
+		if e.sealed == nil { // what was opened opens once
+			err = e.vote(ctx)
+		}
+	}
+	if err != nil || len(e.people) == 0 {
+		e.forget()
+		e.abort(e.people)
+		return err
+	}
+	g.cfg.hook("voted")
+	d, err := e.decide()
+	if err != nil {
+		return err
+	}
+	g.cfg.hook("decided")
+	err = g.await(ctx, d.done)
+	for _, t := range e.people {
+		*t.out = Outcome{Enrolled{t.gen, t.template, e.time}, err}
+	}
+	return nil
+}
+
+// enter is Gateway.enter for all of them; those whom another write is about are dropped.
+func (e *enrolments) enter(ctx context.Context) (leave func(), err error) {
+	of := make([]Subject, len(e.people))
+	for i, t := range e.people {
+		of[i] = t.of
+	}
+	free, leave, err := e.g.enterBy(ctx, 1, e.tx, of...)
+	if err == nil {
+		e.drop(func(t *enrolment) error {
+			if i := slices.Index(free, t.of); i >= 0 {
+				free = slices.Delete(free, i, i+1) // who is there twice is free once
+				return nil
+			}
+			return ErrPending
+		})
+	}
+	return leave, err
+}
+
+// begin finds out the generations, drops who can't be enrolled, and notes, durably, what is begun.
+func (e *enrolments) begin() error {
+	if err := e.g.ready(); err != nil {
+		return err
+	}
+	return e.g.dir.update(func(b *pebble.Batch) (failed error) {
+		e.drop(func(t *enrolment) error {
+			is, _, err := e.g.dir.entry(t.of)
+			switch {
+			case err != nil:
+				failed = err
+			case is.State == stateActive && !t.replace:
+				return ErrExists
+			case is.Gen == math.MaxUint32:
+				return ErrGeneration
+			}
+			t.gen = is.Gen + 1
+			return nil
+		})
+		set(b, begunKey(e.tx), e.batch(e.people).appendTo(nil))
+		return failed
+	})
+}
+
+// batch is what parties are told of some of the people.
+func (e *enrolments) batch(people []*enrolment) batch {
+	b := batch{e.tenant, e.tx, make([]member, len(people))}
+	for i, t := range people {
+		b.people[i] = member{t.of.RID, t.gen, t.template}
+	}
+	return b
+}
+
+// vote has the parties check and prepare, and opens which templates match themselves; who has one that does not is dropped.
+func (e *enrolments) vote(ctx context.Context) error {
+	m := prepareMessage{e.id, e.policy.Model, e.batch(e.people), e.time.UnixMilli(), e.g.sid()}
+	var payloads [Parties][]byte
+	for i := range payloads {
+		payloads[i] = m.appendTo(nil)
+	}
+	for _, t := range e.people {
+		for _, q := range [][]uint32{t.full, t.gallery} {
+			if q == nil {
+				continue
+			}
+			for i, packed := range SplitPacked(q) {
+				payloads[i] = append(payloads[i], packed...)
+			}
+		}
+	}
+	kind := FramePrepare
+	if e.sealed != nil {
+		kind = FramePrepareSealed
+		for i, b := range e.sealed {
+			payloads[i] = append(payloads[i], b...)
+		}
+	}
+	answers, err := e.g.askAll(ctx, kind, e.g.sid(), func(i int) []byte { return payloads[i] })
+	if err != nil {
+		return err
+	}
+	match, err := e.open(answers)
+	if err != nil {
+		return err
+	}
+	i := -1
+	e.abort(e.drop(func(*enrolment) error {
+		if i++; !match[i] {
+			return fmt.Errorf("%w: the template does not match itself", ErrRefused)
+		}
+		return nil
+	}))
+	return nil
+}
+
+// open tells whose templates match themselves, for all that they are enrolled for. Errors: ErrMessage, ErrRefused.
+func (e *enrolments) open(answers [Parties][]byte) (match []bool, err error) {
+	var bits [2][Parties]Bits
+	uses := 1
+	if e.policy.Gallery != 0 {
+		uses = 2
+	}
+	for i, b := range answers {
+		r := &reader{b: b}
+		for use := range uses {
+			bits[use][i] = r.bits()
+		}
+		if err := r.end(); err != nil {
+			return nil, err
+		}
+	}
+	match = slices.Repeat([]bool{true}, len(e.people))
+	for use := range uses {
+		is, err := OpenBits(bits[use])
+		if err != nil || len(is) != len(match) {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, cmp.Or(err, ErrMessage))
+		}
+		for i := range match {
+			match[i] = match[i] && is[i]
+		}
+	}
+	return match, nil
+}
+
+// forget aborts the transaction: what was begun and is not decided.
+func (e *enrolments) forget() { _ = e.g.dir.db.Delete(begunKey(e.tx), pebble.NoSync) }
+
+// abort tells the parties to forget people, as far as they can be told: those that are not ask.
+func (e *enrolments) abort(people []*enrolment) {
+	if len(people) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), e.g.cfg.Timeout)
+	defer cancel()
+	_, _ = e.g.askEach(ctx, FrameAbort, e.batch(people).appendTo(nil))
+}
+
+// decide is the moment from which on the people are enrolled.
+func (e *enrolments) decide() (*decision, error) {
+	return e.g.decide(&decision{kind: decideCommit, of: Subject{Tenant: e.tenant}, tx: e.tx, people: e.batch(e.people).people}, func(b *pebble.Batch) error {
+		remove(b, begunKey(e.tx))
+		for _, t := range e.people {
+			e.g.dir.setEntry(b, t.of, entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: e.id, Gallery: e.policy.Gallery != 0, User: t.user, Time: e.time, Tx: e.tx})
+		}
+		return nil
+	})
 }
 
 // enter begins a write of a person, of which there is one at a time, and waits while a refresh is under way. Errors: ErrPending,
 // ErrClosed, ctx's.
 func (g *Gateway) enter(ctx context.Context, of Subject, tx ID) (leave func(), err error) {
-	return g.enterBy(ctx, 1, of, tx)
+	return g.enterOne(ctx, 1, of, tx)
 }
 
 // enterAlone is enter for what no other write may run beside.
 func (g *Gateway) enterAlone(ctx context.Context, of Subject, tx ID) (leave func(), err error) {
-	return g.enterBy(ctx, everybody, of, tx)
+	return g.enterOne(ctx, everybody, of, tx)
 }
 
-func (g *Gateway) enterBy(ctx context.Context, n int64, of Subject, tx ID) (leave func(), err error) {
+func (g *Gateway) enterOne(ctx context.Context, n int64, of Subject, tx ID) (leave func(), err error) {
+	free, leave, err := g.enterBy(ctx, n, tx, of)
+	if err == nil && len(free) == 0 {
+		leave()
+		return nil, ErrPending
+	}
+	return leave, err
+}
+
+// enterBy begins a write of all of some people who are free: of whom there is no other.
+func (g *Gateway) enterBy(ctx context.Context, n int64, tx ID, of ...Subject) (free []Subject, leave func(), err error) {
 	end, err := g.call()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := g.changes.Acquire(ctx, n); err != nil {
 		end()
-		return nil, err
+		return nil, nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.mu.busy[of] {
-		g.changes.Release(n)
-		end()
-		return nil, ErrPending
+	for _, of := range of {
+		if !g.mu.busy[of] {
+			g.mu.busy[of], free = true, append(free, of)
+		}
 	}
-	g.mu.busy[of], g.mu.active[tx] = true, true
-	return func() {
+	g.mu.active[tx] = true
+	busy := slices.Clone(free)
+	return free, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.mu.busy, of)
+		for _, of := range busy {
+			delete(g.mu.busy, of)
+		}
 		delete(g.mu.active, tx)
 		g.changes.Release(n)
 		end()
 	}, nil
-}
-
-// begin finds out the generation and notes, durably, what is begun.
-func (t *enrolment) begin(replace bool) error {
-	if err := t.g.ready(); err != nil {
-		return err
-	}
-	return t.g.dir.update(func(b *pebble.Batch) error {
-		e, _, err := t.g.dir.entry(t.of)
-		if err != nil {
-			return err
-		}
-		if e.State == stateActive && !replace {
-			return ErrExists
-		}
-		if e.Gen == math.MaxUint32 {
-			return ErrGeneration
-		}
-		t.gen = e.Gen + 1
-		set(b, begunKey(t.tx), doubt{t.of, t.tx, t.gen}.appendTo(nil))
-		return nil
-	})
-}
-
-// vote has the parties check and prepare, and opens whether the template matches itself.
-func (t *enrolment) vote(ctx context.Context) error {
-	m := prepareMessage{t.id, t.policy.Model, t.of, t.gen, t.template, t.tx, t.time.UnixMilli(), t.g.sid()}
-	kind, packed := t.packed()
-	answers, err := t.g.askAll(ctx, kind, t.g.sid(), func(i int) []byte { return append(m.appendTo(nil), packed[i]...) })
-	if err != nil {
-		return err
-	}
-	var full, gallery [Parties]Bits
-	for i, b := range answers {
-		r := &reader{b: b}
-		full[i] = r.bits()
-		if t.policy.Gallery != 0 {
-			gallery[i] = r.bits()
-		}
-		if err := r.end(); err != nil {
-			return err
-		}
-	}
-	for _, bits := range [][Parties]Bits{full, gallery} {
-		if bits[0].N == 0 && t.policy.Gallery == 0 {
-			continue
-		}
-		if match, err := OpenBits(bits); err != nil || len(match) != 1 || !match[0] {
-			return fmt.Errorf("%w: it does not match itself (%w)", ErrRefused, err)
-		}
-	}
-	return nil
-}
-
-// packed is what the parties get beside the head: their shares, or envelopes with them.
-func (t *enrolment) packed() (kind FrameType, packed [Parties][]byte) {
-	if t.sealed != nil {
-		return FramePrepareSealed, *t.sealed
-	}
-	packed = SplitPacked(t.full)
-	if t.gallery != nil {
-		for i, also := range SplitPacked(t.gallery) {
-			packed[i] = append(packed[i], also...)
-		}
-	}
-	return FramePrepare, packed
-}
-
-// abort forgets what was begun, and tells the parties as far as they can be told: those that are not ask.
-func (t *enrolment) abort() {
-	_ = t.g.dir.db.Delete(begunKey(t.tx), pebble.NoSync) // begun and not decided is aborted
-	ctx, cancel := context.WithTimeout(context.Background(), t.g.cfg.Timeout)
-	defer cancel()
-	_, _ = t.g.askEach(ctx, FrameAbort, append(appendSubject(nil, t.of), t.tx[:]...))
 }
 
 // askEach asks each party in a session of its own.
@@ -249,31 +428,20 @@ func (g *Gateway) askEach(ctx context.Context, t FrameType, payload []byte) (ans
 	return answers, worst(errs[:])
 }
 
-// decide is the moment from which on the enrolment has happened.
-func (t *enrolment) decide() (d *decision, err error) {
-	e := entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: t.id, Gallery: t.policy.Gallery != 0, User: t.user, Time: t.time, Tx: t.tx}
-	return t.g.decide(decideCommit, erasure{t.of, t.tx, t.gen, t.template}, func(b *pebble.Batch) error {
-		remove(b, begunKey(t.tx))
-		t.g.dir.setEntry(b, t.of, e)
-		return nil
-	})
-}
-
 // decide makes a decision durable, with what it changes in the directory, and has the parties carry it out.
-func (g *Gateway) decide(kind byte, e erasure, stage func(*pebble.Batch) error) (d *decision, err error) {
+func (g *Gateway) decide(d *decision, stage func(*pebble.Batch) error) (*decision, error) {
 	g.mu.Lock()
 	g.mu.seq++
-	seq := g.mu.seq
+	d.begin(g.mu.seq)
 	g.mu.Unlock()
-	d = newDecision(seq, kind, e)
-	err = g.dir.update(func(b *pebble.Batch) error {
-		set(b, decisionKey(seq), d.bytes())
+	err := g.dir.update(func(b *pebble.Batch) error {
+		set(b, decisionKey(d.seq), d.bytes())
 		return stage(b)
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.forgetList(e.of.Tenant)
+	g.forgetList(d.of.Tenant)
 	g.owe(d)
 	return d, nil
 }
@@ -332,7 +500,7 @@ func (g *Gateway) Delete(ctx context.Context, tenant, user string) (Erased, erro
 		return g.erasedBefore(of, e)
 	}
 	gone := entry{State: stateDeleted, Gen: e.Gen, Template: e.Template, Time: g.cfg.Now().UTC(), Tx: tx}
-	d, err := g.decide(decideErase, erasure{of, tx, e.Gen, e.Template}, func(b *pebble.Batch) error {
+	d, err := g.decide(&decision{kind: decideErase, of: of, tx: tx, gen: e.Gen, template: e.Template}, func(b *pebble.Batch) error {
 		g.dir.setEntry(b, of, gone)
 		remove(b, subjectKey(prefixRejects, of))
 		return nil
@@ -380,7 +548,7 @@ func (g *Gateway) DeleteTenant(ctx context.Context, tenant string) (Erased, erro
 		return Erased{}, err
 	}
 	defer leave()
-	d, err := g.decide(decideEraseTenant, erasure{of: Subject{Tenant: id}, tx: tx}, func(b *pebble.Batch) error {
+	d, err := g.decide(&decision{kind: decideEraseTenant, of: Subject{Tenant: id}, tx: tx}, func(b *pebble.Batch) error {
 		removeAll(b, append([]byte{prefixRejects}, id[:]...))
 		return g.dir.each(append([]byte{prefixEntry}, id[:]...), func(key, value []byte) error {
 			of := subjectOf(key)
@@ -426,7 +594,7 @@ func (g *Gateway) refreshAlone(ctx context.Context, tx ID) error {
 		return err // staged and not decided: the parties' doubts are settled when they are asked next
 	}
 	defer g.reads.Release(everybody)
-	d, err := g.decide(decideRefreshCommit, erasure{tx: tx}, func(*pebble.Batch) error { return nil })
+	d, err := g.decide(&decision{kind: decideRefreshCommit, tx: tx}, func(*pebble.Batch) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 var crashSteps = map[string]struct{ party, gateway []string }{
 	"enrol":   {[]string{"checked", "prepared", "commit", "committed"}, []string{"begun", "voted", "decided"}},
 	"replace": {[]string{"checked", "prepared", "commit", "committed"}, []string{"begun", "voted", "decided"}},
+	"bulk":    {[]string{"checked", "prepared", "commit", "committed"}, []string{"begun", "voted", "decided"}},
 	"delete":  {[]string{"erase", "erased"}, []string{"erasing"}},
 	"refresh": {[]string{"staged", "refresh", "switched"}, []string{"staged", "refreshing"}},
 }
@@ -41,10 +42,18 @@ func crashOnce(t *testing.T, op string, process int, step string) {
 	if op != "enrol" {
 		c.enrol("a", before)
 	}
+	bulk := []Person{{"a", Enrolment{Policy: 1, Template: after, Replace: true}}}
+	for i := range 4 {
+		bulk = append(bulk, Person{fmt.Sprint("bulk ", i), Enrolment{Policy: 1, Template: unit(rng, testDim), Replace: true}})
+	}
 	run := func(g *Gateway) (err error) {
 		switch op {
 		case "enrol", "replace":
 			_, err = g.Enrol(context.Background(), "t", "a", Enrolment{Policy: 1, Template: after, Replace: true})
+		case "bulk":
+			for _, out := range g.EnrolAll(context.Background(), "t", bulk) {
+				err = errors.Join(err, out.Err)
+			}
 		case "delete":
 			_, err = g.Delete(context.Background(), "t", "a")
 		case "refresh":
@@ -71,11 +80,36 @@ func crashOnce(t *testing.T, op string, process int, step string) {
 	c.consistent()
 	c.verify("other", other, true)
 	c.checkOutcome(op, before, after, err == nil)
+	if op == "bulk" {
+		c.allOrNone(bulk)
+	}
 	if err := run(c.gateway); err != nil && !errors.Is(err, ErrUnknown) {
 		t.Fatal("again:", err)
 	}
 	c.consistent()
 	c.checkOutcome(op, before, after, true)
+	if op == "bulk" && !c.allOrNone(bulk) {
+		t.Fatal("nobody is enrolled")
+	}
+}
+
+// allOrNone finds that people who were enrolled together are as they were told, or none of them is.
+func (c *world) allOrNone(people []Person) (all bool) {
+	c.t.Helper()
+	n := 0
+	for _, p := range people {
+		match, err := c.gateway.Verify(context.Background(), "t", p.User, 1, p.Template)
+		if err != nil && !errors.Is(err, ErrUnknown) {
+			c.t.Fatal(err)
+		}
+		if match {
+			n++
+		}
+	}
+	if n != 0 && n != len(people) {
+		c.t.Fatalf("%d of %d are enrolled", n, len(people))
+	}
+	return n > 0
 }
 
 // checkOutcome finds what an operation made, or, if it was not acknowledged, what was before.
@@ -93,7 +127,7 @@ func (c *world) checkOutcome(op string, before, after []float32, acknowledged bo
 	switch op {
 	case "enrol":
 		happened = fresh
-	case "replace":
+	case "replace", "bulk":
 		if old == fresh {
 			c.t.Fatalf("old %v and new %v", old, fresh)
 		}

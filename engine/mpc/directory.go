@@ -28,7 +28,7 @@ import (
 //	0x13 sequence u64          decision that not all parties have carried out yet
 //	0x14 tenant[16] rid[16]    rejects in a row: count u8 · locks u8 · locked until ms u64
 //	0x15 party u8              id of the party's store [16]
-//	0x16 transaction[16]       an enrolment that was begun: tenant[16] · rid[16] · generation u32
+//	0x16 transaction[16]       enrolments that were begun: batch.appendTo
 const (
 	prefixEntry    = 0x12
 	prefixDecision = 0x13
@@ -186,10 +186,11 @@ const (
 type decision struct {
 	seq      uint64
 	kind     byte
-	of       Subject // RID zero for a tenant; both zero for a refresh
+	of       Subject // RID zero for a tenant, and for enrolments; both zero for a refresh
 	tx       ID
 	gen      uint32
 	template ID
+	people   []member // of enrolments
 
 	// Protected by Gateway.mu.
 	acked    [Parties]bool
@@ -202,23 +203,45 @@ func decisionKey(seq uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixDecision}, seq)
 }
 
+// bytes is how it is stored: kind u8 · batch of enrolments, or else what DELETE carries.
 func (d *decision) bytes() []byte {
+	if d.kind == decideCommit {
+		return d.batch().appendTo([]byte{d.kind})
+	}
 	return erasure{d.of, d.tx, d.gen, d.template}.appendTo([]byte{d.kind})
 }
 
-func newDecision(seq uint64, kind byte, e erasure) *decision {
-	return &decision{seq: seq, kind: kind, of: e.of, tx: e.tx, gen: e.gen, template: e.template, done: make(chan struct{}), enough: make(chan struct{})}
+func (d *decision) batch() batch { return batch{d.of.Tenant, d.tx, d.people} }
+
+// subjects are whom it is about.
+func (d *decision) subjects() []Subject {
+	if d.kind != decideCommit {
+		return []Subject{d.of}
+	}
+	return d.batch().subjects()
+}
+
+// begin has the decision waited for.
+func (d *decision) begin(seq uint64) {
+	d.seq, d.done, d.enough = seq, make(chan struct{}), make(chan struct{})
 }
 
 // decisions are those that are not carried out everywhere, in order. Errors: ErrCorrupt.
 func (d *directory) decisions() (all []*decision, err error) {
 	err = d.each([]byte{prefixDecision}, func(key, value []byte) error {
-		r := &reader{b: value}
-		kind, e := r.u8(), r.erasure()
+		r, c := &reader{b: value}, &decision{}
+		if c.kind = r.u8(); c.kind == decideCommit {
+			b := r.batch()
+			c.of.Tenant, c.tx, c.people = b.tenant, b.tx, b.people
+		} else {
+			e := r.erasure()
+			c.of, c.tx, c.gen, c.template = e.of, e.tx, e.gen, e.template
+		}
 		if err := r.end(); err != nil || len(key) != 9 {
 			return fmt.Errorf("%w: decision", ErrCorrupt)
 		}
-		all = append(all, newDecision(binary.BigEndian.Uint64(key[1:]), kind, e))
+		c.begin(binary.BigEndian.Uint64(key[1:]))
+		all = append(all, c)
 		return nil
 	})
 	return all, err

@@ -129,6 +129,9 @@
 //
 // N13 Canaries are people whom nobody is: the gateway draws their templates from its key, enrols them as others, and verifies them now and then
 // (CheckCanary).
+// N14 Enrolments are of up to 256 people of a tenant at once (EnrolAll; Enrol has one): one BEGIN, one vote, one decision, each durable in one batch, so
+// after a crash all of them are enrolled or none is. Whom a check fails, or who does not match themselves, is left out: a session ends for all of
+// its items (M7), so the gateway has nothing of it decided and asks for each half in a transaction of its own, down to the one at fault.
 //
 // What is bounded: a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time; a gateway has one write of a person
 // at a time. What is not: budgets' rows, some 200 bytes for each pseudonym that was ever asked for and enrolled, stay.

@@ -16,15 +16,23 @@ type tx struct {
 	prepared *sealedRecord // nil for none
 }
 
-// change runs one write of a record, unless a refresh is being staged or waits for its end. Errors: ErrPending, stage's, ErrStorage.
-func (s *partyStore) change(of Subject, stage func(*tx) error) error {
-	return s.update(func(b *pebble.Batch) error {
+// change runs one write of records, different ones, unless a refresh is being staged or waits for its end: stage is called for each, and an
+// error undoes all. Errors: ErrPending, stage's, ErrStorage.
+func (s *partyStore) change(of []Subject, stage func(i int, t *tx) error) error {
+	return s.update(func(b *pebble.Batch) error { return s.eachTx(b, of, stage) })
+}
+
+func (s *partyStore) eachTx(b *pebble.Batch, of []Subject, stage func(i int, t *tx) error) error {
+	for i, of := range of {
 		t, err := s.begins(b, of)
 		if err != nil {
 			return err
 		}
-		return stage(t)
-	})
+		if err := stage(i, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *partyStore) begins(b *pebble.Batch, of Subject) (t *tx, err error) {
@@ -70,61 +78,65 @@ func (t *tx) mayPrepare(h head) (done bool, err error) {
 }
 
 // mayPrepare is asked before shares are checked, and again when they are stored.
-func (s *partyStore) mayPrepare(of Subject, h head) error {
+func (s *partyStore) mayPrepare(of []Subject, h []head) error {
 	return s.view(func() error {
-		t, err := s.begins(nil, of)
-		if err == nil {
-			_, err = t.mayPrepare(h)
-		}
-		return err
+		return s.eachTx(nil, of, func(i int, t *tx) error {
+			_, err := t.mayPrepare(h[i])
+			return err
+		})
 	})
 }
 
-// prepare makes an enrolment durable that was checked: the party's vote for it. Until it hears commit or abort it keeps it. Doing it again
-// changes nothing. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
-func (s *partyStore) prepare(of Subject, h head, v *shares) error {
+// prepare makes enrolments durable that were checked, all or none: the party's vote for them. Until it hears commit or abort it keeps them.
+// Doing it again changes nothing. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
+func (s *partyStore) prepare(of []Subject, h []head, v []shares) error {
 	_, epoch, _ := s.current()
 	k, err := s.kek(epoch)
 	if err != nil {
 		return err
 	}
-	r, err := k.seal(epoch, of, h, v)
-	if err != nil {
-		return err
+	rows := make([]sealedRecord, len(of))
+	for i := range of {
+		if rows[i], err = k.seal(epoch, of[i], h[i], &v[i]); err != nil {
+			return err
+		}
 	}
-	return s.change(of, func(t *tx) error {
-		if done, err := t.mayPrepare(h); err != nil || done {
+	return s.change(of, func(i int, t *tx) error {
+		if done, err := t.mayPrepare(h[i]); err != nil || done {
 			return err
 		}
 		if _, now, _ := s.current(); now != epoch {
 			return fmt.Errorf("%w: a refresh", ErrPending)
 		}
-		set(t.batch, subjectKey(prefixPrepared, of), r.appendTo(nil))
+		set(t.batch, subjectKey(prefixPrepared, of[i]), rows[i].appendTo(nil))
 		return nil
 	})
 }
 
-// commit makes an enrolment that is prepared the record, and what was there unreadable. Doing it again, or after a later write of the record,
-// changes nothing. Errors: ErrUnknown, where it is not prepared; ErrPending, ErrStorage.
-func (s *partyStore) commit(of Subject, txid ID, gen uint32) error {
-	return s.change(of, func(t *tx) error {
-		mine := t.prepared != nil && t.prepared.head.tx == txid
+// commit makes enrolments that are prepared the records, and what was there unreadable; replaced says whether there was anything. Doing it
+// again, or after a later write of a record, changes nothing. Errors: ErrUnknown, where one is not prepared; ErrPending, ErrStorage.
+func (s *partyStore) commit(c batch) (replaced bool, err error) {
+	err = s.change(c.subjects(), func(i int, t *tx) error {
+		gen := c.people[i].gen
+		mine := t.prepared != nil && t.prepared.head.tx == c.tx
 		if t.found && t.head.gen >= gen {
 			if mine {
-				remove(t.batch, subjectKey(prefixPrepared, of))
+				remove(t.batch, subjectKey(prefixPrepared, t.of))
 			}
 			return nil
 		}
 		if !mine || t.prepared.head.gen != gen {
 			return fmt.Errorf("%w: no such enrolment is prepared", ErrUnknown)
 		}
+		replaced = replaced || t.found
 		_, epoch, _ := s.current()
-		set(t.batch, subjectKey(prefixHead, of), t.prepared.head.appendTo(nil))
-		set(t.batch, epochKey(prefixKey, epoch, of), t.prepared.key)
-		set(t.batch, epochKey(prefixShares, epoch, of), t.prepared.shares)
-		remove(t.batch, subjectKey(prefixPrepared, of))
+		set(t.batch, subjectKey(prefixHead, t.of), t.prepared.head.appendTo(nil))
+		set(t.batch, epochKey(prefixKey, epoch, t.of), t.prepared.key)
+		set(t.batch, epochKey(prefixShares, epoch, t.of), t.prepared.shares)
+		remove(t.batch, subjectKey(prefixPrepared, t.of))
 		return s.becomeReady(t.batch)
 	})
+	return replaced, err
 }
 
 // becomeReady notes that a new store has records from now on: it is no store that may be filled by a repair.
@@ -138,18 +150,26 @@ func (s *partyStore) becomeReady(b *pebble.Batch) error {
 	return nil
 }
 
-// abort forgets an enrolment that is prepared. Doing it again changes nothing. Errors: ErrStorage.
-func (s *partyStore) abort(of Subject, txid ID) error {
+// abort forgets enrolments that are prepared. Doing it again changes nothing. Errors: ErrStorage.
+func (s *partyStore) abort(c batch) error {
 	return s.update(func(b *pebble.Batch) error {
-		v, err := s.get(subjectKey(prefixPrepared, of))
-		if err != nil || v == nil {
-			return err
+		for _, of := range c.subjects() {
+			v, err := s.get(subjectKey(prefixPrepared, of))
+			if err != nil {
+				return err
+			}
+			if v == nil {
+				continue
+			}
+			r, err := parsePrepared(v)
+			if err != nil {
+				return err
+			}
+			if r.head.tx == c.tx {
+				remove(b, subjectKey(prefixPrepared, of))
+			}
 		}
-		r, err := parsePrepared(v)
-		if err == nil && r.head.tx == txid {
-			remove(b, subjectKey(prefixPrepared, of))
-		}
-		return err
+		return nil
 	})
 }
 

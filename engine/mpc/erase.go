@@ -65,7 +65,7 @@ type erasure struct {
 // time. A party that has no such record leaves the tombstone too: an enrolment that is late must not bring it. Errors: ErrPending,
 // where an enrolment of a later generation is prepared; ErrStorage.
 func (s *partyStore) erase(e erasure, now int64) (h head, err error) {
-	err = s.change(e.of, func(t *tx) error {
+	err = s.change([]Subject{e.of}, func(_ int, t *tx) error {
 		if h = t.head; t.found && h.state == stateDeleted && h.gen >= e.gen {
 			return nil
 		}

@@ -152,14 +152,14 @@ func TestTombstone(t *testing.T) {
 	for _, p := range c.parties {
 		for gen, want := range map[uint32]error{1: ErrGeneration, 3: ErrGeneration, 2: nil} {
 			h := head{state: stateActive, party: byte(p.store.party), logScale: 12, dim: testDim, model: 1, gen: gen, tx: newTx(7)}
-			if err := p.store.mayPrepare(of, h); !errors.Is(err, want) {
+			if err := p.store.mayPrepare([]Subject{of}, []head{h}); !errors.Is(err, want) {
 				t.Errorf("generation %d: %v, want %v", gen, err, want)
 			}
 			if gen == 1 {
-				wantErr(t, p.store.prepare(of, h, &shares{share: Split(make([]uint32, testDim))[0]}), ErrGeneration)
+				wantErr(t, p.store.prepare([]Subject{of}, []head{h}, []shares{{share: Split(make([]uint32, testDim))[0]}}), ErrGeneration)
 			}
 		}
-		if err := p.store.commit(of, newTx(7), 1); err != nil { // of what was erased since
+		if _, err := p.store.commit(doubt{of, newTx(7), 1}.batch()); err != nil { // of what was erased since
 			t.Error(err)
 		}
 	}

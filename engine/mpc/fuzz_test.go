@@ -82,7 +82,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	verify := (&verifyMessage{1, 1, of.Tenant, []ID{of.RID}, []uint32{1}}).appendTo(nil)
 	identify := slices.Concat([]byte{2, 0, 1, 0}, of.Tenant[:])
-	prepare := (&prepareMessage{policy: 1, model: 1, of: of, gen: 1, tx: newTx(7), sid: MakeSID(7, 1)}).appendTo(nil)
+	prepare := (&prepareMessage{policy: 1, model: 1, batch: batch{of.Tenant, newTx(7), []member{{rid: of.RID, gen: 1}}}, sid: MakeSID(7, 1)}).appendTo(nil)
 	for _, b := range [][]byte{share, slices.Concat(share, share), sealed, sealed[:envelopeHead], sealed[:len(sealed)-1], nil} {
 		for kind, head := range map[FrameType][]byte{FrameVerify: verify, FrameVerifySealed: verify, FrameIdentify: identify, FrameIdentifySealed: identify,
 			FramePrepare: prepare, FramePrepareSealed: prepare} {

@@ -147,7 +147,10 @@ func (g *Gateway) owe(d *decision) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.mu.seq = max(g.mu.seq, d.seq)
-	g.mu.decided[d.tx], g.mu.last[d.of] = d, d
+	g.mu.decided[d.tx] = d
+	for _, of := range d.subjects() {
+		g.mu.last[of] = d
+	}
 	for _, r := range g.remotes { // under mu: in the order of decisions
 		r.enqueue(d)
 	}
@@ -243,8 +246,10 @@ func (g *Gateway) acknowledge(d *decision, party int, receipt *Receipt) error {
 	}
 	if n == Parties && !isClosed(d.done) {
 		delete(g.mu.decided, d.tx)
-		if g.mu.last[d.of] == d {
-			delete(g.mu.last, d.of)
+		for _, of := range d.subjects() {
+			if g.mu.last[of] == d {
+				delete(g.mu.last, of)
+			}
 		}
 		close(d.done)
 	}

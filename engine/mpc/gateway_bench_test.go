@@ -17,8 +17,10 @@ func diskWorld(b *testing.B) *world {
 	dir := b.TempDir() // goes after the world
 	w := newWorld(b)
 	for i := range w.policies {
-		p, err := ParsePolicies(fmt.Appendf(nil, `{"policies": {"1": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4}},
-			"budgets": {"record": [{"attempts": 1000000000, "window": "1h"}], "tenant": [{"attempts": 1000000000, "window": "1h"}]}}`))
+		p, err := ParsePolicies(fmt.Appendf(nil, `{"policies": {"1": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4},
+			"2": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4, "gallery": 3}, "3": {"model": 1, "dim": 512, "log2_scale": 7, "cosine": 0.55}},
+			"budgets": {"record": [{"attempts": 1000000000, "window": "1h"}], "tenant": [{"attempts": 1000000000, "window": "1h"}],
+			"identify": [{"attempts": 1000000000, "window": "1h"}]}}`))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -69,6 +71,34 @@ func BenchmarkGatewayVerify(b *testing.B) {
 			b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 			b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "verifications/s")
+		})
+	}
+}
+
+// BenchmarkGatewayEnrol enrols people for verification and identification, some of them together.
+func BenchmarkGatewayEnrol(b *testing.B) {
+	for _, n := range []int{1, 16, MaxItems} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			rng, w := seeded(b), diskWorld(b)
+			templates := make([][]float32, 64)
+			for i := range templates {
+				templates[i] = unit(rng, 512)
+			}
+			people, enrolled := make([]Person, n), 0
+			cpu := processorTime()
+			for b.Loop() {
+				for i := range people {
+					people[i] = Person{fmt.Sprint(enrolled), Enrolment{Policy: 2, Template: templates[enrolled%len(templates)]}}
+					enrolled++
+				}
+				for _, out := range w.gateway.EnrolAll(b.Context(), "t", people) {
+					if out.Err != nil {
+						b.Fatal(out.Err)
+					}
+				}
+			}
+			reportCPU(b, cpu, enrolled)
+			b.ReportMetric(float64(enrolled)/b.Elapsed().Seconds(), "people/s")
 		})
 	}
 }

@@ -32,7 +32,7 @@ type killConfig struct {
 // killOrder is a line that the gateway's process reads, and killAnswer one that it writes.
 type (
 	killOrder struct {
-		Op, User string // enrol, delete, verify
+		Op, User string // enrol, bulk, delete, verify
 		Seed     uint64 // of the template or probe
 	}
 	killAnswer struct {
@@ -112,6 +112,10 @@ func (c killConfig) gateway(t *testing.T, id Identity, pins Pins, hook func(stri
 		case err != nil:
 		case o.Op == "enrol":
 			_, err = g.Enrol(t.Context(), "t", o.User, Enrolment{Policy: 1, Template: x, Replace: true})
+		case o.Op == "bulk":
+			for _, out := range g.EnrolAll(t.Context(), "t", killBulk(o.User, o.Seed)) {
+				err = errors.Join(err, out.Err)
+			}
 		case o.Op == "delete":
 			_, err = g.Delete(t.Context(), "t", o.User)
 		default:
@@ -128,6 +132,15 @@ func (c killConfig) gateway(t *testing.T, id Identity, pins Pins, hook func(stri
 
 // killFace is a face of a seed.
 func killFace(seed uint64) []float32 { return unit(mathrand.New(mathrand.NewPCG(seed, 9)), testDim) }
+
+// killBulk are a user and others, whose ids and faces follow from theirs.
+func killBulk(user string, seed uint64) (people []Person) {
+	for i := range uint64(3) {
+		people = append(people, Person{user, Enrolment{Policy: 1, Template: killFace(seed + i), Replace: true}})
+		user += "'"
+	}
+	return people
+}
 
 // killed is four processes, which are killed and started again.
 type killed struct {
@@ -254,7 +267,7 @@ func (k *killed) again(o killOrder) (a killAnswer) {
 	}
 }
 
-// TestKill9 kills real processes, of parties and of the gateway, by SIGKILL at each step of an enrolment, a replacement and a deletion, and starts
+// TestKill9 kills real processes, of parties and of the gateway, by SIGKILL at each step of an enrolment, a replacement, enrolments together and a deletion, and starts
 // them again on their folders: it has happened or not, to all, and what was acknowledged has. With -short one party for each step; TestCrash has
 // all, on disks that lose what was not synced.
 func TestKill9(t *testing.T) {
@@ -263,7 +276,7 @@ func TestKill9(t *testing.T) {
 		t.Fatal(a)
 	}
 	n := 0
-	for _, op := range []string{"enrol", "replace", "delete"} {
+	for _, op := range []string{"enrol", "replace", "bulk", "delete"} {
 		for at, step := range crashSteps[op].party {
 			for i := range Parties {
 				if !testing.Short() || at%Parties == i {
@@ -286,7 +299,10 @@ func (k *killed) round(op string, process int, step string, n int) {
 	k.t.Helper()
 	before, after, user := uint64(10*n), uint64(10*n+1), fmt.Sprint("user ", n)
 	order := killOrder{"enrol", user, after}
-	if op == "delete" {
+	switch op {
+	case "bulk":
+		order.Op = op
+	case "delete":
 		order = killOrder{"delete", user, 0}
 	}
 	if op != "enrol" {
@@ -312,7 +328,12 @@ func (k *killed) round(op string, process int, step string, n int) {
 	if op == "delete" {
 		happened = old.Unknown
 	}
-	if old.Match == fresh.Match && op == "replace" || acknowledged && !happened {
+	if op == "bulk" {
+		if last := k.again(killOrder{"verify", user + "''", after + 2}); last.Match != fresh.Match {
+			k.t.Errorf("process %d killed at %s: one of those who were enrolled together %+v, another %+v", process, step, fresh, last)
+		}
+	}
+	if old.Match == fresh.Match && (op == "replace" || op == "bulk") || acknowledged && !happened {
 		k.t.Errorf("%s, process %d killed at %s, acknowledged %v: before %+v, after %+v", op, process, step, acknowledged, old, fresh)
 	}
 	k.again(order)

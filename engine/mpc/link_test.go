@@ -482,9 +482,7 @@ func TestHandle(t *testing.T) {
 	}
 	gateway := newLink(t, x, LinkConfig{Timeout: ample})
 	newLink(t, y, LinkConfig{Timeout: ample, Handle: func(l *Link, f Frame) {
-		if err := l.Send(Frame{SID: f.SID, Type: FrameResult, Payload: append([]byte("done "), f.Payload...)}); err != nil {
-			t.Error(err)
-		}
+		_ = l.Send(Frame{SID: f.SID, Type: FrameResult, Payload: append([]byte("done "), f.Payload...)}) // the link may end once it has arrived
 	}})
 	s, err := gateway.Open(8)
 	if err != nil {

@@ -424,11 +424,12 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 	case FramePrepare, FramePrepareSealed:
 		return p.orAbandon(f.SID, func() ([]byte, error) { return p.prepare(ctx, g, f, r) })
 	case FrameCommit:
-		d := r.doubt()
-		return nil, r.whole(func() error { return p.commit(d) })
+		b := r.batch()
+		return nil, r.whole(func() error { return p.commit(b) })
 	case FrameAbort:
-		of, tx := r.subject(), r.id()
-		return nil, r.whole(func() error { return p.abort(of, tx) })
+		b := r.batch()
+		p.cfg.hook("abort")
+		return nil, r.whole(func() error { return p.store.abort(b) })
 	case FrameDelete:
 		return p.erase(r)
 	case FrameDeleteTenant:
@@ -582,80 +583,98 @@ func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy
 	return bits, rows.hash, err
 }
 
-// prepare checks an enrolment with the peers, makes it durable and so votes for it.
+// prepare checks enrolments with the peers, makes them durable and so votes for them.
 func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader) ([]byte, error) {
 	m := r.prepare()
 	policy, err := p.policies.of(m.policy, m.model)
 	if err = cmp.Or(err, p.mayServe(g)); err != nil {
 		return nil, err
 	}
-	if gatewayOf(m.tx) != g.index {
+	if r.bad || gatewayOf(m.batch.tx) != g.index {
 		return nil, ErrMessage
 	}
-	h := head{state: stateActive, party: byte(p.cfg.Index), logScale: byte(policy.Params.LogScale), dim: uint16(policy.Params.Dim), model: policy.Model,
-		gen: m.gen, time: m.time, template: m.template, tx: m.tx}
-	var e *Envelope
+	v := &votes{of: m.batch.subjects(), heads: make([]head, len(m.batch.people)), shares: make([]shares, len(m.batch.people))}
 	if f.Type == FramePrepareSealed {
-		if e, err = p.unseal(SealEnrol, m.policy, m.of, r); err != nil {
+		if len(v.of) != 1 {
+			return nil, ErrMessage
+		}
+		if v.envelope, err = p.unseal(SealEnrol, m.policy, v.of[0], r); err != nil {
 			return nil, err
 		}
 	}
-	v := &shares{share: r.share(policy.Params.Dim)}
-	if policy.Gallery != 0 {
-		h.flags |= flagGallery
+	for i, person := range m.batch.people {
+		h := &v.heads[i]
+		*h = head{state: stateActive, party: byte(p.cfg.Index), logScale: byte(policy.Params.LogScale), dim: uint16(policy.Params.Dim), model: policy.Model,
+			gen: person.gen, time: m.time, template: person.template, tx: m.batch.tx}
+		v.shares[i].share = r.share(policy.Params.Dim)
+		if policy.Gallery != 0 {
+			h.flags |= flagGallery
+			v.second = append(v.second, r.share(policy.Params.Dim))
+			v.shares[i].gallery = v.second[i].Short()
+		}
 	}
-	answer, err := p.checkEnrolment(ctx, f.SID, m, policy, v, h, r, e)
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	answer, err := p.checkEnrolments(ctx, g, f.SID, m, policy, v)
 	if err != nil {
 		return nil, err
 	}
 	p.cfg.hook("checked")
-	if err := p.store.prepare(m.of, h, v); err != nil {
+	if err := p.store.prepare(v.of, v.heads, v.shares); err != nil {
 		return nil, err
 	}
 	p.cfg.hook("prepared")
 	return answer, nil
 }
 
-// checkEnrolment has the parties compare what is to be enrolled with itself: its shares are of one vector, of a norm and within bounds
+// votes are enrolments that a party is asked to vote for.
+type votes struct {
+	of     []Subject
+	heads  []head
+	shares []shares
+	second []Share // for identification, as they came
+
+	envelope *Envelope // that they came in; nil: the gateway made the shares
+}
+
+// checkEnrolments has the parties compare what is to be enrolled with itself: its shares are of one vector, of a norm and within bounds
 // that the policy has, and it matches. Whether it does the gateway alone learns.
-func (p *Party) checkEnrolment(ctx context.Context, sid uint64, m prepareMessage, policy Policy, v *shares, h head, r *reader, e *Envelope) ([]byte, error) {
-	var second Share
-	gallery := p.policies.Policies[policy.Gallery]
-	if policy.Gallery != 0 {
-		second = r.share(gallery.Params.Dim)
-	}
-	if err := p.take(e, cmp.Or(r.end(), p.store.mayPrepare(m.of, h))); err != nil {
+func (p *Party) checkEnrolments(ctx context.Context, g *gatewayLink, sid uint64, m prepareMessage, policy Policy, v *votes) ([]byte, error) {
+	if err := p.take(v.envelope, p.store.mayPrepare(v.of, v.heads)); err != nil {
 		return nil, err
 	}
-	full := policy
-	full.Check = CheckFull // whatever probes are spared: what is enrolled stays
-	bits, err := p.compare(ctx, sid, full, []Item{{v.share, v.share, policy.threshold(), e.about(p.context("enrol", m.policy, policy, m.of, h, ID{}))}})
+	compare := func(sid uint64, id uint16, policy Policy, share func(i int) Share) (Bits, error) {
+		items := make([]Item, len(v.of))
+		for i, of := range v.of {
+			items[i] = Item{share(i), share(i), policy.threshold(), v.envelope.about(p.context("enrol", id, policy, of, v.heads[i], ID{}))}
+		}
+		policy.Check = CheckFull // whatever probes are spared: what is enrolled stays
+		return p.compare(ctx, sid, policy, items)
+	}
+	bits, err := compare(sid, m.policy, policy, func(i int) Share { return v.shares[i].share })
 	if err != nil || policy.Gallery == 0 {
 		return appendBits(nil, bits), err
 	}
-	if SIDGateway(m.sid) != gatewayOf(m.tx) || !p.used.Use(m.sid) {
+	if SIDGateway(m.sid) != g.index || !p.used.Use(m.sid) {
 		return nil, ErrSID
 	}
-	gallery.Check = CheckFull
-	also, err := p.compare(ctx, m.sid, gallery, []Item{{second, second, gallery.threshold(), e.about(p.context("enrol", policy.Gallery, gallery, m.of, h, ID{}))}})
-	v.gallery = second.Short()
+	also, err := compare(m.sid, policy.Gallery, p.policies.Policies[policy.Gallery], func(i int) Share { return v.second[i] })
 	return appendBits(appendBits(nil, bits), also), err
 }
 
-func (p *Party) commit(d doubt) error {
+func (p *Party) commit(b batch) error {
 	p.cfg.hook("commit")
-	if err := p.store.commit(d.of, d.tx, d.gen); err != nil {
+	replaced, err := p.store.commit(b)
+	if err != nil {
 		return err
 	}
 	p.cfg.hook("committed")
-	p.galleries.note(d.of)
-	p.shredSoon() // what it replaced
+	p.galleries.note(b.subjects()...)
+	if replaced {
+		p.shredSoon()
+	}
 	return nil
-}
-
-func (p *Party) abort(of Subject, tx ID) error {
-	p.cfg.hook("abort")
-	return p.store.abort(of, tx)
 }
 
 func (p *Party) erase(r *reader) ([]byte, error) {
@@ -838,7 +857,7 @@ func (p *Party) controlled(s *Stream, f Frame) (question bool) {
 			}
 			b = append(d.appendTo(b), fate)
 		} else if fate := r.u8(); !r.bad && fate == fateCommitted {
-			if err := p.commit(d); err == nil {
+			if err := p.commit(d.batch()); err == nil {
 				p.cfg.Logger.Info("party: an enrolment was committed, as a peer has", "tx", d.tx)
 			}
 		}

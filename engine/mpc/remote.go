@@ -189,7 +189,7 @@ func (r *remote) settleDoubts(ctx context.Context) error {
 		if r.g.concerns(d.tx) {
 			continue
 		}
-		if _, err := r.call(ctx, FrameAbort, r.g.sid(), append(appendSubject(nil, d.of), d.tx[:]...)); err != nil {
+		if _, err := r.call(ctx, FrameAbort, r.g.sid(), d.batch().appendTo(nil)); err != nil {
 			return err
 		}
 	}
@@ -230,10 +230,13 @@ func (r *remote) wave() (wave []*decision) {
 	seen := make(map[Subject]bool)
 	for _, d := range r.mu.queue {
 		alone := d.kind == decideEraseTenant || d.kind == decideRefreshCommit
-		if len(wave) == drainWave || seen[d.of] || alone && len(wave) > 0 {
+		of := d.subjects()
+		if len(wave) == drainWave || alone && len(wave) > 0 || slices.ContainsFunc(of, func(s Subject) bool { return seen[s] }) {
 			break
 		}
-		seen[d.of] = true
+		for _, s := range of {
+			seen[s] = true
+		}
 		wave = append(wave, d)
 		if alone {
 			break
@@ -247,7 +250,7 @@ func (r *remote) send(ctx context.Context, d *decision) error {
 	var payload []byte
 	switch d.kind {
 	case decideCommit:
-		frame, payload = FrameCommit, doubt{d.of, d.tx, d.gen}.appendTo(nil)
+		frame, payload = FrameCommit, d.batch().appendTo(nil)
 	case decideErase:
 		frame, payload = FrameDelete, erasure{d.of, d.tx, d.gen, d.template}.appendTo(nil)
 	case decideEraseTenant:

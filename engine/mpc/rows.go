@@ -48,12 +48,14 @@ type tenantRows struct {
 	changed map[ID]bool // since; protected by galleries.mu
 }
 
-// note says that a record was written. It is called when the write is durable.
-func (g *galleries) note(of Subject) {
+// note says that records were written. It is called when the write is durable.
+func (g *galleries) note(of ...Subject) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if t := g.mu.of[of.Tenant]; t != nil {
-		t.changed[of.RID] = true
+	for _, of := range of {
+		if t := g.mu.of[of.Tenant]; t != nil {
+			t.changed[of.RID] = true
+		}
 	}
 }
 

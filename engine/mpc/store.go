@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -76,6 +77,7 @@ func openDatabase(disk vfs.FS, dir string, log *slog.Logger) (*database, error) 
 	o.Experimental.ReadSamplingMultiplier = -1
 	for i := range o.Levels { // shares are noise: they don't compress
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // who is enrolled anew is looked for in vain
 	}
 	if err := makeFolder(disk, dir); err != nil {
 		return nil, fmt.Errorf("mpc: open store: %w", err)

@@ -1,6 +1,7 @@
 package mpc
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -12,9 +13,8 @@ import (
 //
 //	VERIFY         policy u16 · model u16 · tenant · count u16 · count × (rid · generation u32) · count × share
 //	IDENTIFY       policy u16 · model u16 · tenant · share
-//	PREPARE        policy u16 · model u16 · tenant · rid · generation u32 · template · transaction · time ms u64 · sid u64 · share · [share]
-//	COMMIT         tenant · rid · transaction · generation u32
-//	ABORT          tenant · rid · transaction
+//	PREPARE        policy u16 · model u16 · time ms u64 · sid u64 · batch · count × (share · [share])
+//	COMMIT, ABORT  batch
 //	DELETE         tenant · rid · transaction · generation u32 · template
 //	DELETE_TENANT  tenant · transaction
 //	REFRESH        transaction
@@ -26,6 +26,7 @@ import (
 //	RESULT of      VERIFY, IDENTIFY: attempts u32 · bits · (IDENTIFY: SHA-256 of the rows [32]); PREPARE: bits · [bits]; DELETE,
 //	               DELETE_TENANT: generation u32 · records u32 · time ms u64 · template · transaction · public key [32] · signature [64];
 //	               HELLO: hello; others: nothing
+//	batch          tenant · transaction · count u16 · count × (rid · generation u32 · template), in the order of rids, which differ
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
 //	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
 //	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32)
@@ -145,29 +146,77 @@ func (r *reader) verify() (m verifyMessage) {
 	return m
 }
 
+// member is one of the people of a transaction.
+type member struct {
+	rid      ID
+	gen      uint32
+	template ID
+}
+
+// batch is enrolments of one transaction, of 1 to MaxItems people of a tenant, in the order of rids.
+type batch struct {
+	tenant, tx ID
+	people     []member
+}
+
+func (b batch) appendTo(dst []byte) []byte {
+	dst = append(append(dst, b.tenant[:]...), b.tx[:]...)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(b.people)))
+	for _, p := range b.people {
+		dst = binary.LittleEndian.AppendUint32(append(dst, p.rid[:]...), p.gen)
+		dst = append(dst, p.template[:]...)
+	}
+	return dst
+}
+
+func (r *reader) batch() (b batch) {
+	b.tenant, b.tx = r.id(), r.id()
+	n := int(r.u16())
+	if n < 1 || n > MaxItems {
+		r.bad = true
+		return b
+	}
+	for i := range n {
+		p := member{r.id(), r.u32(), r.id()}
+		if i > 0 && bytes.Compare(p.rid[:], b.people[i-1].rid[:]) <= 0 { // nobody twice
+			r.bad = true
+		}
+		b.people = append(b.people, p)
+	}
+	return b
+}
+
+func (b batch) subjects() []Subject {
+	of := make([]Subject, len(b.people))
+	for i, p := range b.people {
+		of[i] = Subject{b.tenant, p.rid}
+	}
+	return of
+}
+
 // prepareMessage is PREPARE but for its shares.
 type prepareMessage struct {
 	policy, model uint16
-	of            Subject
-	gen           uint32
-	template, tx  ID
+	batch         batch
 	time          int64
-	sid           uint64 // of the session that checks the share for identification
+	sid           uint64 // of the session that checks the shares for identification
 }
 
 func (m *prepareMessage) appendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint16(dst, m.policy)
 	dst = binary.LittleEndian.AppendUint16(dst, m.model)
-	dst = appendSubject(dst, m.of)
-	dst = binary.LittleEndian.AppendUint32(dst, m.gen)
-	dst = append(append(dst, m.template[:]...), m.tx[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(m.time))
-	return binary.LittleEndian.AppendUint64(dst, m.sid)
+	return m.batch.appendTo(binary.LittleEndian.AppendUint64(dst, m.sid))
 }
 
-func (r *reader) prepare() prepareMessage {
-	return prepareMessage{r.u16(), r.u16(), r.subject(), r.u32(), r.id(), r.id(), int64(r.u64()), r.u64()}
+func (r *reader) prepare() (m prepareMessage) {
+	m.policy, m.model, m.time, m.sid = r.u16(), r.u16(), int64(r.u64()), r.u64()
+	m.batch = r.batch()
+	return m
 }
+
+// batch is a doubt as a transaction of one.
+func (d doubt) batch() batch { return batch{d.of.Tenant, d.tx, []member{{rid: d.of.RID, gen: d.gen}}} }
 
 func (d doubt) appendTo(dst []byte) []byte {
 	dst = append(appendSubject(dst, d.of), d.tx[:]...)
