@@ -36,6 +36,7 @@ type apart struct {
 	gallery string
 	person  string // "": nobody in particular
 	policy  uint16
+	space   string
 }
 
 // group is the gallery as parties' records have it: neither name can hold a slash.
@@ -58,7 +59,7 @@ func (r *request) apart(gallery, person string) (*apart, error) {
 	if !known {
 		return nil, fail(codeDecentralisedUnconfigured, "the parties have no policy for embedding space %q", g.Space)
 	}
-	return &apart{r.server, r.ctx, r.key.Tenant, gallery, person, policy}, nil
+	return &apart{r.server, r.ctx, r.key.Tenant, gallery, person, policy, g.Space}, nil
 }
 
 func (a *apart) gateway() *mpc.Gateway { return a.s.cfg.Decentralised.Gateway }
@@ -67,37 +68,50 @@ func (a *apart) gateway() *mpc.Gateway { return a.s.cfg.Decentralised.Gateway }
 func (a *apart) Enrolled() (bool, error) { return a.gateway().Enrolled(a.group(), a.person) }
 
 // Verify implements dialect.Decentralised.
-func (a *apart) Verify(probe engine.Template) (bool, error) {
-	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, probe, false)
-	if err != nil {
-		return false, err
-	}
-	defer clear(v)
-	match, err := a.gateway().Verify(a.ctx, a.group(), a.person, a.policy, v)
+func (a *apart) Verify(probe engine.Template) (bool, error) { return a.verify(asked{Template: probe}) }
+
+func (a *apart) verify(q asked) (bool, error) {
+	match, err := a.compare(q)
 	if err != nil {
 		return false, inWords(err)
 	}
 	return match, a.decided(engine.AuditDecentralisedVerify, match)
 }
 
+func (a *apart) compare(q asked) (bool, error) {
+	if q.sealed != nil {
+		return a.gateway().VerifySealed(a.ctx, a.group(), a.person, a.policy, *q.sealed)
+	}
+	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, q.Template, false)
+	if err != nil {
+		return false, err
+	}
+	defer clear(v)
+	return a.gateway().Verify(a.ctx, a.group(), a.person, a.policy, v)
+}
+
 // Enrol implements dialect.Decentralised.
 func (a *apart) Enrol(t engine.Template) error {
-	_, err := a.enrol(t, false)
+	_, err := a.enrol(asked{Template: t}, false)
 	return err
 }
 
-func (a *apart) enrol(t engine.Template, replace bool) (mpc.Enrolled, error) {
-	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, t, true)
-	if err != nil {
-		return mpc.Enrolled{}, err
+func (a *apart) enrol(q asked, replace bool) (mpc.Enrolled, error) {
+	with := mpc.Enrolment{Policy: a.policy, Sealed: q.sealed, Replace: replace}
+	if q.sealed == nil {
+		v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, q.Template, true)
+		if err != nil {
+			return mpc.Enrolled{}, err
+		}
+		defer clear(v)
+		with.Template = v
 	}
-	defer clear(v)
 	give, err := a.beginEnrol()
 	if err != nil {
 		return mpc.Enrolled{}, err
 	}
 	defer give()
-	e, err := a.gateway().Enrol(a.ctx, a.group(), a.person, mpc.Enrolment{Policy: a.policy, Template: v, Replace: replace})
+	e, err := a.gateway().Enrol(a.ctx, a.group(), a.person, with)
 	if err != nil && !errors.Is(err, mpc.ErrUnfinished) {
 		return e, inWords(err)
 	}
@@ -137,17 +151,12 @@ func (a *apart) erase() (mpc.Erased, error) {
 }
 
 // identify finds who matches; their order means nothing.
-func (a *apart) identify(probe engine.Template) ([]string, error) {
+func (a *apart) identify(q asked) ([]string, error) {
 	p, _ := a.gateway().Policy(a.policy)
 	if p.Gallery == 0 {
 		return nil, fail(codeDecentralisedUnconfigured, "the parties' policy of the gallery's embedding space has none for identification")
 	}
-	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, probe, false)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(v)
-	people, err := a.gateway().Identify(a.ctx, a.group(), p.Gallery, v)
+	people, err := a.search(q, p.Gallery)
 	if err != nil {
 		return nil, inWords(err)
 	}
@@ -157,6 +166,18 @@ func (a *apart) identify(probe engine.Template) ([]string, error) {
 		b.Outcome = engine.AuditMatch
 	}
 	return people, a.s.engine.AuditBeside(a.ctx, a.tenant, b)
+}
+
+func (a *apart) search(q asked, policy uint16) ([]string, error) {
+	if q.sealed != nil {
+		return a.gateway().IdentifySealed(a.ctx, a.group(), policy, *q.sealed)
+	}
+	v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, q.Template, false)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(v)
+	return a.gateway().Identify(a.ctx, a.group(), policy, v)
 }
 
 func (a *apart) decided(op string, match bool) error {
@@ -198,8 +219,8 @@ type apartBody struct {
 }
 
 func (s *Server) decentralisedVerify(r *request) (reply, error) {
-	return r.withApart(false, func(a *apart, t engine.Template, face *faceBody) (reply, error) {
-		match, err := a.Verify(t)
+	return r.withApart(false, func(a *apart, q asked, face *faceBody) (reply, error) {
+		match, err := a.verify(q)
 		return reply{status: 200, value: apartBody{match, face}}, err
 	})
 }
@@ -211,8 +232,8 @@ type apartPeople struct {
 }
 
 func (s *Server) decentralisedIdentify(r *request) (reply, error) {
-	return r.withApart(false, func(a *apart, t engine.Template, face *faceBody) (reply, error) {
-		people, err := a.identify(t)
+	return r.withApart(false, func(a *apart, q asked, face *faceBody) (reply, error) {
+		people, err := a.identify(q)
 		return reply{status: 200, value: apartPeople{orEmpty(people), face}}, err
 	})
 }
@@ -231,8 +252,8 @@ func (s *Server) decentralisedEnrol(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return r.withApart(true, func(a *apart, t engine.Template, face *faceBody) (reply, error) {
-		e, err := a.enrol(t, !c.Absent)
+	return r.withApart(true, func(a *apart, q asked, face *faceBody) (reply, error) {
+		e, err := a.enrol(q, !c.Absent)
 		if c.Absent && errors.Is(err, engine.ErrPersonExists) {
 			err = fail(codeVersionMismatch, "the person is enrolled already, and If-None-Match says that they must not be")
 		}
@@ -243,12 +264,13 @@ func (s *Server) decentralisedEnrol(r *request) (reply, error) {
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // withApart decodes a request about one face and asks a gallery's decentralised people about it.
-func (r *request) withApart(enrols bool, ask func(*apart, engine.Template, *faceBody) (reply, error)) (reply, error) {
+func (r *request) withApart(enrols bool, ask func(*apart, asked, *faceBody) (reply, error)) (reply, error) {
 	sub := subject{enrols: enrols}
-	if err := r.decode(sub.one()); err != nil {
+	var sealed *mpc.Envelopes
+	if err := r.decode(append(sub.one(), field{name: "envelopes", json: takeEnvelopes(&sealed)})); err != nil {
 		return reply{}, err
 	}
-	if err := sub.check("image", "template"); err != nil {
+	if err := sub.checkAsked(sealed); err != nil {
 		return reply{}, err
 	}
 	a, err := r.apart(r.params[0], r.param("{person}"))
@@ -258,12 +280,15 @@ func (r *request) withApart(enrols bool, ask func(*apart, engine.Template, *face
 	if err != nil {
 		return reply{}, err
 	}
+	if sealed != nil {
+		return ask(a, asked{sealed: sealed}, nil)
+	}
 	return sub.steadily(func() (reply, error) {
 		t, face, err := r.apartTemplate(a, &sub)
 		if err != nil {
 			return reply{}, err
 		}
-		return ask(a, t, face)
+		return ask(a, asked{Template: t}, face)
 	})
 }
 

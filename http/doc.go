@@ -79,6 +79,9 @@
 // D3  A gallery's deletion, and a tenant's, is decided at the parties first. Parties that are away carry it out before they serve anything else. Nobody is
 // enrolled in the tenant from then until the engine has deleted it (enrolments.go).
 // D4  A party that is away takes away these operations and nothing else: /readyz has the parties' states and stays ready.
+// D5  A client may send shares that it has sealed for the parties in the place of a photo or a template (sealed.go). Then nothing here sees either, and what there is to
+// say of it the parties say. It needs no other right than a template, of whose photo nothing is known as well: gates are about photos. What to seal with says of
+// nobody whether they are enrolled.
 //
 // # Keys
 //

@@ -80,6 +80,8 @@ const (
 	codeDecentralisedUnconfigured code = "decentralised_unconfigured"
 	codeTemplateUnfit             code = "template_unfit"
 	codePartyAway                 code = "party_away"
+	codeBadEnvelope               code = "bad_envelope"
+	codeEnvelopeUsed              code = "envelope_used"
 
 	codeVersionMismatch code = "version_mismatch"
 	codeJobExists       code = "job_exists"
@@ -194,6 +196,8 @@ var codes = map[code]struct {
 	codeDecentralisedUnconfigured: {409, "There is no decentralised matching here"},
 	codeTemplateUnfit:             {400, "The template can't be split into shares"},
 	codePartyAway:                 {503, "A party is away"},
+	codeBadEnvelope:               {400, "An envelope is not one for this request"},
+	codeEnvelopeUsed:              {409, "An envelope is of no use any more"},
 
 	codeVersionMismatch: {412, "The person is not in the version that was stated"},
 	codeJobExists:       {409, "Such a job is under way with other settings"},

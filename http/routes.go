@@ -149,6 +149,8 @@ var routes = []operation{
 	{"DELETE", "/v1/galleries/{gallery}/decentralised/people/{person}", "decentralisedDelete", enrolling, (*Server).decentralisedDelete},
 	{"POST", "/v1/galleries/{gallery}/decentralised/people/{person}/verify", "decentralisedVerify", matching, (*Server).decentralisedVerify},
 	{"POST", "/v1/galleries/{gallery}/decentralised/identify", "decentralisedIdentify", matching, (*Server).decentralisedIdentify},
+	{"GET", "/v1/galleries/{gallery}/decentralised/sealing", "decentralisedSearchSealing", matching, (*Server).decentralisedSealing},
+	{"GET", "/v1/galleries/{gallery}/decentralised/people/{person}/sealing", "decentralisedSealing", deduping, (*Server).decentralisedSealing},
 	{"POST", "/v1/galleries/{gallery}/duplicates", "duplicates", deduping, (*Server).duplicates},
 	{"POST", "/v1/galleries/{gallery}/dedupe", "startDedupe", adminOnly, (*Server).startDedupe},
 	{"GET", "/v1/jobs", "listJobs", auditing, (*Server).listJobs},

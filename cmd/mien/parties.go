@@ -30,8 +30,9 @@ type partiesConfig struct {
 
 // partyAt is where a party is, and by which key it is known.
 type partyAt struct {
-	Address string `json:"address"`
-	Pin     string `json:"pin"`
+	Address  string `json:"address"`
+	Pin      string `json:"pin"`
+	SharePin string `json:"share_pin,omitempty"` // of the key that clients seal shares to; "": the one that the party says
 }
 
 // parties is a gateway to three parties; the zero value is none.
@@ -117,6 +118,12 @@ func (c partiesConfig) open(spaces []engine.Space, log *slog.Logger) (*parties, 
 			return nil, err
 		}
 		config.Parties[i], config.Pins[mpc.PartyRole(i)] = p.Address, pins[mpc.PartyRole(i)]
+		if p.SharePin != "" {
+			if pins, err = parsePins(map[string]string{string(mpc.PartyRole(i)): p.SharePin}); err != nil {
+				return nil, err
+			}
+			config.ShareKeys[i] = pins[mpc.PartyRole(i)]
+		}
 	}
 	if err := c.checkSpaces(spaces, config.Policies); err != nil {
 		return nil, err

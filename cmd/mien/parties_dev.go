@@ -103,7 +103,11 @@ func newChildren(dir string, of engine.Space, logs logFlags, log *slog.Logger) (
 		if err != nil {
 			return nil, errors.Join(err, k.closePorts())
 		}
-		k.at = append(k.at, partyAt{address, pinText(id.Pin())})
+		share, err := sharePin(k.folder(i))
+		if err != nil {
+			return nil, errors.Join(err, k.closePorts())
+		}
+		k.at = append(k.at, partyAt{address, pinText(id.Pin()), share})
 	}
 	return k, nil
 }

@@ -105,6 +105,34 @@ func (s *sharedServer) until(status int, method, path string, v []float32) (a an
 	return a
 }
 
+// seal has mien party seal make the body of a request about a person, "" for a search.
+func (s *sharedServer) seal(op, person string, v []float32, args ...string) (body []byte, stderr string, code int) {
+	s.t.Helper()
+	path, dir := sharedPath+"sealing", s.t.TempDir()
+	if person != "" {
+		path = sharedPath + "people/" + person + "/sealing"
+	}
+	with, template := filepath.Join(dir, "with"), filepath.Join(dir, "template")
+	a := s.send("GET", path, "", nil)
+	if a.status != 200 {
+		s.t.Fatalf("GET %s: %v", path, a)
+	}
+	write(s.t, with, json.RawMessage(a.body))
+	write(s.t, template, map[string]any{"space": s.space, "f32": floatBytes(v)})
+	stdout, stderr, code := mien(s.t, nil, append([]string{"party", "seal", "--op", op, with, template}, args...)...)
+	return []byte(stdout), stderr, code
+}
+
+// sealed asks with a template that the server does not see.
+func (s *sharedServer) sealed(method, path, op, person string, v []float32, args ...string) answer {
+	s.t.Helper()
+	body, stderr, code := s.seal(op, person, v, args...)
+	if code != 0 {
+		s.t.Fatalf("seal: %d %s", code, stderr)
+	}
+	return s.send(method, sharedPath+path, "application/json", body)
+}
+
 func (s *sharedServer) matches(person string, v []float32, want bool) {
 	s.t.Helper()
 	if a := s.until(200, "POST", "people/"+person+"/verify", v); string(bytes.TrimSpace(a.body)) != fmt.Sprintf(`{"match":%v}`, want) {
@@ -249,6 +277,23 @@ func TestPartiesDev(t *testing.T) {
 	}
 	if !inMemory(t, "self", own) {
 		t.Error("this process has the template, and it is not found")
+	}
+
+	// Somebody whose template the server does not see, and the parties neither.
+	cy := s.face()
+	if a := s.sealed("PUT", "people/cy", "enrol", "cy", cy); a.status != 200 {
+		t.Errorf("sealed enrolment: %v", a)
+	}
+	if a := s.sealed("POST", "people/cy/verify", "verify", "cy", cy); string(bytes.TrimSpace(a.body)) != `{"match":true}` {
+		t.Errorf("sealed verification: %v %s", a, a.body)
+	}
+	if a := s.sealed("POST", "identify", "identify", "", cy); !strings.Contains(string(a.body), `{"people":["cy"]}`) {
+		t.Errorf("sealed search: %v %s", a, a.body)
+	}
+	for _, pid := range append(pids[:], s.cmd.Process.Pid) {
+		if inMemory(t, strconv.Itoa(pid), needles(cy)) {
+			t.Errorf("process %d has a template in memory that a client sealed", pid)
+		}
 	}
 
 	// Youverse's pair, with a photo.
@@ -426,7 +471,10 @@ func TestPartiesFile(t *testing.T) {
 			t.Errorf("init made other keys: %+v, %+v", m, again)
 		}
 		pins[role] = m.Pin
-		at = append(at, partyAt{l.Addr().String(), m.Pin})
+		if len(m.SharePin) != 64 {
+			t.Errorf("%+v", m)
+		}
+		at = append(at, partyAt{l.Addr().String(), m.Pin, m.SharePin})
 		parties[i] = &partyProgram{t: t, port: port, config: filepath.Join(dir, role+".json")}
 	}
 	for i, p := range parties {
@@ -449,11 +497,26 @@ func TestPartiesFile(t *testing.T) {
 	s.until(200, "PUT", "people/ann", ann)
 	s.matches("ann", ann, true)
 
+	// A client that has the share keys' pins seals, unless they are others.
+	sharePins := func(last string) []string {
+		return []string{"--pin", fmt.Sprintf("party0=%s;party1=%s;party2=%s", at[0].SharePin, at[1].SharePin, last)}
+	}
+	if a := s.sealed("POST", "people/ann/verify", "verify", "ann", ann, sharePins(at[2].SharePin)...); string(bytes.TrimSpace(a.body)) != `{"match":true}` {
+		t.Errorf("sealed verification: %v %s", a, a.body)
+	}
+	for _, bad := range [][]string{sharePins(at[0].SharePin), sharePins("00"), {"--pin", "party0=" + at[0].SharePin}, {"--op", "identify"}} {
+		if body, stderr, code := s.seal("verify", "ann", ann, bad...); code != 1 || stderr == "" || len(body) > 0 {
+			t.Errorf("%v: %d %s %s", bad, code, stderr, body)
+		}
+	}
+
 	// Somebody with another key in the place of party 1 is let in by nobody.
 	if err := parties[1].stop(syscall.SIGTERM); err != nil {
 		t.Errorf("party 1 ended with %v", err)
 	}
-	made("stranger", "party1")
+	if m := made("stranger", "party1"); m.SharePin == at[1].SharePin {
+		t.Error("two folders have one share key")
+	}
 	parties[1].start("--data", filepath.Join(dir, "stranger"))
 	s.await("party 1 is away", func() bool { return s.states()[1] == mpc.PartyAway })
 	if a := s.ask("POST", "people/ann/verify", ann); a.status != 503 || a.code != "party_away" {
@@ -500,7 +563,7 @@ func TestPartiesFile(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path string, v any) {
+func write(t testing.TB, path string, v any) {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -21,12 +22,13 @@ import (
 
 type partyCmd struct {
 	Run  partyRunCmd  `cmd:"" default:"withargs" help:"Serve as the party that the certificate names (the default)."`
+	Seal partySealCmd `cmd:"" help:"Split a template and seal a share for each party, for a request whose server is not to see the template."`
 	Init partyInitCmd `cmd:"" help:"Make the keys of a party or gateway, and print the pin by which the others know it."`
 }
 
 type partyRunCmd struct {
 	logFlags
-	Data         string            `help:"The party's folder, as mien party init makes it: tls.crt, tls.key, kek.key, policies.json and, once it runs, store." env:"MIEN_PARTY_DATA" default:"party" type:"path"`
+	Data         string            `help:"The party's folder, as mien party init makes it: tls.crt, tls.key, kek.key, share.key, policies.json and, once it runs, store." env:"MIEN_PARTY_DATA" default:"party" type:"path"`
 	Cluster      string            `help:"Name of the installation, the same at all parties and gateways." env:"MIEN_PARTY_CLUSTER" default:"mien"`
 	Listen       string            `help:"Address at which the party before and the gateways reach this one." env:"MIEN_PARTY_LISTEN" default:"127.0.0.1:7100"`
 	Next         string            `help:"Address of the next party: of 1 for 0, of 2 for 1, of 0 for 2." env:"MIEN_PARTY_NEXT" placeholder:"HOST:PORT"`
@@ -44,6 +46,7 @@ const (
 	tlsCertFile   = "tls.crt"
 	tlsKeyFile    = "tls.key"
 	kekFile       = "kek.key"
+	shareKeyFile  = "share.key"
 	directoryFile = "directory.key"
 	policiesFile  = "policies.json"
 )
@@ -70,6 +73,9 @@ func (c *partyRunCmd) Run(ctx context.Context) error {
 		return err
 	}
 	config.Logger = log.With("party", config.Index)
+	if config.ShareKey == nil {
+		config.Logger.Info("party: the folder has no share.key, so shares that clients sealed are refused: mien party init makes one")
+	}
 	if config.Listener, err = c.listener(); err != nil {
 		return err
 	}
@@ -100,6 +106,9 @@ func (c *partyRunCmd) config() (config mpc.PartyConfig, err error) {
 		return config, err
 	}
 	if config.Policies, err = readPolicies(or(c.Policies, c.Data, policiesFile)); err != nil {
+		return config, err
+	}
+	if config.ShareKey, err = readShareKey(c.Data); err != nil {
 		return config, err
 	}
 	kek, err := readKey(or(c.Kek, c.Data, kekFile))
@@ -196,9 +205,11 @@ type partyInitCmd struct {
 
 // partyMade is what init prints.
 type partyMade struct {
-	Role string `json:"role"`
-	Pin  string `json:"pin"`
-	Dir  string `json:"dir"`
+	Role     string `json:"role"`
+	Pin      string `json:"pin"`
+	SharePin string `json:"share_pin,omitempty"` // of the key that clients seal shares to
+	ShareKey string `json:"share_key,omitempty"` // that key, base64
+	Dir      string `json:"dir"`
 }
 
 // Run makes the keys, and the policies of the pack.
@@ -216,8 +227,17 @@ func (c *partyInitCmd) Run(out *output) error {
 	if err != nil {
 		return err
 	}
-	made := partyMade{c.Role, pinText(id.Pin()), c.Dir}
-	return out.print(made, fmt.Sprintf("%s in %s\npin %s\npolicies.json holds the thresholds for embedding space %s: read it, and have it the same at all parties and gateways", made.Role, relative(c.Dir), made.Pin, m.Space))
+	made, share := partyMade{Role: c.Role, Pin: pinText(id.Pin()), Dir: c.Dir}, ""
+	key, err := readShareKey(c.Dir)
+	if err != nil {
+		return err
+	}
+	if key != nil {
+		public := key.PublicKey().Bytes()
+		made.ShareKey, made.SharePin = base64.StdEncoding.EncodeToString(public), pinText(mpc.PinOfShareKey(public))
+		share = "\nshare pin " + made.SharePin + " (give it to clients that seal shares themselves; --json has the whole key)"
+	}
+	return out.print(made, fmt.Sprintf("%s in %s\npin %s%s\npolicies.json holds the thresholds for embedding space %s: read it, and have it the same at all parties and gateways", made.Role, relative(c.Dir), made.Pin, share, m.Space))
 }
 
 // initParty makes the folder of a role with its keys and policies, all for their owner alone. What is there is kept: it is to be called
@@ -235,11 +255,14 @@ func initParty(dir string, role mpc.Role, of engine.Space) (id mpc.Identity, err
 	if id.Role != role {
 		return id, fmt.Errorf("%s: %w: it is that of %s", dir, mpc.ErrOther, id.Role)
 	}
-	name := kekFile
+	names := []string{kekFile, shareKeyFile}
 	if _, party := role.Party(); !party {
-		name = directoryFile
+		names = []string{directoryFile}
 	}
-	err = errors.Join(writeNew(filepath.Join(dir, name), newMasterKey()), writeNew(filepath.Join(dir, policiesFile), policiesText(of)))
+	for _, name := range names {
+		err = errors.Join(err, writeNew(filepath.Join(dir, name), newMasterKey()))
+	}
+	err = errors.Join(err, writeNew(filepath.Join(dir, policiesFile), policiesText(of)))
 	return id, err
 }
 

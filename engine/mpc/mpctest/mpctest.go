@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hpke"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ type Cluster struct {
 	t         testing.TB
 	policies  *mpc.Policies
 	ids       [mpc.Parties]mpc.Identity
+	shareKeys [mpc.Parties]hpke.PrivateKey
 	pins      mpc.Pins
 	addresses [mpc.Parties]string
 	dir       string
@@ -50,6 +52,9 @@ func New(t testing.TB, policies string) *Cluster {
 	var listeners [mpc.Parties]net.Listener
 	for i := range c.ids {
 		c.ids[i] = c.identity(mpc.PartyRole(i))
+		if c.shareKeys[i], err = mpc.NewEnvelopeKey(); err != nil {
+			t.Fatal(err)
+		}
 		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +123,7 @@ func (c *Cluster) serve(i int, l net.Listener) {
 		c.t.Fatal(err)
 	}
 	p, err := mpc.OpenParty(mpc.PartyConfig{Index: i, Cluster: cluster, Dir: filepath.Join(c.dir, fmt.Sprint("party", i)), Root: key, Identity: c.ids[i],
-		Pins: c.pins, Listener: l, Next: c.addresses[(i+1)%mpc.Parties], Policies: c.policies, Timeout: timeout})
+		Pins: c.pins, Listener: l, Next: c.addresses[(i+1)%mpc.Parties], Policies: c.policies, ShareKey: c.shareKeys[i], Timeout: timeout})
 	if err != nil {
 		c.t.Fatal(err)
 	}
