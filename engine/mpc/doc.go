@@ -116,6 +116,7 @@
 // N7  A record's shares are sealed by a random key of their own (AES-256-GCM), that by the epoch's key encryption key, and that by the root key, in the
 // file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds; backups of the store are noise once
 // a refresh has made a new epoch and the file kek has the old key no more, in backups of it neither.
+// A party does not open a store whose keys are not in that file, and makes no new ones for it.
 // N8  A refresh is committed by one small batch that names the epoch. Two parties never compare shares of different epochs: the refresh's name is
 // in the context (M8).
 // N9  Budgets are each party's own, and count all attempts, as parties don't know what came of them. No refresh, restart, enrolment or erasure gives

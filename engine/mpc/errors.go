@@ -85,6 +85,8 @@ var (
 	ErrRootKey = errors.New("mpc: the root key does not open this store")
 	// ErrOther says that a data folder is that of another party, cluster or gateway.
 	ErrOther = errors.New("mpc: the data folder is another party's")
+	// ErrKeyFile says that the file kek and the store don't belong together: one of them is not there, or from another time.
+	ErrKeyFile = errors.New("mpc: the file kek is not that of this store")
 	// ErrFormat says that a newer program wrote the store.
 	ErrFormat = errors.New("mpc: the store was written by a newer version")
 	// ErrCorrupt says that the store holds what this program cannot have written.

@@ -592,8 +592,8 @@ func TestWrongKeys(t *testing.T) {
 	root := newTestRoot(t, "a")
 	try("c", 0, root, nil)
 	try("c", 0, newTestRoot(t, "b"), ErrRootKey)
-	try("c", 1, root, ErrRootKey)
-	try("d", 0, root, ErrRootKey)
+	try("c", 1, root, ErrOther)
+	try("d", 0, root, ErrOther)
 	try("c", 0, root, nil)
 	key := make([]byte, DirectoryKeyBytes)
 	rand.Read(key)
@@ -609,6 +609,64 @@ func TestWrongKeys(t *testing.T) {
 	key[0]++
 	_, err = openDirectory(disk, "gateway", "c", 1, key, testLog(t))
 	wantErr(t, err, ErrRootKey)
+}
+
+// TestKeyFile: a party whose file kek is lost, or older than its store, does not start, nor one that has the file and no store; with the
+// right file in its place it has what it had. Nothing that it finds is replaced.
+func TestKeyFile(t *testing.T) {
+	rng, c := seeded(t), startWorld(t)
+	x := unit(rng, testDim)
+	c.enrol("a", x)
+	c.consistent()
+	disk := c.disks[0]
+	read := func() []byte {
+		b, err := readFile(disk, "data/kek", maxKeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	first := read()
+	if err := c.gateway.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := read()
+	c.stopParty(0)
+	refused := func() {
+		t.Helper()
+		_, err := OpenParty(c.partyConfig(0))
+		wantErr(t, err, ErrKeyFile)
+	}
+	put := func(b []byte) {
+		t.Helper()
+		if err := replaceFile(disk, "data/kek", b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := disk.Remove("data/kek"); err != nil {
+		t.Fatal(err)
+	}
+	refused()
+	put(first)
+	refused()
+	if !bytes.Equal(read(), first) {
+		t.Error("a file that was not this store's has changed")
+	}
+	put(second)
+	if err := disk.Rename("data/store", "data/elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	refused()
+	if err := disk.RemoveAll("data/store"); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Rename("data/elsewhere", "data/store"); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0)
+	c.ready()
+	c.verify("a", x, true)
+	c.consistent()
 }
 
 // TestDiskFails: a party whose disk refuses a write stops, and says why; nothing that was not written is acknowledged.

@@ -125,8 +125,8 @@ func RunParty(ctx context.Context, c PartyConfig) error {
 	return p.Serve(ctx)
 }
 
-// OpenParty opens or makes the store; Serve must be called then. Errors: ErrConfig, ErrRootKey, ErrOther, ErrFormat, ErrCorrupt, the
-// disk's.
+// OpenParty opens or makes the store; Serve must be called then. Errors: ErrConfig, ErrRootKey, ErrOther, ErrKeyFile, ErrFormat,
+// ErrCorrupt, the disk's.
 func OpenParty(c PartyConfig) (*Party, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {

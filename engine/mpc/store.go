@@ -427,7 +427,7 @@ type stagedEpoch struct {
 	epoch uint32
 }
 
-// openPartyStore opens or makes the store of a party. Errors: ErrRootKey, ErrOther, ErrFormat, ErrCorrupt, the disk's.
+// openPartyStore opens or makes the store of a party. Errors: ErrRootKey, ErrOther, ErrKeyFile, ErrFormat, ErrCorrupt, the disk's.
 func openPartyStore(disk vfs.FS, dir, cluster string, party int, root RootKey, log *slog.Logger) (_ *partyStore, err error) {
 	d, err := openDatabase(disk, dir, log)
 	if err != nil {
@@ -440,17 +440,24 @@ func openPartyStore(disk vfs.FS, dir, cluster string, party int, root RootKey, l
 		}
 	}()
 	s.meters.store = s
+	found, err := s.findIdentity(sha256.Sum256([]byte(cluster))) // before keys, which would not open for another reason
+	if err != nil {
+		return nil, err
+	}
 	where := fmt.Sprintf("%s\x00%d", cluster, party)
 	if s.mu.keys, err = openKeyFile(disk, disk.PathJoin(dir, "kek"), root, where); err != nil {
 		return nil, err
 	}
-	if err := s.openIdentity(sha256.Sum256([]byte(cluster))); err != nil {
+	if err := s.findEpochs(); err != nil {
+		return nil, err
+	}
+	if err := s.openKeys(found); err != nil {
 		return nil, err
 	}
 	if err := s.openReceipt(root, where); err != nil {
 		return nil, err
 	}
-	return s, s.recover()
+	return s, s.dropEpochs() // of a refresh that nobody voted for, or that was committed
 }
 
 // end closes the store when what was counted is written. REQUIRES: nobody uses it.
@@ -463,22 +470,53 @@ func (s *partyStore) end() error {
 	return errors.Join(err, s.close())
 }
 
-func (s *partyStore) openIdentity(cluster [32]byte) error {
+// findIdentity reads whose the store is, or draws what openKeys saves of a new one. Errors: ErrOther, ErrCorrupt, the disk's.
+func (s *partyStore) findIdentity(cluster [32]byte) (found bool, err error) {
 	v, err := s.get(metaKey(metaIdentity))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if v == nil {
 		s.mu.identity = storeIdentity{newID(), s.party, storeNew, cluster}
-		return s.saveIdentity()
+		return false, nil
 	}
 	if s.mu.identity, err = parseIdentity(v); err != nil {
+		return true, err
+	}
+	if of := s.mu.identity; of.party != s.party || of.cluster != cluster {
+		return true, fmt.Errorf("%w: it was made for party %d, and for a cluster of %s name", ErrOther, of.party, sameOrOther(of.cluster == cluster))
+	}
+	return true, nil
+}
+
+func sameOrOther(same bool) string {
+	if same {
+		return "this"
+	}
+	return "another"
+}
+
+// openKeys makes the key of a new store's first epoch, and makes sure that a store's own are there: a file that is lost, or put back
+// from before a refresh, must not be replaced by new keys, under which nobody's shares open (N7). A new store's key is durable before its
+// identity is. Errors: ErrKeyFile, the root key's, the disk's.
+func (s *partyStore) openKeys(found bool) error {
+	for _, epoch := range s.living() {
+		if found && s.mu.keys.keys[epoch] == nil {
+			return fmt.Errorf("%w: it lacks that of epoch %d: put kek back from your copy; or remove kek and store, and have the party filled by serve --repair-party %d", ErrKeyFile, epoch, s.party)
+		}
+	}
+	if found {
+		return nil
+	}
+	for epoch := range s.mu.keys.stored {
+		if epoch != s.mu.epoch {
+			return fmt.Errorf("%w: it has one of epoch %d, and the store is not there: put store back; or remove kek, and have the party filled by serve --repair-party %d", ErrKeyFile, epoch, s.party)
+		}
+	}
+	if err := s.mu.keys.add(s.mu.epoch); err != nil {
 		return err
 	}
-	if s.mu.identity.party != s.party || s.mu.identity.cluster != cluster {
-		return fmt.Errorf("%w: of party %d", ErrOther, s.mu.identity.party)
-	}
-	return nil
+	return s.saveIdentity()
 }
 
 func (s *partyStore) saveIdentity() error {
@@ -514,9 +552,8 @@ func (s *partyStore) openReceipt(root RootKey, where string) error {
 	return nil
 }
 
-// recover takes up what a crash left: the epoch's key is made, a refresh that nobody voted for is dropped, keys of epochs that are past
-// are destroyed.
-func (s *partyStore) recover() error {
+// findEpochs reads which epoch lives, and which is staged.
+func (s *partyStore) findEpochs() error {
 	v, err := s.get(metaKey(metaEpoch))
 	if err != nil {
 		return err
@@ -534,10 +571,7 @@ func (s *partyStore) recover() error {
 	if len(v) == 20 {
 		s.mu.staged = &stagedEpoch{ID(v[:16]), binary.BigEndian.Uint32(v[16:])}
 	}
-	if err := s.dropEpochs(); err != nil {
-		return err
-	}
-	return s.mu.keys.add(s.mu.epoch)
+	return nil
 }
 
 // living are the epochs whose rows and keys are of use.
