@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,7 +182,7 @@ func (k *children) run(ctx context.Context, i int) error {
 		return err
 	}
 	cmd := exec.Command(exe, k.arguments(i)...)
-	cmd.Env = withoutSettings(os.Environ())
+	cmd.Env = append(withoutSettings(os.Environ()), fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.GOMAXPROCS(0)/mpc.Parties))) // they share the cores
 	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{k.listeners[i]}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupt is for the server
 	life, err := cmd.StdinPipe()                          // which ends with this process, however it ends

@@ -130,6 +130,7 @@ func (s *partyStore) commit(c batch) (replaced bool, err error) {
 		}
 		replaced = replaced || t.found
 		_, epoch, _ := s.current()
+		s.opened.drop(t.of)
 		set(t.batch, subjectKey(prefixHead, t.of), t.prepared.head.appendTo(nil))
 		set(t.batch, epochKey(prefixKey, epoch, t.of), t.prepared.key)
 		set(t.batch, epochKey(prefixShares, epoch, t.of), t.prepared.shares)

@@ -81,6 +81,7 @@ func (s *partyStore) erase(e erasure, now int64) (h head, err error) {
 // tombstone stages the erasure.
 func (t *tx) tombstone(e erasure, now int64) head {
 	h := head{state: stateDeleted, party: byte(t.store.party), gen: max(e.gen, t.head.gen), time: now, template: e.template, tx: e.tx}
+	t.store.opened.drop(t.of)
 	set(t.batch, subjectKey(prefixHead, t.of), h.appendTo(nil))
 	for _, epoch := range t.store.livingNow() {
 		remove(t.batch, epochKey(prefixKey, epoch, t.of))

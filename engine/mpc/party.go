@@ -468,9 +468,18 @@ func (p *Party) nowMs() int64 { return p.cfg.Now().UnixMilli() }
 // context is what parties must agree on of an item: all that this party was told, and what it holds. version is that of the shares: of
 // different ones the parties would compute noise.
 func (p *Party) context(op string, policy uint16, v Policy, of Subject, h head, version ID) [32]byte {
+	return contextOf(about(op, policy, v), of, h, version)
+}
+
+// about is what contexts of all items of a request begin with.
+func about(op string, policy uint16, v Policy) []byte {
+	return append(v.appendTo(fmt.Appendf(nil, "mien/mpc/%s/v1\x00%d\x00", op, policy)), 0)
+}
+
+func contextOf(about []byte, of Subject, h head, version ID) [32]byte {
+	var room [256]byte
 	h.party = 0
-	b := v.appendTo(fmt.Appendf(nil, "mien/mpc/%s/v1\x00%d\x00", op, policy))
-	b = h.appendTo(appendSubject(append(b, 0), of))
+	b := h.appendTo(appendSubject(append(room[:0], about...), of))
 	return sha256.Sum256(append(b, version[:]...))
 }
 
@@ -493,20 +502,22 @@ func (p *Party) verify(ctx context.Context, g *gatewayLink, f Frame, r *reader) 
 		}
 		policy.Check = CheckFull // nobody but the client has seen what it sent
 	}
+	records, err := p.store.openAll(m.tenant, m.rids)
+	if err != nil {
+		return nil, err
+	}
+	defer p.store.opened.release(records)
 	items := make([]Item, len(m.rids))
-	for i, rid := range m.rids {
-		of := Subject{m.tenant, rid}
-		h, v, version, err := p.store.record(of)
-		if err != nil {
-			return nil, err
-		}
-		if h.gen != m.gens[i] {
+	about, threshold := about("verify", m.policy, policy), policy.threshold()
+	for i, o := range records {
+		if o.head.gen != m.gens[i] {
 			return nil, ErrGeneration
 		}
-		if !policy.fits(h) {
+		if !policy.fits(o.head) {
 			return nil, ErrPolicy
 		}
-		items[i] = Item{Template: v.share, Probe: r.share(policy.Params.Dim), Threshold: policy.threshold(), Context: e.about(p.context("verify", m.policy, policy, of, h, version))}
+		context := contextOf(about, Subject{m.tenant, m.rids[i]}, o.head, o.version)
+		items[i] = Item{Template: o.share, Probe: r.share(policy.Params.Dim), Threshold: threshold, Context: e.about(context)}
 	}
 	if err := p.take(e, r.end()); err != nil {
 		return nil, err

@@ -268,6 +268,7 @@ func (s *partyStore) endRefresh(txid ID, commit bool) error {
 		s.mu.staged = nil
 		if commit {
 			s.mu.epoch, s.mu.version = staged.epoch, txid
+			s.opened.dropAll()
 			set(b, metaKey(metaEpoch), binary.BigEndian.AppendUint32(nil, staged.epoch))
 			set(b, metaKey(metaVersion), txid[:])
 		}

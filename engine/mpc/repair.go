@@ -194,6 +194,7 @@ func (s *partyStore) beginRepair() error {
 			return fmt.Errorf("%w: the store has records", ErrExists)
 		}
 		s.mu.identity.state = storeRepair
+		s.opened.dropAll()
 		set(b, metaKey(metaIdentity), s.mu.identity.bytes())
 		for _, prefix := range []byte{prefixHead, prefixKey, prefixShares, prefixPrepared} {
 			removeAll(b, []byte{prefix})

@@ -408,6 +408,7 @@ type partyStore struct {
 
 	epochs sync.Mutex // held by who changes epochs; before database.turn
 	meters meters
+	opened openRecords
 	waits  sync.WaitGroup // for writes that nobody may be waiting for
 
 	mu struct { // changed under database.turn as well, so who has either may read
@@ -465,6 +466,7 @@ func (s *partyStore) end() error {
 	if s.hasFailed() {
 		return ErrStorage
 	}
+	s.opened.dropAll()
 	err := s.meters.flush()
 	s.waits.Wait()
 	return errors.Join(err, s.close())
@@ -632,17 +634,22 @@ func (s *partyStore) head(of Subject) (h head, found bool, err error) {
 // record returns an active record, what it holds, and the version of the shares, as of one moment. Errors: ErrUnknown, ErrCorrupt, the
 // disk's.
 func (s *partyStore) record(of Subject) (h head, v shares, version ID, err error) {
-	var r sealedRecord
-	var epoch uint32
-	var k *kek
-	err = s.view(func() error { // the epoch's key goes after the epoch
-		_, epoch, _ = s.current()
-		version = s.versionNow()
-		if r, err = s.sealed(s.db, epoch, of); err == nil {
-			k, err = s.kek(epoch)
-		}
+	err = s.view(func() error {
+		h, v, version, err = s.recordNow(of)
 		return err
 	})
+	return h, v, version, err
+}
+
+// recordNow is record. REQUIRES: view; the epoch's key goes after the epoch.
+func (s *partyStore) recordNow(of Subject) (h head, v shares, version ID, err error) {
+	_, epoch, _ := s.current()
+	version = s.versionNow()
+	r, err := s.sealed(s.db, epoch, of)
+	if err != nil {
+		return h, v, version, err
+	}
+	k, err := s.kek(epoch)
 	if err != nil {
 		return h, v, version, err
 	}
