@@ -280,11 +280,8 @@ func (e *enrolments) vote(ctx context.Context) error {
 	}
 	for _, t := range e.people {
 		for _, q := range [][]uint32{t.full, t.gallery} {
-			if q == nil {
-				continue
-			}
-			for i, packed := range SplitPacked(q) {
-				payloads[i] = append(payloads[i], packed...)
+			if q != nil {
+				appendPacked(&payloads, q)
 			}
 		}
 	}
@@ -668,7 +665,9 @@ func (g *Gateway) Unlock(tenant, user string) error {
 	}
 	defer end()
 	return g.dir.update(func(b *pebble.Batch) error {
-		remove(b, subjectKey(prefixRejects, g.dir.subject(tenant, user)))
+		of := g.dir.subject(tenant, user)
+		g.dir.known.drop(of)
+		remove(b, subjectKey(prefixRejects, of))
 		return nil
 	})
 }

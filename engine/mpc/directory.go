@@ -45,6 +45,7 @@ type directory struct {
 	*database
 	names []byte // key of pseudonyms
 	aead  cipher.AEAD
+	known known
 }
 
 // openDirectory opens or makes a gateway's store. Errors: ErrConfig, ErrRootKey, ErrFormat, the disk's.
@@ -94,15 +95,29 @@ func (d *directory) checkIdentity(want [32]byte) error {
 }
 
 // tenant is a tenant's pseudonym.
-func (d *directory) tenant(name string) (id ID) {
-	copy(id[:], d.mac("tenant", name))
-	return id
+func (d *directory) tenant(name string) ID {
+	return d.pseudonyms(name).tenant
 }
 
 // subject is a person's pseudonym: an HMAC under a key of the tenant, so that the same user id of two tenants tells nobody.
-func (d *directory) subject(tenant, user string) Subject {
-	s := Subject{Tenant: d.tenant(tenant)}
-	m := hmac.New(sha256.New, d.mac("tenant key", tenant))
+func (d *directory) subject(tenant, user string) Subject { return d.pseudonyms(tenant).subject(user) }
+
+// pseudonyms make a tenant's. They may be kept.
+func (d *directory) pseudonyms(tenant string) (p pseudonyms) {
+	copy(p.tenant[:], d.mac("tenant", tenant))
+	p.key = d.mac("tenant key", tenant)
+	return p
+}
+
+// pseudonyms are a tenant's own and the key of its people's.
+type pseudonyms struct {
+	tenant ID
+	key    []byte
+}
+
+func (p pseudonyms) subject(user string) Subject {
+	s := Subject{Tenant: p.tenant}
+	m := hmac.New(sha256.New, p.key)
 	m.Write([]byte(user))
 	copy(s.RID[:], m.Sum(nil))
 	return s
@@ -159,6 +174,7 @@ func (d *directory) openEntry(of Subject, sealed []byte) (e entry, err error) {
 }
 
 func (d *directory) setEntry(b *pebble.Batch, of Subject, e entry) {
+	d.known.drop(of)
 	plain, err := json.Marshal(e)
 	must(err)
 	set(b, subjectKey(prefixEntry, of), d.aead.Seal(nil, nil, plain, entryPlace(of)))
@@ -303,8 +319,12 @@ func (r rejects) locked(now int64) error {
 	return nil
 }
 
-// mayAttempt says why a person can't be verified now. Errors: LockedError.
+// mayAttempt says why a person can't be verified now. Errors: ErrUnknown, LockedError.
 func (d *directory) mayAttempt(of Subject, now int64) error {
+	p, err := d.person(of)
+	if err != nil || p.calm {
+		return err
+	}
 	v, err := d.get(subjectKey(prefixRejects, of))
 	if err != nil {
 		return err
@@ -313,15 +333,15 @@ func (d *directory) mayAttempt(of Subject, now int64) error {
 }
 
 // settleAnswers counts answers, durably, before they are told. Of a person who was locked meanwhile, by others of answers that came
-// at once, none is told, a match neither. Errors: LockedError, ErrStorage.
+// at once, none is told, a match neither; of one who was erased meanwhile neither. Errors: ErrUnknown, LockedError, ErrStorage.
 func (d *directory) settleAnswers(of []Subject, match []bool, now int64) error {
 	quiet := true
 	for i, s := range of {
-		v, err := d.get(subjectKey(prefixRejects, s))
+		p, err := d.person(s)
 		if err != nil {
 			return err
 		}
-		quiet = quiet && match[i] && v == nil
+		quiet = quiet && match[i] && p.calm
 	}
 	if quiet { // the common case costs no write
 		return nil
@@ -343,6 +363,7 @@ func (d *directory) settleAnswers(of []Subject, match []bool, now int64) error {
 			after[s] = r.next(match[i], now)
 		}
 		for s, r := range after {
+			d.known.drop(s)
 			if r == (rejects{}) {
 				remove(b, subjectKey(prefixRejects, s))
 			} else {

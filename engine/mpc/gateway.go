@@ -311,14 +311,20 @@ func (g *Gateway) ready() error {
 	return nil
 }
 
-// askAll asks all parties at once and waits for all of them. payload is called for each.
+// askAll asks all parties in one session and waits for all of them. payload is called for each.
 func (g *Gateway) askAll(ctx context.Context, t FrameType, sid uint64, payload func(party int) []byte) (answers [Parties][]byte, err error) {
+	ctx, cancel := g.patient(ctx, t)
+	defer cancel()
 	var errs [Parties]error
-	var wg sync.WaitGroup
+	var streams [Parties]*Stream
 	for i, r := range g.remotes {
-		wg.Go(func() { answers[i], errs[i] = r.call(ctx, t, sid, payload(i)) })
+		streams[i], errs[i] = r.ask(t, sid, payload(i))
 	}
-	wg.Wait()
+	for i, r := range g.remotes {
+		if errs[i] == nil {
+			answers[i], errs[i] = r.answer(ctx, streams[i])
+		}
+	}
 	return answers, worst(errs[:])
 }
 
@@ -387,13 +393,14 @@ func (g *Gateway) VerifyAll(ctx context.Context, tenant string, policy uint16, q
 	if len(questions) < 1 || len(questions) > MaxItems {
 		return nil, fmt.Errorf("%w: %d questions", ErrMessage, len(questions))
 	}
-	a := &attempt{g: g, policy: policy, model: p.Model, tenant: g.dir.tenant(tenant)}
+	names := g.dir.pseudonyms(tenant)
+	a := &attempt{g: g, policy: policy, model: p.Model, tenant: names.tenant}
 	for _, q := range questions {
 		encoded, err := p.Params.Encode(q.Probe)
 		if err != nil {
 			return nil, err
 		}
-		a.of, a.probes = append(a.of, g.dir.subject(tenant, q.User)), append(a.probes, encoded)
+		a.of, a.probes = append(a.of, names.subject(q.User)), append(a.probes, encoded)
 	}
 	return a.run(ctx)
 }
@@ -414,11 +421,9 @@ func (a *attempt) run(ctx context.Context) ([]bool, error) {
 		return nil, err
 	}
 	defer end()
+	now := a.g.nowMs()
 	for _, of := range a.of {
-		if _, err := a.g.dir.active(of); err != nil {
-			return nil, err
-		}
-		if err := a.g.dir.mayAttempt(of, a.g.nowMs()); err != nil {
+		if err := a.g.dir.mayAttempt(of, now); err != nil {
 			return nil, err
 		}
 	}
@@ -452,20 +457,18 @@ func (a *attempt) once(ctx context.Context) ([]bool, error) {
 		return nil, err
 	}
 	for _, of := range a.of {
-		e, err := a.g.dir.active(of)
+		p, err := a.g.dir.person(of)
 		if err != nil {
 			return nil, err
 		}
-		m.rids, m.gens = append(m.rids, of.RID), append(m.gens, e.Gen)
+		m.rids, m.gens = append(m.rids, of.RID), append(m.gens, p.gen)
 	}
 	var payloads [Parties][]byte
 	for i := range payloads {
-		payloads[i] = m.appendTo(nil)
+		payloads[i] = m.appendTo(make([]byte, 0, a.bytes()))
 	}
 	for _, q := range a.probes {
-		for i, packed := range SplitPacked(q) {
-			payloads[i] = append(payloads[i], packed...)
-		}
+		appendPacked(&payloads, q)
 	}
 	kind := FrameVerify
 	if a.sealed != nil {
@@ -482,6 +485,14 @@ func (a *attempt) once(ctx context.Context) ([]bool, error) {
 		return nil, err
 	}
 	return a.open(answers)
+}
+
+// bytes is the most that a party is sent.
+func (a *attempt) bytes() (n int) {
+	for _, q := range a.probes {
+		n += packedBytes(len(q))
+	}
+	return n + verifyHead + len(a.of)*verifyEach
 }
 
 func (a *attempt) open(answers [Parties][]byte) ([]bool, error) {

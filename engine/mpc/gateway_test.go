@@ -124,6 +124,7 @@ func TestCanaries(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := p.store.update(func(b *pebble.Batch) error {
+				p.store.opened.drop(to) // as every write does
 				set(b, epochKey(prefixKey, 1, to), r.key)
 				set(b, epochKey(prefixShares, 1, to), r.shares)
 				return nil

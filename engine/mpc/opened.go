@@ -110,10 +110,10 @@ func (r *openRecords) dropLocked(of Subject) {
 
 // open returns an active record as of one moment; it must be released. Errors: ErrUnknown, ErrCorrupt, the disk's.
 func (s *partyStore) open(of Subject) (o *openRecord, err error) {
+	if o = s.opened.take(of); o != nil {
+		return o, nil
+	}
 	err = s.view(func() error {
-		if o = s.opened.take(of); o != nil {
-			return nil
-		}
 		h, v, version, err := s.recordNow(of)
 		if err == nil {
 			o = s.opened.keep(of, &openRecord{head: h, version: version, share: v.share})

@@ -305,12 +305,29 @@ func (r *remote) nudge() {
 
 // call asks a party and waits for its answer, for a few rounds at most unless ctx ends earlier. Errors: ErrPartyDown, the party's, ctx's.
 func (r *remote) call(ctx context.Context, t FrameType, sid uint64, payload []byte) ([]byte, error) {
-	patience := callRounds * r.g.cfg.Timeout
+	ctx, cancel := r.g.patient(ctx, t)
+	defer cancel()
+	s, err := r.ask(t, sid, payload)
+	if err != nil {
+		return nil, err
+	}
+	return r.answer(ctx, s)
+}
+
+// errNoAnswer is why a call ends whose patience does.
+var errNoAnswer = fmt.Errorf("%w: no answer", ErrPartyDown)
+
+// patient bounds how long an answer is waited for.
+func (g *Gateway) patient(ctx context.Context, t FrameType) (context.Context, context.CancelFunc) {
+	patience := callRounds * g.cfg.Timeout
 	if t == FrameRefresh || t == FrameRepair || t == FrameDeleteTenant {
 		patience = refreshPatience
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: party %d: no answer", ErrPartyDown, r.index))
-	defer cancel()
+	return context.WithTimeoutCause(ctx, patience, errNoAnswer)
+}
+
+// ask is the first half of a call. Errors: ErrPartyDown.
+func (r *remote) ask(t FrameType, sid uint64, payload []byte) (*Stream, error) {
 	r.mu.Lock()
 	l := r.mu.link
 	r.mu.Unlock()
@@ -321,14 +338,20 @@ func (r *remote) call(ctx context.Context, t FrameType, sid uint64, payload []by
 	if err != nil {
 		return nil, r.down(err)
 	}
-	defer s.Close()
 	if err := s.SendFrame(Frame{Type: t, Payload: payload}); err != nil {
+		s.Close()
 		return nil, r.down(err)
 	}
+	return s, nil
+}
+
+// answer is the second half.
+func (r *remote) answer(ctx context.Context, s *Stream) ([]byte, error) {
+	defer s.Close()
 	f, err := s.RecvFrame(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("party %d: %w", r.index, context.Cause(ctx))
 	case err != nil:
 		return nil, r.down(err)
 	case f.Type == FrameResult:

@@ -32,16 +32,26 @@ const seedBytes = 32
 
 // SplitPacked shares q in the form that travels: a component is 0x00 and a seed of 32 bytes, or 0x01 and u32[len(q)]
 // little-endian. Component 0 and 1 are drawn, so that party 0 gets two seeds, and the others one and a vector.
-func SplitPacked(q []uint32) [Parties][]byte {
+func SplitPacked(q []uint32) (shares [Parties][]byte) {
+	appendPacked(&shares, q)
+	return shares
+}
+
+// packedBytes is the most that a packed share of dim components takes.
+func packedBytes(dim int) int { return 1 + seedBytes + 1 + 4*dim }
+
+// appendPacked appends q's shares, packed, to what each party gets.
+func appendPacked(dst *[Parties][]byte, q []uint32) {
 	var seeds [2][seedBytes]byte
-	shares := split(q, &seeds)
-	last := appendComponent([]byte{1}, shares[2].Own)
-	drawn := [2][]byte{append([]byte{0}, seeds[0][:]...), append([]byte{0}, seeds[1][:]...)}
-	return [Parties][]byte{
-		append(append([]byte{}, drawn[0]...), drawn[1]...),
-		append(append([]byte{}, drawn[1]...), last...),
-		append(append([]byte{}, last...), drawn[0]...),
-	}
+	last := split(q, &seeds)[2].Own
+	seed := func(to, i int) { dst[to] = append(append(dst[to], 0), seeds[i][:]...) }
+	vector := func(to int) { dst[to] = appendComponent(append(dst[to], 1), last) }
+	seed(0, 0)
+	seed(0, 1)
+	seed(1, 1)
+	vector(1)
+	vector(2)
+	seed(2, 0)
 }
 
 func split(q []uint32, seeds *[2][seedBytes]byte) [Parties]Share {

@@ -122,6 +122,12 @@ type verifyMessage struct {
 	gens          []uint32
 }
 
+// Bytes of a verifyMessage: of its head, and of each person.
+const (
+	verifyHead = 2 + 2 + 16 + 2
+	verifyEach = 16 + 4
+)
+
 func (m *verifyMessage) appendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint16(dst, m.policy)
 	dst = binary.LittleEndian.AppendUint16(dst, m.model)
