@@ -158,7 +158,7 @@
 // E2  A party takes a nonce once. It remembers those that it took until they expire, which is 10 minutes ahead at most, and takes no more than 2^20, then
 // ErrBusy; what expires in a span that it has forgotten it refuses, wherever its clock goes. On disk there is nothing: a party that is started draws another
 // instance, and no envelope from before opens. So a gateway can't have a face enrolled again that was replaced or erased, nor ask twice with one
-// probe; it can hold an envelope back until that expires, and use it once.
+// probe; it can hold an envelope back until that expires, and use it once. Clocks of gateway and parties may be five minutes apart.
 // E3  What is refused before an envelope opens, or as it does not, is refused before an attempt is counted or anything is stored. What passes is
 // checked in full, whatever checks the policy has: a client is not the extractor.
 // E4  A gateway tries once with envelopes, where it would try again with shares of its own. A client that is told that a party is away makes new ones.

@@ -43,8 +43,8 @@ const (
 	envelopeBytes = envelopeHead + 1120 + 16
 )
 
-// The suite is hybrid, ML-KEM-768 and X25519: a face outlives the key exchanges of today. Sealing and opening 2.1 KB takes
-// 0.2 ms (measured).
+// The suite is hybrid, ML-KEM-768 and X25519: a face outlives the key exchanges of today. Sealing 2.1 KB takes 0.24 ms, and
+// opening it 0.18 ms (BenchmarkEnvelope, one core of an AMD EPYC).
 var (
 	envelopeKEM  = hpke.MLKEM768X25519()
 	envelopeKDF  = hpke.HKDFSHA256()

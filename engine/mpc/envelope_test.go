@@ -2,6 +2,11 @@ package mpc
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -112,4 +117,64 @@ func TestNonces(t *testing.T) {
 	}
 	n.n = maxNonces
 	wantErr(t, n.take(ID{5}, now+life+5, now+life), ErrBusy)
+}
+
+// goldenEnvelope is what an envelope is, and which one testdata/envelope-1.hex was sealed as.
+var goldenEnvelope = Envelope{Cluster: "mien", Tenant: ID{1, 2}, RID: ID{3, 4}, Op: SealVerify, Policy: 513, Party: 2, Instance: ID{5, 6}, Nonce: ID{7, 8},
+	Expires: time.UnixMilli(1_800_000_000_123)}
+
+// TestGoldenEnvelope: envelopes are made by clients that are not of this program, and of before. If it fails, their envelopes are refused.
+func TestGoldenEnvelope(t *testing.T) {
+	seed := sha256.Sum256([]byte("golden envelope"))
+	key, err := ParseEnvelopeKey(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *updateEnvelope {
+		b, err := goldenEnvelope.Seal(key.PublicKey(), []byte("two components"))
+		if err == nil {
+			err = os.WriteFile("testdata/envelope-1.hex", []byte(hex.EncodeToString(b)+"\n"), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile("testdata/envelope-1.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := goldenEnvelope
+	e.Nonce, e.Expires = ID{}, time.Time{}
+	if shares, err := e.Open(key, sealed); err != nil || string(shares) != "two components" || e != goldenEnvelope {
+		t.Fatalf("%q %+v %v", shares, e, err)
+	}
+}
+
+var updateEnvelope = flag.Bool("update-envelope", false, "seal testdata/envelope-1.hex anew: only where no envelope was ever sealed")
+
+func BenchmarkEnvelope(b *testing.B) {
+	key := mustShareKey(b)
+	e, share := goldenEnvelope, SplitPacked(make([]uint32, 512))[1]
+	sealed, err := e.Seal(key.PublicKey(), share)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Seal", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := e.Seal(key.PublicKey(), share); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Open", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := e.Open(key, sealed); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
