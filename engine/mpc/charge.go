@@ -8,11 +8,25 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Rows of a tenant's own budgets. No record has these rids: an HMAC is neither but with a probability of 2^-127.
-var (
-	tenantRow   = ID{}
-	identifyRow = ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+// Kinds of rows of attempts. A tenant's are under a prefix of their own, as a gateway chooses rids.
+const (
+	meterRecord   = 0
+	meterTenant   = 't'
+	meterIdentify = 'i'
 )
+
+// meterRow is whose attempts are counted; of a tenant's own there is no RID.
+type meterRow struct {
+	of   Subject
+	kind byte
+}
+
+func (r meterRow) key() []byte {
+	if r.kind == meterRecord {
+		return subjectKey(prefixBudget, r.of)
+	}
+	return append(append([]byte{prefixTenantBudget}, r.of.Tenant[:]...), r.kind)
+}
 
 const (
 	// ahead is how many attempts are made durable at once, at most, of a record; a tenant's are some more.
@@ -30,7 +44,7 @@ type meters struct {
 	store *partyStore
 	mu    struct {
 		sync.Mutex
-		of map[Subject]*meter
+		of map[meterRow]*meter
 	}
 }
 
@@ -58,7 +72,7 @@ func (p *pending) wait() error {
 
 // use is an attempt, or some, at one row.
 type use struct {
-	of     Subject
+	row    meterRow
 	limits []Limit
 	n      uint32
 	ahead  uint32
@@ -68,22 +82,22 @@ type use struct {
 // are counted one after the other. durable returns when they are durable, and is to be called once: nothing may be told of them before. used is
 // how many the record with the most has in its longest window. Errors: BudgetError, ErrStorage.
 func (m *meters) charge(b Budgets, tenant ID, rids []ID, now int64) (durable func() error, used uint64, err error) {
-	uses := []use{{Subject{tenant, tenantRow}, b.Tenant, uint32(len(rids)), aheadTenant}}
+	uses := []use{{meterRow{Subject{Tenant: tenant}, meterTenant}, b.Tenant, uint32(len(rids)), aheadTenant}}
 	sorted := slices.Clone(rids)
 	slices.SortFunc(sorted, func(a, b ID) int { return slices.Compare(a[:], b[:]) })
 	for _, rid := range sorted {
-		if last := &uses[len(uses)-1]; len(uses) > 1 && last.of.RID == rid {
+		if last := &uses[len(uses)-1]; len(uses) > 1 && last.row.of.RID == rid {
 			last.n++
 			continue
 		}
-		uses = append(uses, use{Subject{tenant, rid}, b.Record, 1, ahead})
+		uses = append(uses, use{meterRow{Subject{tenant, rid}, meterRecord}, b.Record, 1, ahead})
 	}
 	return m.chargeAll(uses, now)
 }
 
 // chargeIdentify is charge for an identification.
 func (m *meters) chargeIdentify(b Budgets, tenant ID, now int64) (durable func() error, err error) {
-	durable, _, err = m.chargeAll([]use{{Subject{tenant, identifyRow}, b.Identify, 1, ahead}}, now)
+	durable, _, err = m.chargeAll([]use{{meterRow{Subject{Tenant: tenant}, meterIdentify}, b.Identify, 1, ahead}}, now)
 	return durable, err
 }
 
@@ -92,7 +106,7 @@ func (m *meters) chargeAll(uses []use, now int64) (durable func() error, used ui
 	defer m.mu.Unlock()
 	all := make([]*meter, len(uses))
 	for i, u := range uses {
-		if all[i], err = m.meterLocked(u.of, u.limits, now); err != nil {
+		if all[i], err = m.meterLocked(u.row, u.limits, now); err != nil {
 			return nil, 0, err
 		}
 		if err := all[i].budget.mayCharge(u.limits, u.n, now); err != nil {
@@ -103,7 +117,7 @@ func (m *meters) chargeAll(uses []use, now int64) (durable func() error, used ui
 	var short []int // whose attempts are more than are set aside
 	for i, u := range uses {
 		all[i].budget.add(u.n)
-		if u.of.RID != tenantRow {
+		if u.row.kind == meterRecord {
 			used = max(used, all[i].budget.used())
 		}
 		if all[i].aside < u.n {
@@ -131,11 +145,11 @@ func (m *meters) chargeAll(uses []use, now int64) (durable func() error, used ui
 }
 
 // meterLocked returns a row's meter, with what was set aside and may have been used by a process that crashed.
-func (m *meters) meterLocked(of Subject, limits []Limit, now int64) (*meter, error) {
-	if t := m.mu.of[of]; t != nil {
+func (m *meters) meterLocked(row meterRow, limits []Limit, now int64) (*meter, error) {
+	if t := m.mu.of[row]; t != nil {
 		return t, nil
 	}
-	v, err := m.store.get(subjectKey(prefixBudget, of))
+	v, err := m.store.get(row.key())
 	if err != nil {
 		return nil, err
 	}
@@ -151,15 +165,15 @@ func (m *meters) meterLocked(of Subject, limits []Limit, now int64) (*meter, err
 	t.budget.advance(now)
 	t.budget.add(aside)
 	if m.mu.of == nil {
-		m.mu.of = make(map[Subject]*meter)
+		m.mu.of = make(map[meterRow]*meter)
 	}
-	m.mu.of[of] = t
+	m.mu.of[row] = t
 	return t, nil
 }
 
 // set writes a meter's row.
-func (t *meter) set(b *pebble.Batch, of Subject) {
-	set(b, subjectKey(prefixBudget, of), t.budget.appendTo(binary.LittleEndian.AppendUint32(nil, t.aside)))
+func (t *meter) set(b *pebble.Batch, row meterRow) {
+	set(b, row.key(), t.budget.appendTo(binary.LittleEndian.AppendUint32(nil, t.aside)))
 }
 
 // spare is how many attempts may be set aside: as many as every limit would allow, and no more than half of it at once.
@@ -177,7 +191,7 @@ func (m *meters) writeLocked(short []int, all []*meter, uses []use) (*pending, e
 		for _, i := range short {
 			all[i].aside = all[i].spare(uses[i].ahead)
 			all[i].written = p
-			all[i].set(b, uses[i].of)
+			all[i].set(b, uses[i].row)
 		}
 		m.evictLocked(b, all)
 		return nil
@@ -194,7 +208,7 @@ func (m *meters) writeLocked(short []int, all []*meter, uses []use) (*pending, e
 
 // evictLocked takes meters out of memory, of whom no attempt is under way now.
 func (m *meters) evictLocked(b *pebble.Batch, keep []*meter) {
-	for of, t := range m.mu.of {
+	for row, t := range m.mu.of {
 		if len(m.mu.of) <= maxMeters {
 			return
 		}
@@ -202,8 +216,8 @@ func (m *meters) evictLocked(b *pebble.Batch, keep []*meter) {
 			continue
 		}
 		t.aside = 0
-		t.set(b, of) // lost in a crash, what was set aside counts as used
-		delete(m.mu.of, of)
+		t.set(b, row) // lost in a crash, what was set aside counts as used
+		delete(m.mu.of, row)
 	}
 }
 
@@ -212,9 +226,9 @@ func (m *meters) flush() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.store.update(func(b *pebble.Batch) error {
-		for of, t := range m.mu.of {
+		for row, t := range m.mu.of {
 			t.aside = 0
-			t.set(b, of)
+			t.set(b, row)
 		}
 		clear(m.mu.of)
 		return nil
@@ -225,9 +239,10 @@ func (m *meters) flush() error {
 func (m *meters) unlock(of Subject) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.mu.of, of)
+	row := meterRow{of, meterRecord}
+	delete(m.mu.of, row)
 	return m.store.update(func(b *pebble.Batch) error {
-		remove(b, subjectKey(prefixBudget, of))
+		remove(b, row.key())
 		return nil
 	})
 }

@@ -61,7 +61,7 @@ func crashOnce(t *testing.T, op string, process int, step string) {
 		}
 		return err
 	}
-	hit, ended := c.crashAt(crashPoint{process, step, rng}), make(chan error, 1)
+	hit, ended := c.crashAt(crashPoint{process: process, step: step, rng: rng}), make(chan error, 1)
 	g := c.gateway
 	go func() { ended <- run(g) }()
 	select {

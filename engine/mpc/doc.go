@@ -134,12 +134,13 @@
 // after a crash all of them are enrolled or none is. Whom a check fails, or who does not match themselves, is left out: a session ends for all of
 // its items (M7), so the gateway has nothing of it decided and asks for each half in a transaction of its own, down to the one at fault.
 //
-// N14 What is kept in memory to be quick is what the store holds: of a party, records that were verified last, open (openRecords); of a gateway, who
+// N15 What is kept in memory to be quick is what the store holds: of a party, records that were verified last, open (openRecords); of a gateway, who
 // was, without names (known). A write of somebody drops them before it can be seen, so none is served that was erased or replaced, and a party
 // overwrites its shares once no session uses them, those of all at a refresh.
 //
 // What is bounded: records that are open, 64 MiB, and people who are known, 65,536; a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time; a gateway has one write of a person
-// at a time. What is not: budgets' rows, some 200 bytes for each pseudonym that was ever asked for and enrolled, stay.
+// at a time. A rid is what the gateway says, and is refused only where it is zero, which in a receipt is a whole tenant; a tenant's own counts are
+// apart from those of rids. A request that panics is logged, and ends alone. What is not bounded: budgets' rows, some 200 bytes for each pseudonym that was ever asked for and enrolled, stay.
 //
 // The gateway's folder is as needed as the parties': without its log, who votes for an enrolment when it is lost waits for ever (then a peer's
 // commit settles it, or nobody's), and without its key nobody is found. It has no template. Several gateways may serve one cluster if no two have

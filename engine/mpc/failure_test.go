@@ -176,7 +176,7 @@ func TestDoubtAskedOfPeers(t *testing.T) {
 	}
 	c.startGateway()
 	c.ready()
-	hit := c.crashAt(crashPoint{1, "commit", rng})
+	hit := c.crashAt(crashPoint{process: 1, step: "commit", rng: rng})
 	ended := make(chan error, 1)
 	g, x := c.gateway, unit(rng, testDim)
 	go func() {

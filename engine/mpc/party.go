@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -393,9 +394,21 @@ func (p *Party) handle(ctx context.Context, g *gatewayLink, l *Link, f Frame) {
 	}
 	p.wg.Go(func() {
 		defer func() { <-p.slots }()
-		answer, err := p.answer(ctx, g, f)
+		answer, err := p.survive(f, func() ([]byte, error) { return p.answer(ctx, g, f) })
 		p.reply(l, f.SID, answer, err)
 	})
+}
+
+// survive makes an error of a panic: a fault that a gateway finds ends its request and not the party.
+func (p *Party) survive(f Frame, do func() ([]byte, error)) (answer []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.cfg.Logger.Error("party: BUG: a request panicked", "type", f.Type, "panic", v, "stack", string(debug.Stack()))
+			p.abandon(f.SID)
+			answer, err = nil, ErrInternal
+		}
+	}()
+	return do()
 }
 
 func (p *Party) reply(l *Link, sid uint64, answer []byte, err error) {
@@ -690,8 +703,8 @@ func (p *Party) commit(b batch) error {
 
 func (p *Party) erase(r *reader) ([]byte, error) {
 	e := r.erasure()
-	if err := r.end(); err != nil {
-		return nil, err
+	if err := r.end(); err != nil || e.of.RID == (ID{}) {
+		return nil, ErrMessage
 	}
 	p.cfg.hook("erase")
 	h, err := p.store.erase(e, p.nowMs())

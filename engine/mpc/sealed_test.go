@@ -141,7 +141,7 @@ func (c *world) attempts(user string) (all [Parties]uint64) {
 	of := c.gateway.dir.subject("t", user)
 	for i, p := range c.parties {
 		p.store.meters.mu.Lock()
-		if m := p.store.meters.mu.of[of]; m != nil {
+		if m := p.store.meters.mu.of[meterRow{of, meterRecord}]; m != nil {
 			all[i] = m.budget.used()
 		}
 		p.store.meters.mu.Unlock()

@@ -31,8 +31,8 @@ import (
 //	0x03 epoch u32 tenant[16] rid[16]        the record's key, sealed by the epoch's KEK
 //	0x04 epoch u32 tenant[16] rid[16]        the record's shares, sealed by its key
 //	0x05 tenant[16] rid[16]                  enrolment that is prepared
-//	0x06 tenant[16] rid[16]                  attempts set aside u32 little-endian · attempts of a record (budget.appendTo); rid 0: of the
-//	                                         tenant; rid 0xff…: its identifications
+//	0x06 tenant[16] rid[16]                  attempts set aside u32 little-endian · attempts of a record (budget.appendTo)
+//	0x07 tenant[16] kind u8                  the same of the tenant: 't' of all its records together, 'i' its identifications
 const (
 	prefixMeta     = 0x01
 	prefixHead     = 0x02
@@ -40,6 +40,8 @@ const (
 	prefixShares   = 0x04
 	prefixPrepared = 0x05
 	prefixBudget   = 0x06
+
+	prefixTenantBudget = 0x07
 )
 
 const (

@@ -57,6 +57,13 @@ func (r *reader) u32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
 func (r *reader) u64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }
 func (r *reader) id() ID      { return ID(r.bytes(16)) }
 
+// rid reads a person's. Zero is nobody's: a receipt with it is of a whole tenant.
+func (r *reader) rid() ID {
+	id := r.id()
+	r.bad = r.bad || id == ID{}
+	return id
+}
+
 func (r *reader) subject() Subject { return Subject{r.id(), r.id()} }
 
 func (r *reader) share(dim int) (s Share) {
@@ -147,7 +154,7 @@ func (r *reader) verify() (m verifyMessage) {
 		return m
 	}
 	for range n {
-		m.rids, m.gens = append(m.rids, r.id()), append(m.gens, r.u32())
+		m.rids, m.gens = append(m.rids, r.rid()), append(m.gens, r.u32())
 	}
 	return m
 }
@@ -183,7 +190,7 @@ func (r *reader) batch() (b batch) {
 		return b
 	}
 	for i := range n {
-		p := member{r.id(), r.u32(), r.id()}
+		p := member{r.rid(), r.u32(), r.id()}
 		if i > 0 && bytes.Compare(p.rid[:], b.people[i-1].rid[:]) <= 0 { // nobody twice
 			r.bad = true
 		}

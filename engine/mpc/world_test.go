@@ -159,6 +159,7 @@ type crashPoint struct {
 	process int
 	step    string
 	rng     *mathrand.Rand
+	panics  bool // it goes on, and what it does at the step panics
 }
 
 // crashAt has the life of a process end when it comes to a step the next time; the channel is closed then. What it has synced, and perhaps
@@ -175,6 +176,11 @@ func (c *world) step(process int, step string) {
 	defer c.mu.Unlock()
 	if c.mu.hit == nil || c.mu.at.process != process || c.mu.at.step != step {
 		return
+	}
+	if c.mu.at.panics {
+		close(c.mu.hit)
+		c.mu.hit = nil
+		panic("of a test")
 	}
 	how := vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * c.mu.at.rng.IntN(3), RNG: c.mu.at.rng}
 	if process == Parties {

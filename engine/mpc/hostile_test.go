@@ -1,0 +1,73 @@
+package mpc
+
+import (
+	"testing"
+	"time"
+)
+
+// What a gateway, or a party, that does not follow the protocol comes to.
+
+// enrolling is an enrolment of one person that has not begun, of whatever pseudonym the gateway likes.
+func (c *world) enrolling(of Subject, x []float32, gen uint32) *enrolments {
+	c.t.Helper()
+	g, out := c.gateway, &Outcome{}
+	e := &enrolments{g: g, tenant: of.Tenant, tx: newTx(g.cfg.Index), time: time.Now()}
+	if err := e.add("t", Person{"somebody", Enrolment{Policy: 1, Template: x, Replace: true}}, out); err != nil {
+		c.t.Fatal(err)
+	}
+	e.people[0].of, e.people[0].gen = of, gen
+	return e
+}
+
+// TestPseudonyms: a gateway may use any pseudonym but zero, also those that HMACs never are: budgets of a tenant are counted apart. Zero in a receipt is
+// the whole tenant.
+func TestPseudonyms(t *testing.T) {
+	c, ctx := startWorld(t), t.Context()
+	x := unit(seeded(t), testDim)
+	g, last := c.gateway, Subject{c.gateway.dir.tenant("t"), ID{}}
+	for i := range last.RID {
+		last.RID[i] = 0xff
+	}
+	e := c.enrolling(last, x, 1)
+	if err := e.vote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d, err := e.decide()
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-d.done
+	q := encode(t, e.policy.Params, x)
+	for range 3 {
+		a := &attempt{g: g, policy: 1, model: 1, tenant: last.Tenant, of: []Subject{last}, probes: [][]uint32{q}}
+		if match, err := a.run(ctx); err != nil || !match[0] {
+			t.Fatal(match, err)
+		}
+		if found, err := g.Identify(ctx, "t", 2, x); err != nil || len(found) != 1 {
+			t.Fatal(found, err)
+		}
+	}
+	nobody := Subject{Tenant: last.Tenant}
+	wantErr(t, c.enrolling(nobody, x, 1).vote(ctx), ErrMessage)
+	_, err = g.askEach(ctx, FrameDelete, erasure{nobody, newTx(7), 1, newID()}.appendTo(nil))
+	wantErr(t, err, ErrMessage)
+	_, err = (&attempt{g: g, policy: 1, model: 1, tenant: last.Tenant, of: []Subject{nobody}, probes: [][]uint32{q}}).once(ctx)
+	wantErr(t, err, ErrUnknown) // the gateway's directory has none
+	m := verifyMessage{1, 1, nobody.Tenant, []ID{nobody.RID}, []uint32{1}}
+	_, err = g.askEach(ctx, FrameVerify, m.appendTo(nil))
+	wantErr(t, err, ErrMessage)
+}
+
+// TestPanicIsSurvived: a fault that a request finds ends the request.
+func TestPanicIsSurvived(t *testing.T) {
+	c := startWorld(t)
+	x := unit(seeded(t), testDim)
+	hit := c.crashAt(crashPoint{process: 1, step: "checked", panics: true})
+	_, err := c.gateway.Enrol(t.Context(), "t", "ada", Enrolment{Policy: 1, Template: x})
+	if err == nil || !isClosed(hit) {
+		t.Fatalf("error %v", err)
+	}
+	c.enrol("ada", x)
+	c.verify("ada", x, true)
+	c.consistent()
+}
