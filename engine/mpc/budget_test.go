@@ -151,7 +151,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add(h.appendTo(nil))
 	f.Add(appendBits(nil, Bits{65, make([]uint64, 2), make([]uint64, 2)}))
 	f.Add((&Receipt{Key: make([]byte, 32), Signature: make([]byte, 64)}).appendTo(nil))
-	f.Add(erasure{of, m.batch.tx, 1, newID()}.appendTo(nil))
+	f.Add(erasure{of, m.batch.tx, 1}.appendTo(nil))
 	active := head{state: stateActive, dim: 2, flags: flagGallery}
 	f.Add(append(active.appendTo(appendSubject(nil, of)), make([]byte, 12)...))
 	f.Fuzz(func(t *testing.T, b []byte) {

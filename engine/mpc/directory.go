@@ -219,12 +219,12 @@ func decisionKey(seq uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixDecision}, seq)
 }
 
-// bytes is how it is stored: kind u8 · batch of enrolments, or else what DELETE carries.
+// bytes is how it is stored: kind u8 · batch of enrolments, or else what DELETE carries · template.
 func (d *decision) bytes() []byte {
 	if d.kind == decideCommit {
 		return d.batch().appendTo([]byte{d.kind})
 	}
-	return erasure{d.of, d.tx, d.gen, d.template}.appendTo([]byte{d.kind})
+	return append(erasure{d.of, d.tx, d.gen}.appendTo([]byte{d.kind}), d.template[:]...)
 }
 
 func (d *decision) batch() batch { return batch{d.of.Tenant, d.tx, d.people} }
@@ -251,7 +251,7 @@ func (d *directory) decisions() (all []*decision, err error) {
 			c.of.Tenant, c.tx, c.people = b.tenant, b.tx, b.people
 		} else {
 			e := r.erasure()
-			c.of, c.tx, c.gen, c.template = e.of, e.tx, e.gen, e.template
+			c.of, c.tx, c.gen, c.template = e.of, e.tx, e.gen, r.id()
 		}
 		if err := r.end(); err != nil || len(key) != 9 {
 			return fmt.Errorf("%w: decision", ErrCorrupt)

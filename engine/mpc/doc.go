@@ -109,7 +109,7 @@
 // DoubtAfter; one that has committed settles it.
 // N4  A party serves a gateway only what comes after that gateway has sent it all that it was owed: erasures come before verifications.
 // N5  A record's generation grows by one with each enrolment, and a tombstone keeps it. So an enrolment from before an erasure is refused,
-// whenever it comes.
+// whenever it comes, and an erasure of one that was replaced or erased before changes nothing.
 // N6  The parties check an enrolment as they check probes, whatever checks its policy has: they hold shares of one vector, of norm 1, within the
 // bound, that matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word, or that
 // of the client that sealed both.
@@ -123,7 +123,8 @@
 // attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer. A repaired party begins
 // with none counted: those of the other two hold.
 // N10 A store that is new where the gateway knew another serves nothing until it is repaired, and nobody repairs one that has records.
-// N11 A receipt is signed by a key of the party's store (Ed25519) and says which template was erased when, by pseudonyms. Two of three
+// N11 A receipt is signed by a key of the party's store (Ed25519) and says, by pseudonyms, which template was erased when: that which the
+// party's own store had under the person's, whatever it was told, and none where there was none. Two of three
 // erasures destroy a template for good, as one party's share is noise: so Delete returns with two, after a while, and the third follows (N4).
 // N12 After five rejects in a row the gateway locks a person for 15 minutes, and twice as long each time; an accept ends the count. It is
 // durable before the answer is told, and answers that come at once are not told beyond it.

@@ -15,10 +15,10 @@ type Receipt struct {
 	Party      int       `json:"party"`
 	Tenant     ID        `json:"tenant"`
 	RID        ID        `json:"rid"`        // zero: the whole tenant
-	Template   ID        `json:"template"`   // zero for a tenant
+	Template   ID        `json:"template"`   // that the party had, as its own store says; zero for none, and for a tenant
 	Tx         ID        `json:"tx"`         // of the erasure
-	Generation uint32    `json:"generation"` // of the record; 0 for a tenant
-	Records    uint32    `json:"records"`    // that were erased by this transaction
+	Generation uint32    `json:"generation"` // of the tombstone, or of the record if it is a later one; 0 for a tenant
+	Records    uint32    `json:"records"`    // that were erased; 0 where there was nothing to erase
 	Time       time.Time `json:"time"`       // in ms
 	Key        []byte    `json:"key"`        // Ed25519 public key, 32 bytes
 	Signature  []byte    `json:"signature"`  // Ed25519, 64 bytes
@@ -55,21 +55,33 @@ func (s *partyStore) sign(cluster string, r Receipt) Receipt {
 
 // erasure is a record that is to be erased, as the gateway knows it.
 type erasure struct {
-	of       Subject
-	tx       ID
-	gen      uint32 // of the record; a tombstone of it beats every enrolment of it and of those before
-	template ID
+	of  Subject
+	tx  ID
+	gen uint32 // of the record; a tombstone of it beats every enrolment of it and of those before
 }
 
-// erase destroys a record's key and shares and leaves a tombstone. Doing it again changes nothing and returns the tombstone of the first
-// time. A party that has no such record leaves the tombstone too: an enrolment that is late must not bring it. Errors: ErrPending,
-// where an enrolment of a later generation is prepared; ErrStorage.
+// receipt is what a party may sign when it has carried the erasure out, and has head h: what its own store says, whatever it was told.
+func (e erasure) receipt(h head, now int64) Receipt {
+	r := Receipt{Tenant: e.of.Tenant, RID: e.of.RID, Tx: e.tx, Generation: h.gen, Time: time.UnixMilli(now).UTC()}
+	if h.state != stateDeleted { // of a later enrolment, which stays
+		return r
+	}
+	r.Template, r.Tx, r.Time = h.template, h.tx, time.UnixMilli(h.time).UTC()
+	if h.template != (ID{}) {
+		r.Records = 1
+	}
+	return r
+}
+
+// erase destroys a record's key and shares and leaves a tombstone, which it returns. Doing it again changes nothing and returns the tombstone
+// of the first time, or the record that was enrolled since. A party that has no such record leaves a tombstone too, of no template: an
+// enrolment that is late must not bring it. Errors: ErrPending, where an enrolment of a later generation is prepared; ErrStorage.
 func (s *partyStore) erase(e erasure, now int64) (h head, err error) {
 	err = s.change([]Subject{e.of}, func(_ int, t *tx) error {
-		if h = t.head; t.found && h.state == stateDeleted && h.gen >= e.gen {
+		if h = t.head; h.gen > e.gen || h.state == stateDeleted && h.gen == e.gen {
 			return nil
 		}
-		if t.prepared != nil && t.prepared.head.gen > max(e.gen, t.head.gen) {
+		if t.prepared != nil && t.prepared.head.gen > e.gen {
 			return ErrPending
 		}
 		h = t.tombstone(e, now)
@@ -80,7 +92,10 @@ func (s *partyStore) erase(e erasure, now int64) (h head, err error) {
 
 // tombstone stages the erasure.
 func (t *tx) tombstone(e erasure, now int64) head {
-	h := head{state: stateDeleted, party: byte(t.store.party), gen: max(e.gen, t.head.gen), time: now, template: e.template, tx: e.tx}
+	h := head{state: stateDeleted, party: byte(t.store.party), gen: e.gen, time: now, tx: e.tx}
+	if t.head.state == stateActive {
+		h.template = t.head.template
+	}
 	t.store.opened.drop(t.of)
 	set(t.batch, subjectKey(prefixHead, t.of), h.appendTo(nil))
 	for _, epoch := range t.store.livingNow() {
@@ -126,7 +141,7 @@ func (s *partyStore) eraseTenant(tenant, txid ID, now int64) (n uint32, err erro
 				erased, n = erased+1, n+1
 				t, err := s.begins(b, subjectOf(key))
 				if err == nil {
-					t.tombstone(erasure{t.of, txid, h.gen, h.template}, now)
+					t.tombstone(erasure{t.of, txid, h.gen}, now)
 				}
 				return err
 			})

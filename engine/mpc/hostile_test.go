@@ -49,7 +49,7 @@ func TestPseudonyms(t *testing.T) {
 	}
 	nobody := Subject{Tenant: last.Tenant}
 	wantErr(t, c.enrolling(nobody, x, 1).vote(ctx), ErrMessage)
-	_, err = g.askEach(ctx, FrameDelete, erasure{nobody, newTx(7), 1, newID()}.appendTo(nil))
+	_, err = g.askEach(ctx, FrameDelete, erasure{nobody, newTx(7), 1}.appendTo(nil))
 	wantErr(t, err, ErrMessage)
 	_, err = (&attempt{g: g, policy: 1, model: 1, tenant: last.Tenant, of: []Subject{nobody}, probes: [][]uint32{q}}).once(ctx)
 	wantErr(t, err, ErrUnknown) // the gateway's directory has none
@@ -68,6 +68,81 @@ func TestPanicIsSurvived(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	c.enrol("ada", x)
+	c.verify("ada", x, true)
+	c.consistent()
+}
+
+// TestReceiptsAreOfOwnRecords: parties sign what their own stores had. No receipt names a template that lives, whatever a gateway asks.
+func TestReceiptsAreOfOwnRecords(t *testing.T) {
+	c, ctx := startWorld(t), t.Context()
+	x := unit(seeded(t), testDim)
+	enrolled := c.enrol("ada", x)
+	ada := c.gateway.dir.subject("t", "ada")
+	ask := func(e erasure) (all []Receipt) {
+		t.Helper()
+		for i, r := range c.gateway.remotes {
+			b, err := r.call(ctx, FrameDelete, c.gateway.sid(), e.appendTo(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := &decision{kind: decideErase, of: e.of}
+			v, err := r.receipt(d, b)
+			if err != nil || v.Party != i {
+				t.Fatal(v, err)
+			}
+			all = append(all, *v)
+		}
+		return all
+	}
+	for _, r := range ask(erasure{Subject{ada.Tenant, newID()}, newTx(7), enrolled.Generation}) {
+		if r.Records != 0 || r.Template != (ID{}) {
+			t.Errorf("a receipt of nothing: %+v", r)
+		}
+	}
+	c.verify("ada", x, true)
+	gone, err := c.gateway.Delete(ctx, "t", "ada")
+	if err != nil || len(gone.Receipts) != Parties {
+		t.Fatal(gone, err)
+	}
+	again := ask(erasure{ada, newTx(7), enrolled.Generation})
+	for i, r := range gone.Receipts {
+		if r.Records != 1 || r.Template != enrolled.Template || r.Generation != 1 {
+			t.Errorf("%+v", r)
+		}
+		if again[r.Party].Tx != r.Tx || again[r.Party].Template != r.Template || !again[r.Party].Time.Equal(r.Time) {
+			t.Errorf("another time: %+v, at first %+v", again[r.Party], gone.Receipts[i])
+		}
+	}
+}
+
+// TestLateErasure: an erasure that was carried out before, and comes again when the person was enrolled since, erases nothing, and no
+// receipt says so.
+func TestLateErasure(t *testing.T) {
+	rng, c, ctx := seeded(t), startWorld(t), t.Context()
+	x := unit(rng, testDim)
+	of, g := c.gateway.dir.subject("t", "ada"), c.gateway
+	for range 2 {
+		c.enrol("ada", unit(rng, testDim)) // replaced without an erasure, and erased
+	}
+	if _, err := g.Delete(ctx, "t", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	gone, _, err := g.dir.entry(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.enrol("ada", x)
+	for gen := range gone.Gen + 1 {
+		answers, err := g.askEach(ctx, FrameDelete, erasure{of, gone.Tx, gen}.appendTo(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range answers {
+			if r := (&reader{b: b}).receipt(i, of); r.Records != 0 || r.Generation != gone.Gen+1 {
+				t.Errorf("erasure of %d: %+v", gen, r)
+			}
+		}
+	}
 	c.verify("ada", x, true)
 	c.consistent()
 }

@@ -707,15 +707,15 @@ func (p *Party) erase(r *reader) ([]byte, error) {
 		return nil, ErrMessage
 	}
 	p.cfg.hook("erase")
-	h, err := p.store.erase(e, p.nowMs())
+	now := p.nowMs()
+	h, err := p.store.erase(e, now)
 	if err != nil {
 		return nil, err
 	}
 	p.cfg.hook("erased")
 	p.galleries.note(e.of)
 	p.shredSoon()
-	receipt := p.store.sign(p.cfg.Cluster, Receipt{Tenant: e.of.Tenant, RID: e.of.RID, Template: h.template, Tx: h.tx, Generation: h.gen, Records: 1,
-		Time: time.UnixMilli(h.time).UTC()})
+	receipt := p.store.sign(p.cfg.Cluster, e.receipt(h, now))
 	return receipt.appendTo(nil), nil
 }
 

@@ -252,7 +252,7 @@ func (r *remote) send(ctx context.Context, d *decision) error {
 	case decideCommit:
 		frame, payload = FrameCommit, d.batch().appendTo(nil)
 	case decideErase:
-		frame, payload = FrameDelete, erasure{d.of, d.tx, d.gen, d.template}.appendTo(nil)
+		frame, payload = FrameDelete, erasure{d.of, d.tx, d.gen}.appendTo(nil)
 	case decideEraseTenant:
 		frame, payload = FrameDeleteTenant, append(d.of.Tenant.bytes(), d.tx[:]...)
 	case decideRefreshCommit:
@@ -284,6 +284,10 @@ func (r *remote) receipt(d *decision, b []byte) (*Receipt, error) {
 	r.mu.Unlock()
 	if in.end() != nil || !v.Verify(r.g.cfg.Cluster, key) {
 		return nil, fmt.Errorf("%w: party %d: receipt", ErrMessage, r.index)
+	}
+	if d.kind == decideErase && v.Template != d.template {
+		r.g.cfg.Logger.Warn("gateway: a party had another template to erase than the directory has, or none", "party", r.index, "tenant", d.of.Tenant, "rid", d.of.RID,
+			"generation", v.Generation, "want", d.gen)
 	}
 	return &v, nil
 }

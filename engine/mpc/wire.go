@@ -15,7 +15,7 @@ import (
 //	IDENTIFY       policy u16 · model u16 · tenant · share
 //	PREPARE        policy u16 · model u16 · time ms u64 · sid u64 · batch · count × (share · [share])
 //	COMMIT, ABORT  batch
-//	DELETE         tenant · rid · transaction · generation u32 · template
+//	DELETE         tenant · rid · transaction · generation u32
 //	DELETE_TENANT  tenant · transaction
 //	REFRESH        transaction
 //	REFRESH_COMMIT u8 1 to commit, 0 to abort · transaction
@@ -238,14 +238,9 @@ func (d doubt) appendTo(dst []byte) []byte {
 
 func (r *reader) doubt() doubt { return doubt{r.subject(), r.id(), r.u32()} }
 
-func (e erasure) appendTo(dst []byte) []byte {
-	return append(doubt{e.of, e.tx, e.gen}.appendTo(dst), e.template[:]...)
-}
+func (e erasure) appendTo(dst []byte) []byte { return doubt(e).appendTo(dst) }
 
-func (r *reader) erasure() erasure {
-	d := r.doubt()
-	return erasure{d.of, d.tx, d.gen, r.id()}
-}
+func (r *reader) erasure() erasure { return erasure(r.doubt()) }
 
 func (r *Receipt) appendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, r.Generation)
