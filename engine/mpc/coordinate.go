@@ -438,7 +438,7 @@ func (g *Gateway) decide(d *decision, stage func(*pebble.Batch) error) (*decisio
 	if err != nil {
 		return nil, err
 	}
-	g.forgetList(d.of.Tenant)
+	g.noteLists(d)
 	g.owe(d)
 	return d, nil
 }

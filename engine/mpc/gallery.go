@@ -26,6 +26,10 @@ func NewComponents(n int) []uint16 {
 
 const rowsAtOnce = 1024 // of which a worker takes the next, 2 MiB at 512
 
+func (g Gallery) len() int { return g.Rows }
+
+func (g Gallery) fits(dim int) bool { return len(g.Own) == g.Rows*dim && len(g.Next) == g.Rows*dim }
+
 // products sets dst to this party's parts of the rows' products with y, as products does, modulo 2^16. All processors
 // work on it, each on the next block of rows.
 func (g Gallery) products(dst []uint16, y Share) {

@@ -95,7 +95,7 @@ type Gateway struct {
 		active  map[ID]bool           // transactions that are not decided
 		decided map[ID]*decision      // and not carried out everywhere
 		last    map[Subject]*decision // the newest of them of a person
-		lists   map[ID]*list          // of tenants that are searched
+		lists   map[ID]*tenantList    // of tenants that are searched
 		closed  bool
 	}
 }
@@ -114,7 +114,7 @@ func OpenGateway(c GatewayConfig) (*Gateway, error) {
 	c.Key = nil
 	g := &Gateway{cfg: c, dir: dir, changes: semaphore.NewWeighted(everybody), reads: semaphore.NewWeighted(everybody), closing: make(chan struct{})}
 	g.mu.busy, g.mu.active, g.mu.decided = make(map[Subject]bool), make(map[ID]bool), make(map[ID]*decision)
-	g.mu.last, g.mu.lists = make(map[Subject]*decision), make(map[ID]*list)
+	g.mu.last, g.mu.lists = make(map[Subject]*decision), make(map[ID]*tenantList)
 	for i := range g.remotes {
 		g.remotes[i] = &remote{g: g, index: i, wake: make(chan struct{}, 1)}
 		g.remotes[i].mu.state = PartyAway
@@ -555,13 +555,6 @@ func (g *Gateway) AwaitReady(ctx context.Context) error {
 	}
 }
 
-// list is the people of a tenant who can be found, in the order of the parties' rows. Immutable.
-type list struct {
-	of    []Subject
-	users []string
-	hash  [32]byte
-}
-
 // Identify returns the users of a tenant whose templates match a probe, under a policy of IdentifyLogScale; their order means nothing, as there
 // is no score. Errors: ErrPolicy, ErrVector, ErrBudget, ErrPartyDown, ErrProbe, ErrContext, where enrolments go on too fast; ctx's.
 func (g *Gateway) Identify(ctx context.Context, tenant string, policy uint16, probe []float32) ([]string, error) {
@@ -640,54 +633,19 @@ func (g *Gateway) identifyOnce(ctx context.Context, tenant string, policy, model
 		if r.end() != nil {
 			return nil, fmt.Errorf("%w: party %d: answer", ErrMessage, i)
 		}
-		if hash != l.hash || bits[i].N != len(l.of) {
+		if hash != l.hash || bits[i].N != len(l.rids) {
 			return nil, fmt.Errorf("%w: party %d has other rows", ErrContext, i)
 		}
 	}
-	if len(l.of) == 0 {
+	if len(l.rids) == 0 {
 		return nil, nil
 	}
 	match, err := OpenBits(bits)
 	var users []string
 	for i, is := range match {
-		if is && !strings.HasPrefix(l.users[i], canaryPrefix) {
-			users = append(users, l.users[i])
+		if is && !strings.HasPrefix(l.of[i], canaryPrefix) {
+			users = append(users, l.of[i])
 		}
 	}
 	return users, err
-}
-
-// list returns the people of a tenant who can be found.
-func (g *Gateway) list(tenant ID) (*list, error) {
-	g.mu.Lock()
-	l := g.mu.lists[tenant]
-	g.mu.Unlock()
-	if l != nil {
-		return l, nil
-	}
-	l = &list{}
-	var rids []ID
-	var gens []uint32
-	err := g.dir.view(func() error { // a write that ends later forgets the list again
-		err := g.dir.each(append([]byte{prefixEntry}, tenant[:]...), func(key, value []byte) error {
-			of := subjectOf(key)
-			e, err := g.dir.openEntry(of, value)
-			if err == nil && e.State == stateActive && e.Gallery {
-				l.of, l.users, rids, gens = append(l.of, of), append(l.users, e.User), append(rids, of.RID), append(gens, e.Gen)
-			}
-			return err
-		})
-		l.hash = rowsHash(rids, gens)
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.mu.lists[tenant] = l
-		return err
-	})
-	return l, err
-}
-
-func (g *Gateway) forgetList(tenant ID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.mu.lists, tenant)
 }

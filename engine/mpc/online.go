@@ -98,6 +98,18 @@ func (s *Session) verify(items []Item) (Bits, error) {
 // shared over Z_2^32, where it is checked, and compared over Z_2^16; so Params are of IdentifyLogScale or less. The
 // context says which rows those are, in which order. Errors are those of Verify.
 func (s *Session) Identify(ctx context.Context, g Gallery, it Probe) (Bits, error) {
+	return s.search(ctx, g, it)
+}
+
+// searched is what a probe is compared with. products is called once, when nothing was sent yet.
+type searched interface {
+	len() int
+	fits(dim int) bool
+	// products sets dst to this party's parts of the rows' products with y, as products does, modulo 2^16.
+	products(dst []uint16, y Share)
+}
+
+func (s *Session) search(ctx context.Context, g searched, it Probe) (Bits, error) {
 	return s.run(ctx, func() (Bits, error) {
 		if err := s.checkSearch(g, it); err != nil {
 			return Bits{}, err
@@ -106,12 +118,12 @@ func (s *Session) Identify(ctx context.Context, g Gallery, it Probe) (Bits, erro
 	})
 }
 
-func (s *Session) identify(g Gallery, it Probe) (Bits, error) {
-	c := newChecks(s, "identify", 1)
-	c.rows = g.Rows
+func (s *Session) identify(g searched, it Probe) (Bits, error) {
+	c, n := newChecks(s, "identify", 1), g.len()
+	c.rows = n
 	c.add(it.Share, it.Threshold, it.Context)
 	_, norm := products(it.Share, it.Share)
-	norms, scores := []uint32{norm}, make([]uint16, g.Rows)
+	norms, scores := []uint32{norm}, make([]uint16, n)
 	g.products(scores, it.Share)
 	s.masks.hideShorts(scores)
 	s.masks.hideWords(norms)
@@ -119,13 +131,13 @@ func (s *Session) identify(g Gallery, it Probe) (Bits, error) {
 	if err != nil {
 		return Bits{}, err
 	}
-	rest := in[2*g.Rows:]
+	rest := in[2*n:]
 	if err := c.compare(rest[4:]); err != nil {
 		return Bits{}, err
 	}
-	next := shorts(in[:2*g.Rows])
+	next := shorts(in[:2*n])
 	s.plusShort(ShortShare{scores, next}, -uint16(it.Threshold))
-	short, long := newAdder(16, wordsOf(g.Rows)), newAdder(32, c.words())
+	short, long := newAdder(16, wordsOf(n)), newAdder(32, c.words())
 	defer short.release()
 	defer long.release()
 	short.shortLanes(ShortShare{scores, next})
@@ -136,7 +148,7 @@ func (s *Session) identify(g Gallery, it Probe) (Bits, error) {
 	if err := c.open(long.sign()); err != nil {
 		return Bits{}, err
 	}
-	return s.answers(g.Rows, short.sign()), nil
+	return s.answers(n, short.sign()), nil
 }
 
 // products are this party's parts of ⟨x, y⟩ and ⟨y, y⟩: of xᵢyᵢ + xᵢyᵢ₊₁ + xᵢ₊₁yᵢ. The three parties' add up.
@@ -166,14 +178,13 @@ func (s *Session) checkItems(items []Item) error {
 	return nil
 }
 
-func (s *Session) checkSearch(g Gallery, it Probe) error {
-	n := g.Rows * s.Params.Dim
-	switch {
+func (s *Session) checkSearch(g searched, it Probe) error {
+	switch n := g.len(); {
 	case !s.Params.short():
 		return fmt.Errorf("%w: products at 2^%d don't fit 16 bits", ErrParams, s.Params.LogScale)
-	case g.Rows < 1 || g.Rows > MaxRows:
-		return fmt.Errorf("%w: %d rows, not 1 to %d", ErrParams, g.Rows, MaxRows)
-	case len(g.Own) != n || len(g.Next) != n || !it.Share.fits(s.Params.Dim):
+	case n < 1 || n > MaxRows:
+		return fmt.Errorf("%w: %d rows, not 1 to %d", ErrParams, n, MaxRows)
+	case !g.fits(s.Params.Dim) || !it.Share.fits(s.Params.Dim):
 		return fmt.Errorf("%w: rows or probe are not of %d components", ErrShare, s.Params.Dim)
 	}
 	return s.Params.checkThreshold(it.Threshold)

@@ -591,20 +591,21 @@ func (p *Party) identify(ctx context.Context, g *gatewayLink, f Frame, r *reader
 }
 
 func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy, tenant ID, probe Share, e *Envelope) (bits Bits, hash [32]byte, err error) {
-	rows, err := p.galleries.rows(tenant, policy.Model, policy.Params.Dim)
-	if err != nil {
-		return bits, hash, err
-	}
-	about := p.context("identify", id, policy, Subject{Tenant: tenant}, head{}, rows.version)
-	context := e.about(sha256.Sum256(append(about[:], rows.hash[:]...)))
-	err = p.inSession(ctx, sid, func(prev, next Neighbour) error {
-		s := &Session{Index: p.cfg.Index, SID: sid, Prev: prev, Next: next, Params: policy.Params, Check: policy.Check, Timeout: 5 * p.cfg.Timeout}
-		if rows.gallery.Rows > 0 {
-			bits, err = s.Identify(ctx, rows.gallery, Probe{probe, policy.threshold(), context})
+	err = p.inSession(ctx, sid, func(prev, next Neighbour) error { // open, so that peers who are ready earlier are not sent away
+		rows, err := p.galleries.rows(tenant, policy.Model, policy.Params.Dim)
+		if err != nil {
+			return err
 		}
+		defer rows.release()
+		if hash = rows.hash; rows.len() == 0 {
+			return nil
+		}
+		about := p.context("identify", id, policy, Subject{Tenant: tenant}, head{}, rows.version)
+		s := &Session{Index: p.cfg.Index, SID: sid, Prev: prev, Next: next, Params: policy.Params, Check: policy.Check, Timeout: 5 * p.cfg.Timeout}
+		bits, err = s.search(ctx, rows, Probe{probe, policy.threshold(), e.about(sha256.Sum256(append(about[:], hash[:]...)))})
 		return err
 	})
-	return bits, rows.hash, err
+	return bits, hash, err
 }
 
 // prepare checks enrolments with the peers, makes them durable and so votes for them.

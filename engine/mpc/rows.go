@@ -1,39 +1,34 @@
 package mpc
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 )
 
-// rows are a tenant's shares for identification, in the order of rids, which is the same at all parties and at the gateway. Immutable.
+// rows are a tenant's shares for identification, of one model, as they are at a moment. They are valid until release; meanwhile nobody changes
+// what is in memory.
 type rows struct {
-	rids    []ID
-	gens    []uint32
-	policy  uint16
-	dim     int
-	version ID
-	gallery Gallery
-	hash    [32]byte
+	*listing[int32] // slots
+	model           uint16
+	version         ID
+	in              *slabs
+	release         func() // may be called again
 }
 
-// rowsHash names rows in their order; parties and gateway compare it.
-func rowsHash(rids []ID, gens []uint32) [32]byte {
-	h := sha256.New()
-	h.Write([]byte("mien/mpc/rows/v1"))
-	for i, rid := range rids {
-		h.Write(binary.LittleEndian.AppendUint32(rid[:len(rid):len(rid)], gens[i]))
-	}
-	return [32]byte(h.Sum(nil))
+func (r *rows) len() int { return len(r.rids) }
+
+func (r *rows) fits(dim int) bool { return r.in.dim == dim }
+
+// products is as Gallery's, and ends the use of the rows.
+func (r *rows) products(dst []uint16, y Share) {
+	r.in.products(dst, r.of, y)
+	r.release()
 }
 
 // galleries keep the rows of tenants that are searched, in memory: 4 bytes × dim each (2 KiB at 512). They are made of the store when a
-// tenant is searched first, or after a refresh; a change is put in by the next search, which copies the tenant's rows once. Safe for
-// concurrent use.
+// tenant is searched first, or after a refresh; a change is put in by the next search, which reads the records that changed and copies who
+// is in which slot, not the rows. Safe for concurrent use.
 type galleries struct {
 	store *partyStore
 	mu    struct {
@@ -42,8 +37,10 @@ type galleries struct {
 	}
 }
 
+// tenantRows are a tenant's. Order: mu, use, galleries.mu.
 type tenantRows struct {
-	mu      sync.Mutex // held while rows are made
+	mu      sync.Mutex   // held while rows are made
+	use     sync.RWMutex // held to write while what is in memory changes
 	now     *rows
 	changed map[ID]bool // since; protected by galleries.mu
 }
@@ -80,8 +77,9 @@ func (g *galleries) tenant(tenant ID) *tenantRows {
 	return t
 }
 
-// rows returns a tenant's rows of a model as they are. Errors: ErrCorrupt, the disk's.
-func (g *galleries) rows(tenant ID, model uint16, dim int) (*rows, error) {
+// rows returns a tenant's rows of a model as they are; release must be called when they are no more used. Who has them waits for nothing and
+// nobody meanwhile: changes wait for all who have them, and others for the changes. Errors: ErrCorrupt, the disk's.
+func (g *galleries) rows(tenant ID, model uint16, dim int) (r *rows, err error) {
 	t := g.tenant(tenant)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,80 +87,65 @@ func (g *galleries) rows(tenant ID, model uint16, dim int) (*rows, error) {
 	changed := t.changed
 	t.changed = make(map[ID]bool)
 	g.mu.Unlock()
-	version := g.store.versionNow()
-	if now := t.now; now != nil && now.policy == model && now.dim == dim && now.version == version && len(changed) == 0 {
-		return now, nil
+	now, version := t.now, g.store.versionNow()
+	switch {
+	case now == nil || now.model != model || !now.fits(dim) || now.version != version || now.in.spread():
+		t.now, err = g.readAll(tenant, model, dim)
+	case len(changed) > 0:
+		t.now, err = g.change(t, tenant, changed)
 	}
-	made, err := g.make(t.now, changed, tenant, model, dim, version)
 	if err != nil {
-		g.forget(tenant)
+		t.now = nil
 		return nil, err
 	}
-	t.now = made
-	return made, nil
+	t.use.RLock()
+	r = new(rows)
+	*r = *t.now
+	r.release = sync.OnceFunc(t.use.RUnlock)
+	return r, nil
 }
 
-// row is one that is read, or nil for none.
-type row struct {
-	rid ID
-	gen uint32
-	s   ShortShare
-}
-
-func (g *galleries) make(old *rows, changed map[ID]bool, tenant ID, model uint16, dim int, version ID) (*rows, error) {
-	made := &rows{policy: model, dim: dim, version: version}
-	if old == nil || old.policy != model || old.dim != dim || old.version != version {
-		return made, g.readAll(made, tenant)
-	}
-	var fresh []row
+// change reads records that changed and puts them in the place of what was there.
+func (g *galleries) change(t *tenantRows, tenant ID, changed map[ID]bool) (*rows, error) {
+	now := t.now
+	changes, shares := make([]change[int32], 0, len(changed)), make(map[ID]ShortShare)
 	for rid := range changed {
 		h, v, is, err := g.store.record(Subject{tenant, rid})
-		if err == nil && is != version {
+		if err == nil && is != now.version {
 			err = fmt.Errorf("%w: a refresh came between", ErrContext)
 		}
 		if err != nil && !errors.Is(err, ErrUnknown) {
 			return nil, err
 		}
-		if err == nil && made.has(h) {
-			fresh = append(fresh, row{rid, h.gen, v.gallery})
+		in := err == nil && now.has(h)
+		if in {
+			shares[rid] = v.gallery
+		}
+		changes = append(changes, change[int32]{rid: rid, in: in, gen: h.gen})
+	}
+	t.use.Lock()
+	defer t.use.Unlock()
+	for i, c := range changes {
+		if slot, found := now.find(c.rid); found {
+			now.in.free = append(now.in.free, slot)
+		}
+		if c.in {
+			changes[i].of = now.in.put(shares[c.rid])
 		}
 	}
-	slices.SortFunc(fresh, func(a, b row) int { return bytes.Compare(a.rid[:], b.rid[:]) })
-	made.grow(len(old.rids) + len(fresh))
-	for i, rid := range old.rids {
-		for len(fresh) > 0 && bytes.Compare(fresh[0].rid[:], rid[:]) < 0 {
-			made.append(fresh[0])
-			fresh = fresh[1:]
-		}
-		if !changed[rid] {
-			made.append(row{rid, old.gens[i], ShortShare{old.gallery.Own[i*dim : (i+1)*dim], old.gallery.Next[i*dim : (i+1)*dim]}})
-		}
-	}
-	for _, r := range fresh {
-		made.append(r)
-	}
-	made.hash = rowsHash(made.rids, made.gens)
-	return made, nil
+	next := *now
+	next.listing = now.with(changes)
+	return &next, nil
 }
 
 // has says whether a record is one of the rows.
 func (r *rows) has(h head) bool {
-	return h.flags&flagGallery != 0 && h.model == r.policy && int(h.dim) == r.dim
-}
-
-func (r *rows) grow(n int) {
-	r.rids, r.gens = slices.Grow(r.rids, n), slices.Grow(r.gens, n)
-	r.gallery.Own, r.gallery.Next = slices.Grow(r.gallery.Own, n*r.dim), slices.Grow(r.gallery.Next, n*r.dim)
-}
-
-func (r *rows) append(v row) {
-	r.rids, r.gens = append(r.rids, v.rid), append(r.gens, v.gen)
-	r.gallery.Own, r.gallery.Next = append(r.gallery.Own, v.s.Own...), append(r.gallery.Next, v.s.Next...)
-	r.gallery.Rows++
+	return h.flags&flagGallery != 0 && h.model == r.model && r.fits(int(h.dim))
 }
 
 // readAll reads a tenant's rows as of one moment.
-func (g *galleries) readAll(made *rows, tenant ID) error {
+func (g *galleries) readAll(tenant ID, model uint16, dim int) (*rows, error) {
+	made := &rows{listing: &listing[int32]{}, model: model, in: &slabs{dim: dim}}
 	var epoch uint32
 	var k *kek
 	s := g.store
@@ -173,7 +156,7 @@ func (g *galleries) readAll(made *rows, tenant ID) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { must(snapshot.Close()) }()
 	err = eachOf(snapshot, append([]byte{prefixHead}, tenant[:]...), func(key, value []byte) error {
@@ -188,10 +171,10 @@ func (g *galleries) readAll(made *rows, tenant ID) error {
 		}
 		v, err := k.open(epoch, of, r)
 		if err == nil {
-			made.append(row{of.RID, h.gen, v.gallery})
+			made.rids, made.gens, made.of = append(made.rids, of.RID), append(made.gens, h.gen), append(made.of, made.in.put(v.gallery))
 		}
 		return err
 	})
 	made.hash = rowsHash(made.rids, made.gens)
-	return err
+	return made, err
 }
