@@ -68,12 +68,19 @@ type database struct {
 	turn sync.RWMutex // held to write while a batch is validated and applied; read holders see a moment between two
 }
 
+const (
+	// memTableBytes is such that most of what is prepared is committed, and so gone, before it is written to a table: enrolling 20,000 people
+	// takes a third less time than with 8 MiB. A store has two at most.
+	memTableBytes = 32 << 20
+	cacheBytes    = 32 << 20 // the filters of tables with 10 million people, who are looked for when somebody is enrolled
+)
+
 // openDatabase opens or makes the store. Errors: ErrFormat, the disk's.
 func openDatabase(disk vfs.FS, dir string, log *slog.Logger) (*database, error) {
 	d := &database{failed: make(chan struct{})}
 	d.fail = sync.OnceFunc(func() { close(d.failed) })
 	o := &pebble.Options{
-		FS: disk, Logger: &databaseLogger{log: log, fail: d.fail}, FormatMajorVersion: pebbleFormat, MemTableSize: 8 << 20,
+		FS: disk, Logger: &databaseLogger{log: log, fail: d.fail}, FormatMajorVersion: pebbleFormat, MemTableSize: memTableBytes, CacheSize: cacheBytes,
 		L0StopWritesThreshold: 24, MaxOpenFiles: 256, BytesPerSync: 512 << 10, WALBytesPerSync: 512 << 10, Cleaner: logsAreDeleted{},
 	}
 	o.Experimental.ReadSamplingMultiplier = -1
