@@ -114,7 +114,8 @@ type enrolment struct {
 	replace  bool
 	full     []uint32
 	gallery  []uint32 // nil for none
-	template ID
+	template ID       // templateOf the secret
+	secret   ID       // told when it is decided
 	gen      uint32
 	out      *Outcome
 }
@@ -129,7 +130,8 @@ func (e *enrolments) add(tenant string, p Person, out *Outcome) (err error) {
 	if !known || len(e.people) > 0 && p.Policy != e.id {
 		return ErrPolicy
 	}
-	t := &enrolment{of: e.g.dir.subject(tenant, p.User), user: p.User, replace: p.Replace, template: newID(), out: out}
+	t := &enrolment{of: e.g.dir.subject(tenant, p.User), user: p.User, replace: p.Replace, secret: newID(), out: out}
+	t.template = templateOf(t.of, t.secret)
 	if e.sealed != nil {
 		err = e.sealed.fit(policy)
 	} else if t.full, err = policy.Params.Encode(p.Template); err == nil && policy.Gallery != 0 {
@@ -354,7 +356,11 @@ func (e *enrolments) abort(people []*enrolment) {
 
 // decide is the moment from which on the people are enrolled.
 func (e *enrolments) decide() (*decision, error) {
-	return e.g.decide(&decision{kind: decideCommit, of: Subject{Tenant: e.tenant}, tx: e.tx, people: e.batch(e.people).people}, func(b *pebble.Batch) error {
+	people := e.batch(e.people).people
+	for i, t := range e.people {
+		people[i].template = t.secret
+	}
+	return e.g.decide(&decision{kind: decideCommit, of: Subject{Tenant: e.tenant}, tx: e.tx, people: people}, func(b *pebble.Batch) error {
 		remove(b, begunKey(e.tx))
 		for _, t := range e.people {
 			e.g.dir.setEntry(b, t.of, entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: e.id, Gallery: e.policy.Gallery != 0, User: t.user, Time: e.time, Tx: e.tx})

@@ -106,7 +106,8 @@
 // N2  What a gateway has begun and not decided is aborted: it forgets it (presumed abort), and parties that doubt it ask when they are linked,
 // and are asked every 30 s. What it has decided is sent to each party, in order, until that has carried it out; doing it twice changes nothing.
 // N3  A party that has voted for an enrolment never gives up by itself: the gateway may have decided. It waits, and asks its peers after
-// DoubtAfter; one that has committed settles it.
+// DoubtAfter; one that has committed settles it, by a secret that it has of the gateway's COMMIT: the template that was voted for is named by its
+// hash. So no party, nor two, can say that something was decided.
 // N4  A party serves a gateway only what comes after that gateway has sent it all that it was owed: erasures come before verifications.
 // N5  A record's generation grows by one with each enrolment, and a tombstone keeps it. So an enrolment from before an erasure is refused,
 // whenever it comes, and an erasure of one that was replaced or erased before changes nothing.

@@ -114,11 +114,15 @@ func (s *partyStore) prepare(of []Subject, h []head, v []shares) error {
 }
 
 // commit makes enrolments that are prepared the records, and what was there unreadable; replaced says whether there was anything. Doing it
-// again, or after a later write of a record, changes nothing. Errors: ErrUnknown, where one is not prepared; ErrPending, ErrStorage.
+// again, or after a later write of a record, changes nothing. Errors: ErrUnknown, where one is not prepared; ErrMessage, where a secret is not the one that
+// the prepared template is named by; ErrPending, ErrStorage.
 func (s *partyStore) commit(c batch) (replaced bool, err error) {
 	err = s.change(c.subjects(), func(i int, t *tx) error {
 		gen := c.people[i].gen
 		mine := t.prepared != nil && t.prepared.head.tx == c.tx
+		if mine && t.prepared.head.template != templateOf(t.of, c.people[i].template) {
+			return fmt.Errorf("%w: nobody has decided the enrolment who knows no more", ErrMessage)
+		}
 		if t.found && t.head.gen >= gen {
 			if mine {
 				remove(t.batch, subjectKey(prefixPrepared, t.of))
@@ -131,7 +135,9 @@ func (s *partyStore) commit(c batch) (replaced bool, err error) {
 		replaced = replaced || t.found
 		_, epoch, _ := s.current()
 		s.opened.drop(t.of)
-		set(t.batch, subjectKey(prefixHead, t.of), t.prepared.head.appendTo(nil))
+		h := t.prepared.head
+		h.secret = c.people[i].template
+		set(t.batch, subjectKey(prefixHead, t.of), h.appendTo(nil))
 		set(t.batch, epochKey(prefixKey, epoch, t.of), t.prepared.key)
 		set(t.batch, epochKey(prefixShares, epoch, t.of), t.prepared.shares)
 		remove(t.batch, subjectKey(prefixPrepared, t.of))
@@ -196,18 +202,12 @@ func (s *partyStore) doubts(gateway uint16) (all []doubt, err error) {
 	return all, err
 }
 
-// Answers of a party about another's doubt.
-const (
-	fateUnknown   = 0
-	fateCommitted = 1
-)
-
-// fate is what a party knows of an enrolment: that it was committed, or nothing. That it was not committed here does not say that it was
-// not decided: whoever is in doubt goes on waiting.
-func (s *partyStore) fate(d doubt) (byte, error) {
+// fate is what a party knows of an enrolment: the secret, if it was committed, or zero. That it was not committed here does not say that it
+// was not decided: whoever is in doubt goes on waiting.
+func (s *partyStore) fate(d doubt) (secret ID, err error) {
 	h, found, err := s.head(d.of)
 	if err == nil && found && h.tx == d.tx && h.state == stateActive {
-		return fateCommitted, nil
+		return h.secret, nil
 	}
-	return fateUnknown, err
+	return secret, err
 }

@@ -159,7 +159,7 @@ func TestTombstone(t *testing.T) {
 				wantErr(t, p.store.prepare([]Subject{of}, []head{h}, []shares{{share: Split(make([]uint32, testDim))[0]}}), ErrGeneration)
 			}
 		}
-		if _, err := p.store.commit(doubt{of, newTx(7), 1}.batch()); err != nil { // of what was erased since
+		if _, err := p.store.commit(doubt{of, newTx(7), 1}.batch(ID{})); err != nil { // of what was erased since
 			t.Error(err)
 		}
 	}

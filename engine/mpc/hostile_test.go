@@ -1,6 +1,9 @@
 package mpc
 
 import (
+	"cmp"
+	"context"
+	"encoding/binary"
 	"testing"
 	"time"
 )
@@ -15,8 +18,24 @@ func (c *world) enrolling(of Subject, x []float32, gen uint32) *enrolments {
 	if err := e.add("t", Person{"somebody", Enrolment{Policy: 1, Template: x, Replace: true}}, out); err != nil {
 		c.t.Fatal(err)
 	}
-	e.people[0].of, e.people[0].gen = of, gen
+	p := e.people[0]
+	p.of, p.gen, p.template = of, gen, templateOf(of, p.secret)
 	return e
+}
+
+// voted is an enrolment of a user that all parties have voted for and nobody has decided; it is over when leave is called.
+func (c *world) voted(user string, x []float32) (e *enrolments, leave func()) {
+	c.t.Helper()
+	ctx := context.Background()
+	e = c.enrolling(c.gateway.dir.subject("t", user), x, 0)
+	leave, err := e.enter(ctx)
+	if err == nil {
+		err = cmp.Or(e.begin(), e.vote(ctx))
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return e, leave
 }
 
 // TestPseudonyms: a gateway may use any pseudonym but zero, also those that HMACs never are: budgets of a tenant are counted apart. Zero in a receipt is
@@ -143,6 +162,43 @@ func TestLateErasure(t *testing.T) {
 			}
 		}
 	}
+	c.verify("ada", x, true)
+	c.consistent()
+}
+
+// TestForgedCommit: nobody commits an enrolment that the gateway has not decided, whatever a peer says, asked or unasked; nor on its word for
+// another generation is a vote forgotten.
+func TestForgedCommit(t *testing.T) {
+	rng, c, ctx := seeded(t), startWorld(t), t.Context()
+	x := unit(rng, testDim)
+	c.enrol("ada", x)
+	e, leave := c.voted("ada", unit(rng, testDim))
+	p := e.people[0]
+	says := func(d doubt, secret ID) Frame {
+		b := d.appendTo(binary.LittleEndian.AppendUint16([]byte{controlAnswer}, 1))
+		return Frame{SID: controlSID, Type: FrameStatus, Payload: append(b, secret[:]...)}
+	}
+	honest := doubt{p.of, e.tx, p.gen}
+	for _, i := range []int{0, 2} {
+		party := c.parties[i]
+		for _, d := range []doubt{honest, {p.of, e.tx, p.gen - 1}, {p.of, e.tx, p.gen + 1}} {
+			for _, secret := range []ID{{}, newID(), p.template, e.tx} {
+				party.controlled(nil, says(d, secret), []doubt{d})
+			}
+		}
+		party.controlled(nil, says(honest, p.secret), nil) // it has not asked
+		if all, err := party.store.doubts(7); err != nil || len(all) != 1 || all[0] != honest {
+			t.Errorf("party %d is in doubt of %v, %v", i, all, err)
+		}
+	}
+	_, err := c.gateway.askEach(ctx, FrameCommit, e.batch(e.people).appendTo(nil))
+	wantErr(t, err, ErrMessage)
+	e.forget()
+	e.abort(e.people)
+	leave()
+	c.verify("ada", x, true)
+	c.consistent()
+	c.enrol("ada", x)
 	c.verify("ada", x, true)
 	c.consistent()
 }

@@ -2,6 +2,7 @@ package mpc
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 )
 
@@ -18,6 +19,13 @@ type Subject struct{ Tenant, RID ID }
 func newID() (id ID) {
 	rand.Read(id[:]) // never fails (crypto/rand)
 	return id
+}
+
+// templateOf names the template that somebody is enrolled with: a hash of a secret that the gateway draws, and tells when it has decided. So
+// who knows the secret knows the decision, and a template's name is of one person.
+func templateOf(of Subject, secret ID) ID {
+	sum := sha256.Sum256(append(appendSubject([]byte("mien/mpc/template/v1\x00"), of), secret[:]...))
+	return ID(sum[:len(ID{})])
 }
 
 // newTx names a transaction of a gateway: its first two bytes say whose, so that a party in doubt tells who began it and nobody else.

@@ -28,7 +28,7 @@ func testStore(t *testing.T) *partyStore {
 func enrolled(t *testing.T, s *partyStore, of Subject, gen uint32) {
 	t.Helper()
 	v := shares{share: Share{slices.Repeat([]uint32{gen}, 8), slices.Repeat([]uint32{gen}, 8)}}
-	h := head{state: stateActive, logScale: VerifyLogScale, dim: 8, model: 1, gen: gen, tx: newID()}
+	h := head{state: stateActive, logScale: VerifyLogScale, dim: 8, model: 1, gen: gen, tx: newID(), template: templateOf(of, ID{})}
 	if err := s.prepare([]Subject{of}, []head{h}, []shares{v}); err != nil {
 		t.Fatal(err)
 	}

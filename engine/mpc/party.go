@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -822,24 +823,24 @@ func (p *Party) control(ctx context.Context, l *Link) {
 			}
 		}
 	})
-	waiting := false // for an answer
+	var asked []doubt // that an answer is due of
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-asking.C:
-			if !waiting {
-				waiting = p.askFates(s)
+			if len(asked) == 0 {
+				asked = p.askFates(s)
 			}
 		case f := <-frames:
-			if !p.controlled(s, f) {
-				waiting = false
+			if !p.controlled(s, f, asked) {
+				asked = nil
 			}
 		}
 	}
 }
 
-// Kinds of control frames: u8 kind · count u16 · count × doubt, or in an answer count × (doubt · fate u8).
+// Kinds of control frames: u8 kind · count u16 · count × doubt, or in an answer count × (doubt · secret[16], zero if it is not known).
 const (
 	controlQuestion = 0
 	controlAnswer   = 1
@@ -848,7 +849,8 @@ const (
 // maxAsked bounds the doubts of a question.
 const maxAsked = 64
 
-func (p *Party) askFates(s *Stream) (asked bool) {
+// askFates asks a peer, and returns what of.
+func (p *Party) askFates(s *Stream) (asked []doubt) {
 	old := p.nowMs() - p.cfg.DoubtAfter.Milliseconds()
 	var all []doubt
 	err := p.store.each([]byte{prefixPrepared}, func(key, value []byte) error {
@@ -859,17 +861,21 @@ func (p *Party) askFates(s *Stream) (asked bool) {
 		return err
 	})
 	if err != nil || len(all) == 0 {
-		return false
+		return nil
 	}
 	b := binary.LittleEndian.AppendUint16([]byte{controlQuestion}, uint16(len(all)))
 	for _, d := range all {
 		b = d.appendTo(b)
 	}
-	return s.SendFrame(Frame{Type: FrameStatus, Payload: b}) == nil
+	if s.SendFrame(Frame{Type: FrameStatus, Payload: b}) != nil {
+		return nil
+	}
+	return all
 }
 
-// controlled answers a question, or takes an answer; it reports whether it was a question.
-func (p *Party) controlled(s *Stream, f Frame) (question bool) {
+// controlled answers a question, or takes an answer to what was asked; it reports whether it was a question. A peer's word settles nothing
+// without the secret, which it has of the gateway.
+func (p *Party) controlled(s *Stream, f Frame, asked []doubt) (question bool) {
 	r := &reader{b: f.Payload}
 	kind, n := r.u8(), min(r.u16(), maxAsked)
 	b := binary.LittleEndian.AppendUint16([]byte{controlAnswer}, n)
@@ -880,9 +886,9 @@ func (p *Party) controlled(s *Stream, f Frame) (question bool) {
 			if err != nil {
 				return true
 			}
-			b = append(d.appendTo(b), fate)
-		} else if fate := r.u8(); !r.bad && fate == fateCommitted {
-			if err := p.commit(d.batch()); err == nil {
+			b = append(d.appendTo(b), fate[:]...)
+		} else if secret := r.id(); !r.bad && secret != (ID{}) && slices.Contains(asked, d) {
+			if err := p.commit(d.batch(secret)); err == nil {
 				p.cfg.Logger.Info("party: an enrolment was committed, as a peer has", "tx", d.tx)
 			}
 		}

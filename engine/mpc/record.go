@@ -18,20 +18,22 @@ const flagGallery = 1
 
 // head is what a party knows of a record in the clear; it goes into what seals the shares. Little endian, recordHead:
 //
-//	"FSR1" · state u8 · party u8 · log2 of the scale u8 · flags u8 · dim u16 · model u16 · generation u32 · time ms u64 · template[16] · transaction[16]
+//	"FSR1" · state u8 · party u8 · log2 of the scale u8 · flags u8 · dim u16 · model u16 · generation u32 · time ms u64 · template[16] · transaction[16] ·
+//	secret[16]
 //
-// The time is that of the enrolment, or of the erasure.
+// The time is that of the enrolment, or of the erasure. The secret is the one that the template is a hash of (templateOf), of an active record: it
+// proves to a peer that the gateway has decided. What is prepared has none.
 type head struct {
 	state, party, logScale, flags byte
 	dim, model                    uint16
 	gen                           uint32
 	time                          int64
-	template, tx                  ID
+	template, tx, secret          ID
 }
 
 const (
 	headMagic  = "FSR1"
-	recordHead = 4 + 4 + 2 + 2 + 4 + 8 + 16 + 16
+	recordHead = 4 + 4 + 2 + 2 + 4 + 8 + 16 + 16 + 16
 )
 
 func (h *head) appendTo(dst []byte) []byte {
@@ -41,7 +43,7 @@ func (h *head) appendTo(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, h.gen)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.time))
 	dst = append(dst, h.template[:]...)
-	return append(dst, h.tx[:]...)
+	return append(append(dst, h.tx[:]...), h.secret[:]...)
 }
 
 // parseHead is the inverse of appendTo. Errors: ErrCorrupt.
@@ -54,6 +56,7 @@ func parseHead(b []byte) (h head, err error) {
 	h.gen, h.time = binary.LittleEndian.Uint32(b[12:]), int64(binary.LittleEndian.Uint64(b[16:]))
 	copy(h.template[:], b[24:])
 	copy(h.tx[:], b[40:])
+	copy(h.secret[:], b[56:])
 	if h.state != stateActive && h.state != stateDeleted || h.party >= Parties || h.dim > MaxDim || h.state == stateActive && h.dim == 0 {
 		return h, fmt.Errorf("%w: record", ErrCorrupt)
 	}
@@ -107,11 +110,12 @@ type sealedRecord struct {
 }
 
 // place is what a record's key and shares are sealed for, so that neither opens for another person, generation, epoch or party. The
-// head's state is left out: a record is sealed while it is active.
+// head's secret is left out: it is not known when a record is sealed.
 func place(label string, epoch uint32, s Subject, h head) []byte {
 	b := append([]byte("mien/mpc/"), label...)
 	b = binary.LittleEndian.AppendUint32(append(b, 0), epoch)
 	b = append(append(b, s.Tenant[:]...), s.RID[:]...)
+	h.secret = ID{}
 	return h.appendTo(b)
 }
 

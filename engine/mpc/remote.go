@@ -189,7 +189,7 @@ func (r *remote) settleDoubts(ctx context.Context) error {
 		if r.g.concerns(d.tx) {
 			continue
 		}
-		if _, err := r.call(ctx, FrameAbort, r.g.sid(), d.batch().appendTo(nil)); err != nil {
+		if _, err := r.call(ctx, FrameAbort, r.g.sid(), d.batch(ID{}).appendTo(nil)); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,8 @@ import (
 //	RESULT of      VERIFY, IDENTIFY: attempts u32 · bits · (IDENTIFY: SHA-256 of the rows [32]); PREPARE: bits · [bits]; DELETE,
 //	               DELETE_TENANT: generation u32 · records u32 · time ms u64 · template · transaction · public key [32] · signature [64];
 //	               HELLO: hello; others: nothing
-//	batch          tenant · transaction · count u16 · count × (rid · generation u32 · template), in the order of rids, which differ
+//	batch          tenant · transaction · count u16 · count × (rid · generation u32 · template; of COMMIT its secret), in the order of
+//	               rids, which differ
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
 //	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
 //	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32)
@@ -163,7 +164,7 @@ func (r *reader) verify() (m verifyMessage) {
 type member struct {
 	rid      ID
 	gen      uint32
-	template ID
+	template ID // its name; of what is decided, the secret (templateOf)
 }
 
 // batch is enrolments of one transaction, of 1 to MaxItems people of a tenant, in the order of rids.
@@ -228,8 +229,10 @@ func (r *reader) prepare() (m prepareMessage) {
 	return m
 }
 
-// batch is a doubt as a transaction of one.
-func (d doubt) batch() batch { return batch{d.of.Tenant, d.tx, []member{{rid: d.of.RID, gen: d.gen}}} }
+// batch is a doubt as a transaction of one; secret is that of an enrolment that was decided.
+func (d doubt) batch(secret ID) batch {
+	return batch{d.of.Tenant, d.tx, []member{{d.of.RID, d.gen, secret}}}
+}
 
 func (d doubt) appendTo(dst []byte) []byte {
 	dst = append(appendSubject(dst, d.of), d.tx[:]...)
