@@ -3,74 +3,106 @@ package mpc
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
-// Bits are a party's shares of the answers of a session, N bits, bit i%64 of word i/64: 1 is a match. Bits behind N are 0.
-// The shares are fresh: of all that fit the answers, each is as likely.
+// Bits are a party's shares of what came of a session, in words: N answers, bit i%64 of word i/64, 1 for a match, bits behind
+// N 0; then a verdict of each of Probes probes, 0 where it passed its checks. Otherwise the verdict is random, but for a
+// probability of 2^-64 not 0, and so are the answers to the probe, which tell nothing. The shares are fresh: of all that fit,
+// each is as likely.
 type Bits struct {
-	N         int
+	N, Probes int
 	Own, Next []uint64
 }
 
-// answers are the first n signs, turned round: what is not negative matches.
-func (s *Session) answers(n int, signs planes) Bits {
-	b := Bits{n, slices.Clone(signs.own[:wordsOf(n)]), slices.Clone(signs.next[:wordsOf(n)])}
-	for i := range b.Own {
-		used := ^uint64(0)
-		if i == n/64 {
-			used = 1<<(n%64) - 1
-		}
+// words is how many words each component has.
+func (b Bits) words() int { return wordsOf(b.N) + b.Probes }
+
+// matches are the first n signs, turned round: what is not negative matches.
+func (s *Session) matches(n int, signs planes) planes {
+	m := signs.cut(0, wordsOf(n)).clone()
+	for i := range m.own {
 		switch s.Index {
 		case 0:
-			b.Own[i] = ^b.Own[i]
+			m.own[i] = ^m.own[i]
 		case 2:
-			b.Next[i] = ^b.Next[i]
+			m.next[i] = ^m.next[i]
 		}
-		b.Own[i] &= used
-		b.Next[i] &= used
+	}
+	return m
+}
+
+// reshare makes of a party's parts of bits, which XOR to them, two components again, fresh.
+func (s *Session) reshare(parts []uint64) (planes, error) {
+	out := make([]byte, 0, 8*len(parts))
+	for _, v := range parts {
+		out = binary.LittleEndian.AppendUint64(out, v)
+	}
+	s.masks.hide(out)
+	in, err := s.exchange(out)
+	if err != nil {
+		return planes{}, err
+	}
+	p := planes{parts, make([]uint64, len(parts))}
+	p.load(out, in)
+	return p, nil
+}
+
+// outcome is of n answers and then the verdicts.
+func outcome(n int, answers, verdicts planes) Bits {
+	b := Bits{n, len(verdicts.own), append(answers.own, verdicts.own...), append(answers.next, verdicts.next...)}
+	if n%64 != 0 {
+		used := uint64(1)<<(n%64) - 1
+		b.Own[n/64] &= used
+		b.Next[n/64] &= used
 	}
 	return b
 }
 
-// AppendBits appends the components of b, Own and Next, as u64 little-endian: 16 bytes for up to 64 answers.
-func AppendBits(dst []byte, b Bits) []byte {
-	for _, c := range [][]uint64{b.Own, b.Next} {
-		for _, v := range c {
-			dst = binary.LittleEndian.AppendUint64(dst, v)
+// combinations are this party's parts of n sums (XOR) of bits of f, each over a random set of them. The sets are shared as f
+// is, by the keys of the links, so that no party and no gateway knows any: a sum tells whether all bits are 0, with a
+// probability of a half, and nothing else.
+func (m *masks) combinations(n int, f planes) []uint64 {
+	sums, words := make([]uint64, wordsOf(n)), len(f.own)
+	for from := 0; from < n; {
+		k := min(n-from, 1+4096/words) // some 64 KiB of random numbers at a time
+		a, b := m.draw(8 * words * k)
+		for c := range k {
+			sum := uint64(0)
+			for w, own := range f.own {
+				at := 8 * (c*words + w)
+				sum ^= binary.LittleEndian.Uint64(a[at:])&(own^f.next[w]) ^ binary.LittleEndian.Uint64(b[at:])&own
+			}
+			sums[(from+c)/64] |= uint64(bits.OnesCount64(sum)&1) << ((from + c) % 64)
 		}
+		from += k
 	}
-	return dst
+	return sums
 }
 
-// ParseBits reads what AppendBits wrote of n answers. It does not retain p. ErrResult: another length, or bits behind n.
-func ParseBits(p []byte, n int) (Bits, error) {
-	w := wordsOf(n)
-	if n < 1 || n > MaxRows || len(p) != 16*w {
-		return Bits{}, fmt.Errorf("%w: %d bytes for %d answers", ErrResult, len(p), n)
-	}
-	b := Bits{n, make([]uint64, w), make([]uint64, w)}
-	for i := range w {
-		b.Own[i], b.Next[i] = binary.LittleEndian.Uint64(p[8*i:]), binary.LittleEndian.Uint64(p[8*(w+i):])
-	}
-	if n%64 != 0 && (b.Own[w-1]|b.Next[w-1])>>(n%64) != 0 {
-		return Bits{}, fmt.Errorf("%w: bits behind the %d answers", ErrResult, n)
-	}
-	return b, nil
-}
-
-// OpenBits puts the parties' shares together: bit i tells whether item or row i matches. Each component comes twice;
-// ErrResult says that the copies differ: a party, or what carried its answer, is at fault, and there is no answer.
+// OpenBits puts the parties' shares together: bit i tells whether item or row i matches. Errors: ErrProbe, with the first
+// probe that failed a check; ErrResult: a component, of which each comes twice, comes otherwise the second time, as a party, or
+// what carried its answer, is at fault. Then there is no answer.
 func OpenBits(of [Parties]Bits) ([]bool, error) {
-	n := of[0].N
+	n, words := of[0].N, of[0].words()
 	for i, b := range of {
-		if b.N != n || len(b.Own) != wordsOf(n) || !slices.Equal(b.Next, of[(i+1)%Parties].Own) {
+		if b.N != n || b.Probes != of[0].Probes || len(b.Own) != words || !slices.Equal(b.Next, of[(i+1)%Parties].Own) {
 			return nil, fmt.Errorf("%w: those of parties %d and %d", ErrResult, i, (i+1)%Parties)
 		}
 	}
-	open := make([]bool, n)
+	open := make([]uint64, words)
 	for i := range open {
-		open[i] = (of[0].Own[i/64]^of[1].Own[i/64]^of[2].Own[i/64])>>(i%64)&1 != 0
+		open[i] = of[0].Own[i] ^ of[1].Own[i] ^ of[2].Own[i]
 	}
-	return open, nil
+	for i, verdict := range open[wordsOf(n):] {
+		if verdict != 0 {
+			return nil, &ProbeError{i, FailedVector}
+		}
+	}
+	match := make([]bool, n)
+	for i := range match {
+		match[i] = open[i/64]>>(i%64)&1 != 0
+	}
+	return match, nil
 }

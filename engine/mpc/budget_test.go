@@ -149,7 +149,7 @@ func FuzzMessages(f *testing.F) {
 	of := m.batch.subjects()[0]
 	h := hello{store: newID(), state: 1, key: make([]byte, 32), doubts: []doubt{{of, m.batch.tx, 1}}}
 	f.Add(h.appendTo(nil))
-	f.Add(appendBits(nil, Bits{65, make([]uint64, 2), make([]uint64, 2)}))
+	f.Add(appendBits(nil, Bits{65, 1, make([]uint64, 3), make([]uint64, 3)}))
 	f.Add((&Receipt{Key: make([]byte, 32), Signature: make([]byte, 64)}).appendTo(nil))
 	f.Add(erasure{of, m.batch.tx, 1}.appendTo(nil))
 	active := head{state: stateActive, dim: 2, flags: flagGallery}

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 )
 
-// checks are what the parties find out of a session's probes before anyone gets an answer (M5, M6, M7).
+// checks are of a session's probes, before anyone gets an answer (M5, M6, M7).
 //
 //   - A tag of each probe for each component: the SHA-256 of what the session is about and of the component. Two parties
 //     hold it, and must be of one mind. Who sends it holds what it is made of, and so does who gets it.
@@ -14,8 +14,11 @@ import (
 //   - The bound: no yⱼ + B and B − yⱼ may be negative. In the ring that says |yⱼ| ≤ B, whatever the gateway made of
 //     shares; and then n is below 2^32, so that the norm means what it says.
 //
-// The signs of the last two are opened among the parties, never to the gateway; those of a probe that is in order are
-// all 0.
+// Nobody sees the signs of the last two. Were they opened among the parties, one that adds errors to the ANDs could have
+// each component compared with a number of its choice and read the answer: an honest probe passes all checks, but not all
+// that a cheat makes of them. So the answers to a probe are made random by sums of its signs over random sets, and other
+// such sums are the verdict, which goes to the gateway: 0, or a random number that says that a check failed and no more
+// (combinations). Parties learn nothing of what they compute, whatever they do to it.
 type checks struct {
 	s      *Session
 	op     string
@@ -110,37 +113,18 @@ func (c *checks) both(a *adder, w int, v Share, below, above uint32) int {
 	return w + 2*n
 }
 
-// open opens the signs among the parties: each has two components, and gets the third from the next party.
-func (c *checks) open(signs planes) error {
-	out := make([]byte, 0, 8*len(signs.next))
-	for _, v := range signs.next {
-		out = binary.LittleEndian.AppendUint64(out, v)
-	}
-	in, err := c.s.exchange(out)
-	if err != nil {
-		return err
-	}
-	failed := signs.own // in place
-	for i := range failed {
-		failed[i] ^= signs.next[i] ^ binary.LittleEndian.Uint64(in[8*i:])
-	}
-	return c.first(failed)
-}
+// verdictBits is how many sums of a probe's checks the gateway is told: that many are all 0 for one that failed with a
+// probability of 2^-64.
+const verdictBits = 64
 
-// first is the error of the first probe that failed, if any.
-func (c *checks) first(failed []uint64) error {
+// failed are probe i's checks, of the signs of all: norm, then components.
+func (c *checks) failed(signs planes, i int) planes {
 	m, each := wordsOf(c.n), c.wordsEach()
-	for i := range c.probes {
-		if (failed[i/64]|failed[m+i/64])>>(i%64)&1 != 0 {
-			return &ProbeError{i, FailedNorm}
-		}
-		for _, v := range failed[2*m+i*each : 2*m+(i+1)*each] {
-			if v != 0 {
-				return &ProbeError{i, FailedRange}
-			}
-		}
+	at := 2*m + i*each
+	of := func(v []uint64) []uint64 {
+		return append([]uint64{v[i/64]>>(i%64)&1 | v[m+i/64]>>(i%64)&1<<1}, v[at:at+each]...)
 	}
-	return nil
+	return planes{of(signs.own), of(signs.next)}
 }
 
 // lanes cuts shared numbers into a's sum, from word w on.

@@ -1,7 +1,10 @@
 package mpc
 
 import (
+	"encoding/binary"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,17 +19,17 @@ var malformed = []struct {
 	context func(c *[Parties][32]byte)
 	want    Failure
 }{
-	{name: "times 1.5", vector: times(1.5), want: FailedNorm},
-	{name: "times 0.9", vector: times(0.9), want: FailedNorm},
-	{name: "times 1.02", vector: times(1.02), want: FailedNorm},
-	{name: "zero", vector: times(0), want: FailedNorm},
-	{name: "one component plus 2^31", vector: func(q []uint32) { q[3] += 1 << 31 }, want: FailedRange},
-	{name: "two components plus 2^31", vector: func(q []uint32) { q[3] += 1 << 31; q[500] += 1 << 31 }, want: FailedRange},
+	{name: "times 1.5", vector: times(1.5), want: FailedVector},
+	{name: "times 0.9", vector: times(0.9), want: FailedVector},
+	{name: "times 1.02", vector: times(1.02), want: FailedVector},
+	{name: "zero", vector: times(0), want: FailedVector},
+	{name: "one component plus 2^31", vector: func(q []uint32) { q[3] += 1 << 31 }, want: FailedVector},
+	{name: "two components plus 2^31", vector: func(q []uint32) { q[3] += 1 << 31; q[500] += 1 << 31 }, want: FailedVector},
 	{name: "square of 2^32 + 2^24", vector: func(q []uint32) {
 		for j := range q {
 			q[j] = 2902 // 512 × 2902² = 2^32 + 1.007 × 2^24
 		}
-	}, want: FailedRange},
+	}, want: FailedVector},
 	{name: "copies of component 0 differ", shares: func(s *[Parties]Share) { alter(&s[0].Own) }, want: FailedContext},
 	{name: "copies of component 1 differ", shares: func(s *[Parties]Share) { alter(&s[0].Next) }, want: FailedContext},
 	{name: "copies of component 2 differ", shares: func(s *[Parties]Share) { alter(&s[1].Next) }, want: FailedContext},
@@ -53,7 +56,7 @@ func other(party int) func(c *[Parties][32]byte) {
 	return func(c *[Parties][32]byte) { c[party] = [32]byte{1} }
 }
 
-// TestMalformedProbes has each as the third of five, the others being in order: no party answers any.
+// TestMalformedProbes has each as the third of five, the others being in order.
 func TestMalformedProbes(t *testing.T) {
 	rng := seeded(t)
 	p := defaults(t, 512, VerifyLogScale)
@@ -83,7 +86,7 @@ func TestMalformedProbes(t *testing.T) {
 	}
 }
 
-// refused makes sure that no party has an answer, and that all know why.
+// refused makes sure that there is no answer: the parties don't agree, and all know why, or the gateway alone learns that a check failed.
 func refused(t *testing.T, item int, want Failure, run func(i int) (Bits, error)) {
 	t.Helper()
 	var bits [Parties]Bits
@@ -91,9 +94,13 @@ func refused(t *testing.T, item int, want Failure, run func(i int) (Bits, error)
 		bits[i], err = run(i)
 		return err
 	})
+	if want == FailedVector {
+		_, err := opened(t, bits, errs)
+		errs = [Parties]error{err, err, err}
+	}
 	for i, err := range errs {
 		p, ok := errors.AsType[*ProbeError](err)
-		if !ok || p.Item != item || p.Failure != want || bits[i].N != 0 {
+		if !ok || p.Item != item || p.Failure != want || want == FailedContext && bits[i].N != 0 {
 			t.Errorf("party %d: %v, %v", i, bits[i], err)
 		}
 	}
@@ -111,12 +118,8 @@ func TestMalformedSearches(t *testing.T) {
 			if c.name == "times 1.02" {
 				t.Skip("within what rounding does at this scale")
 			}
-			want := c.want
 			if c.vector != nil {
 				c.vector(q)
-				if c.name == "square of 2^32 + 2^24" {
-					want = FailedNorm // of 2^14 here
-				}
 			}
 			shares, contexts := Split(q), [Parties][32]byte{}
 			if c.shares != nil {
@@ -126,7 +129,7 @@ func TestMalformedSearches(t *testing.T) {
 				c.context(&contexts)
 			}
 			s := trio(p, CheckFull)
-			refused(t, 0, want, func(i int) (Bits, error) {
+			refused(t, 0, c.want, func(i int) (Bits, error) {
 				return s[i].Identify(t.Context(), g[i], Probe{Share: shares[i], Threshold: 9000, Context: contexts[i]})
 			})
 		})
@@ -145,7 +148,7 @@ func TestNormAlone(t *testing.T) {
 		q := append([]uint32{}, x...)
 		c.vector(q)
 		_, err := verifyAll(t, trio(p, CheckNorm), itemsOf([][]uint32{x}, [][]uint32{q}, []int32{0}))
-		if (c.want == FailedNorm) != errors.Is(err, ErrProbe) || c.want != FailedNorm && err != nil {
+		if wraps := strings.Contains(c.name, "2^"); wraps && err != nil || !wraps && !errors.Is(err, ErrProbe) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -176,20 +179,19 @@ func TestPartiesDisagree(t *testing.T) {
 	}
 }
 
-// TestNobodyFinishes has a probe refused while no word of it gets through: then nobody has an answer either, for want of
+// TestNobodyFinishes has a party refuse a probe while no word of it gets through: then nobody has an answer either, for want of
 // messages from who found it.
 func TestNobodyFinishes(t *testing.T) {
 	rng := seeded(t)
 	p := defaults(t, 512, VerifyLogScale)
 	x := vectors(t, rng, p, 1)[0]
 	for _, c := range malformed {
+		if c.want != FailedContext {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // they wait for time to pass
-			q := append([]uint32{}, x...)
-			if c.vector != nil {
-				c.vector(q)
-			}
-			shares, contexts := Split(q), [Parties][32]byte{}
+			shares, contexts := Split(x), [Parties][32]byte{}
 			if c.shares != nil {
 				c.shares(&shares)
 			}
@@ -211,7 +213,7 @@ func TestNobodyFinishes(t *testing.T) {
 					t.Errorf("party %d has an answer", i)
 				}
 			}
-			if c.want == FailedContext && log.last() > 4 { // two rounds ahead of who stops after the first, and one's own
+			if log.last() > 4 { // two rounds ahead of who stops after the first, and one's own
 				t.Errorf("a message of round %d was sent", log.last())
 			}
 		})
@@ -246,6 +248,66 @@ func (r *rounds) last() byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.most
+}
+
+// TestRefusedAnswersAreNoise has a template that the same probes, scaled, wrapped, or as they are, match and don't: of one that is refused the
+// answer and the verdict are random, whatever they would be; of one that is not both are always the same. Chance fails the test less than
+// once in 10^9 times.
+func TestRefusedAnswersAreNoise(t *testing.T) {
+	rng := seeded(t)
+	p, short := defaults(t, 64, VerifyLogScale), defaults(t, 64, IdentifyLogScale)
+	x, y := vectors(t, rng, p, 1)[0], vectors(t, rng, short, 1)[0]
+	g := galleryOf(slices.Repeat([][]uint32{y}, 8))
+	const sessions = 120
+	for _, c := range malformed {
+		if c.vector == nil || c.name == "times 1.02" || c.name == "two components plus 2^31" || strings.HasPrefix(c.name, "square") {
+			continue // of this dimension
+		}
+		for _, threshold := range []int32{-8000, 8000} { // what is not malformed matches only the first
+			var answers, rows, verdicts noise
+			for range sessions {
+				q, r := slices.Clone(x), slices.Clone(y)
+				c.vector(q)
+				c.vector(r)
+				for k := range q {
+					q[k] = -q[k]
+				}
+				items, shares := itemsOf([][]uint32{x}, [][]uint32{q}, []int32{threshold}), Split(r)
+				s, search := trio(p, CheckFull), trio(short, CheckFull)
+				a := putTogether(t, func(i int) (Bits, error) { return s[i].Verify(t.Context(), items[i]) })
+				b := putTogether(t, func(i int) (Bits, error) {
+					return search[i].Identify(t.Context(), g[i], Probe{Share: shares[i], Threshold: threshold})
+				})
+				answers.add([]byte{byte(a[0])})
+				rows.add([]byte{byte(b[0])})
+				verdicts.add(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, a[1]), b[1]))
+			}
+			answers.ones = answers.ones[:1]
+			for what, n := range map[string]*noise{"answers": &answers, "rows' answers": &rows, "verdicts": &verdicts} {
+				if err := n.test(); err != nil {
+					t.Errorf("%s, threshold %d: %s: %v", c.name, threshold, what, err)
+				}
+			}
+		}
+	}
+}
+
+// putTogether is the answers' and the verdicts' words of a session.
+func putTogether(t *testing.T, run func(i int) (Bits, error)) []uint64 {
+	t.Helper()
+	var bits [Parties]Bits
+	errs := together(func(i int) (err error) {
+		bits[i], err = run(i)
+		return err
+	})
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	words := slices.Clone(bits[0].Own)
+	for i := range words {
+		words[i] ^= bits[1].Own[i] ^ bits[2].Own[i]
+	}
+	return words
 }
 
 // TestSessionsRunOnce: the same session again would use its randomness again.

@@ -331,7 +331,7 @@ func (e *enrolments) open(answers [Parties][]byte) (match []bool, err error) {
 	match = slices.Repeat([]bool{true}, len(e.people))
 	for use := range uses {
 		is, err := OpenBits(bits[use])
-		if err != nil || len(is) != len(match) {
+		if err != nil || len(is) != len(match) || bits[use][0].Probes != len(match) {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, cmp.Or(err, ErrMessage))
 		}
 		for i := range match {

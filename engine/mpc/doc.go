@@ -36,8 +36,8 @@
 //	client that       the answer that it is given; pseudonyms of whom it asks  not templates, not scores
 //	seals             about, which it could tell a party
 //	one party         the tenant's and person's pseudonyms, time, sizes,       not template, probe, score or answer; it can
-//	                  model and policy; of a refused probe, which check it     guess an answer from whether the person tries
-//	                  failed and in which components                           again
+//	                  model and policy; that probes' shares, or what the       guess an answer from whether the person tries
+//	                  parties were told of them, differ                        again
 //	party + gateway   both; probes, where the extractor is in the gateway      not templates
 //	two parties       everything                                               nothing is hidden from them
 //	the network       who speaks with whom, when and how much                  what is said
@@ -55,15 +55,15 @@
 //	1      products and norms, and a tag of each probe            ⟨x, y⟩ and ⟨y, y⟩, shared; both holders of a component have the same
 //	2 – 8  ANDs of all lanes, bit-sliced (msb.go)                 the sign of ⟨x, y⟩ − t, of the norm's distance from its ends, and of the
 //	                                                              components' from the bound
-//	9      the component of the checks' signs that it lacks       all must be 0
-//	then   to the gateway: both components of the answers         the gateway XORs them, and compares the copies
+//	9      sums of the checks' signs over random sets             64 are the verdict: 0, or random; one more is added to the answer
+//	then   to the gateway: both components of answers, verdicts   the gateway XORs them, and compares the copies
 //
 // A search does the same with rows for items, at 16 bits: its products in round 1, their signs in rounds 2 to 7 beside
-// those of the checks. The probe of a search is shared modulo 2^32, checked there, and then taken modulo 2^16 by each
+// those of the checks, and a round 10 for its answers, that each gets a sum of its own. The probe of a search is shared modulo 2^32, checked there, and then taken modulo 2^16 by each
 // for itself.
 //
 // Bytes a party sends for one fully checked verification of 512 components: 40 in round 1, 114 ANDs of 19 words,
-// 17,328, in rounds 2 to 8, 144 in round 9, and 16 to the gateway. A row of a search costs 8.4.
+// 17,328, in rounds 2 to 8, 16 in round 9, and 32 to the gateway. A row of a search costs 8.5.
 //
 // # Invariants
 //
@@ -71,18 +71,19 @@
 // M2  What a party sends another is hidden by randomness under a key that the other has not: a share of zero from the
 // links of the sender, of which the receiver is at one only. Tags (check.go) are the exception: the receiver has all
 // that they are made of.
-// M3  Nothing is opened but the checks' signs, among the parties, which are 0 for a probe that is in order, and the
-// answers' bits, to the gateway. No score, no norm, no margin.
+// M3  Nothing is opened but, to the gateway, the answers' bits, and of each probe a verdict: 0, or a random number that says
+// that a check failed, and not which; then the answers are random too. No score, no norm, no margin. Parties have no output
+// at all, so one that cheats learns nothing of what is computed, whatever it sends (privacy in the client/server model, Araki et al.; check.go).
 // M4  A key is of one connection (TLS 1.3, no resumption; an exporter of it), and a session id is used once with it:
 // each end refuses one that it has had, or that is more than 1,023 below the highest (Window). So no mask hides two
 // things, also after a restart, and also if a gateway sends an id twice. A session runs once.
 // M5  Dim·Bound² < 2^32 and |product| + |threshold| < 2^31, of a search 2^15: nothing that a check has passed wraps.
 // M6  The norm's tolerance, S² ± 2 % and 2S, keeps a probe that is scaled from moving the threshold by more than 1 %,
 // of a search by 2 %.
-// M7  A party that finds a check failed, an unexpected frame or a silent peer says so to both neighbours and sends
+// M7  A party that finds a tag that differs, an unexpected frame or a silent peer says so to both neighbours and sends
 // nothing more. Each round waits for the next party's message, so nobody is more than two rounds ahead of it and nobody
 // comes to an answer, whether the word of it arrives or not. It is so for all items of a session: the gateway asks anew
-// for those that were in order.
+// for those that were in order. A probe that fails a check of the vector ends nothing, and its answers are noise (M3).
 // M8  What is said of a session before round 2 is compared: cluster, connection, operation, policy, threshold, checks,
 // the number and order of items, person and generation, by the tags. Parties that were told, or configured, differently
 // come to nothing.
@@ -111,8 +112,8 @@
 // N4  A party serves a gateway only what comes after that gateway has sent it all that it was owed: erasures come before verifications.
 // N5  A record's generation grows by one with each enrolment, and a tombstone keeps it. So an enrolment from before an erasure is refused,
 // whenever it comes, and an erasure of one that was replaced or erased before changes nothing.
-// N6  The parties check an enrolment as they check probes, whatever checks its policy has: they hold shares of one vector, of norm 1, within the
-// bound, that matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word, or that
+// N6  An enrolment is checked as probes are, whatever checks its policy has: the parties see that they hold shares of one vector, and the gateway,
+// before it decides, that it is of norm 1, within the bound, and matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word, or that
 // of the client that sealed both.
 // N7  A record's shares are sealed by a random key of their own (AES-256-GCM), that by the epoch's key encryption key, and that by the root key, in the
 // file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds; backups of the store are noise once
@@ -185,7 +186,10 @@
 // # What it does not do
 //
 //   - The parties are trusted to follow the protocol, each for itself; a single one that does not can turn answers
-//     round: one that adds to its part of a product makes anybody match. It learns nothing of a template by that.
+//     round: one that adds to its part of a product makes anybody match. It learns nothing of a template by that, but for
+//     what others do then: it can make an enrolment, or a decision, depend on a question of its own about the face, and
+//     sees whether the enrolment is carried out, or the person comes again; a bit each time. With a client on its side
+//     it has one for each attempt, which is why budgets are small.
 //     Copies that the gateway compares, and canaries, people whom nobody enrolled and whom the gateway tests the
 //     parties with, find faults and cheating at random, not cheating aimed at one person. Proof against it costs 7 bits
 //     an AND (Furukawa et al., EUROCRYPT 2017; Araki et al., S&P 2017), or a fourth party.

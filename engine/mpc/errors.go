@@ -99,10 +99,9 @@ type Failure uint8
 const (
 	// FailedContext says that the parties hold different shares of one component, or were told different contexts.
 	FailedContext Failure = iota + 1
-	// FailedNorm says that the probe's norm is not within the tolerance.
-	FailedNorm
-	// FailedRange says that a component of the probe is beyond the bound.
-	FailedRange
+	// FailedVector says that the probe's norm is not within the tolerance, or a component beyond the bound. The gateway finds
+	// it, and none of the parties.
+	FailedVector
 )
 
 // String is the word of errors and logs.
@@ -110,10 +109,8 @@ func (f Failure) String() string {
 	switch f {
 	case FailedContext:
 		return "context"
-	case FailedNorm:
-		return "norm"
-	case FailedRange:
-		return "range"
+	case FailedVector:
+		return "vector"
 	}
 	return fmt.Sprintf("failure %d", uint8(f))
 }

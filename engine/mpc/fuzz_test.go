@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func FuzzShares(f *testing.F) {
 		f.Add(b, uint16(8))
 	}
 	f.Add(AppendShare(nil, Split(q)[1]), uint16(8))
-	f.Add(AppendBits(nil, Bits{65, []uint64{1, 1}, []uint64{2, 0}}), uint16(65))
+	f.Add(appendBits(nil, Bits{65, 1, []uint64{1, 1, 5}, []uint64{2, 0, 6}}), uint16(65))
 	f.Fuzz(func(t *testing.T, b []byte, n uint16) {
 		if s, rest, err := UnpackShare(b, int(n)); err == nil && (!s.fits(int(n)) || len(rest) >= len(b)) {
 			t.Fatal("a packed share of another length")
@@ -55,7 +56,8 @@ func FuzzShares(f *testing.F) {
 		if s, err := ParseShare(b, int(n)); err == nil && !bytes.Equal(AppendShare(nil, s), b) {
 			t.Fatal("a share was written otherwise")
 		}
-		if a, err := ParseBits(b, int(n)); err == nil && !bytes.Equal(AppendBits(nil, a), b) {
+		r := &reader{b: b}
+		if a := r.bits(); r.end() == nil && !bytes.Equal(appendBits(nil, a), b) {
 			t.Fatal("answers were written otherwise")
 		}
 	})
@@ -183,10 +185,10 @@ func Join(s, next Share) []uint32 {
 
 func TestOpenBits(t *testing.T) {
 	good := func() [Parties]Bits {
-		c := [Parties][]uint64{{5}, {6}, {1}}
+		c := [Parties][]uint64{{5, 4, 9}, {6, 6, 8}, {1, 2, 1}} // three answers, and two verdicts
 		var b [Parties]Bits
 		for i := range b {
-			b[i] = Bits{3, slices.Clone(c[i]), slices.Clone(c[(i+1)%Parties])}
+			b[i] = Bits{3, 2, slices.Clone(c[i]), slices.Clone(c[(i+1)%Parties])}
 		}
 		return b
 	}
@@ -195,11 +197,13 @@ func TestOpenBits(t *testing.T) {
 	}
 	for i := range Parties {
 		for name, change := range map[string]func(b *Bits){
-			"own":   func(b *Bits) { b.Own[0] ^= 2 },
-			"next":  func(b *Bits) { b.Next[0] ^= 1 },
-			"count": func(b *Bits) { b.N = 4 },
-			"words": func(b *Bits) { b.Own = append(b.Own, 0) },
-			"none":  func(b *Bits) { *b = Bits{} },
+			"own":      func(b *Bits) { b.Own[0] ^= 2 },
+			"next":     func(b *Bits) { b.Next[0] ^= 1 },
+			"count":    func(b *Bits) { b.N = 4 },
+			"verdicts": func(b *Bits) { b.Probes = 1 },
+			"verdict":  func(b *Bits) { b.Own[2] ^= 1 },
+			"words":    func(b *Bits) { b.Own = append(b.Own, 0) },
+			"none":     func(b *Bits) { *b = Bits{} },
 		} {
 			b := good()
 			change(&b[i])
@@ -208,7 +212,10 @@ func TestOpenBits(t *testing.T) {
 			}
 		}
 	}
-	if _, err := ParseBits(AppendBits(nil, Bits{3, []uint64{8}, []uint64{0}}), 3); !errors.Is(err, ErrResult) {
-		t.Error("a bit behind the answers")
+	failed := good()
+	failed[0].Own[2] ^= 1 << 40
+	failed[2].Next[2] ^= 1 << 40
+	if _, err := OpenBits(failed); !errors.Is(err, ErrProbe) || !strings.Contains(err.Error(), "item 1") {
+		t.Errorf("a verdict: %v", err)
 	}
 }

@@ -501,7 +501,7 @@ func (a *attempt) open(answers [Parties][]byte) ([]bool, error) {
 		r := &reader{b: b}
 		used := r.u32()
 		bits[i] = r.bits()
-		if err := r.end(); err != nil || bits[i].N != len(a.of) {
+		if err := r.end(); err != nil || bits[i].N != len(a.of) || bits[i].Probes != len(a.of) {
 			return nil, fmt.Errorf("%w: party %d: answer", ErrMessage, i)
 		}
 		if i == 0 && used == a.g.cfg.Alarm {
@@ -633,7 +633,7 @@ func (g *Gateway) identifyOnce(ctx context.Context, tenant string, policy, model
 		if r.end() != nil {
 			return nil, fmt.Errorf("%w: party %d: answer", ErrMessage, i)
 		}
-		if hash != l.hash || bits[i].N != len(l.rids) {
+		if hash != l.hash || bits[i].N != len(l.rids) || bits[i].Probes != min(len(l.rids), 1) {
 			return nil, fmt.Errorf("%w: party %d has other rows", ErrContext, i)
 		}
 	}

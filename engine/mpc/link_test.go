@@ -30,7 +30,7 @@ func TestVerifyOverTLS(t *testing.T) {
 		items := itemsOf(pool, shared, make([]int32, 4))
 		wg.Go(func() {
 			if n%4 == 3 {
-				refused(t, 2, FailedRange, func(i int) (Bits, error) { return s[i].Verify(t.Context(), items[i]) })
+				refused(t, 2, FailedVector, func(i int) (Bits, error) { return s[i].Verify(t.Context(), items[i]) })
 				return
 			}
 			got, err := verifyAll(t, s, items)

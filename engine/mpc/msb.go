@@ -2,6 +2,7 @@ package mpc
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 )
 
@@ -11,6 +12,8 @@ type planes struct{ own, next []uint64 }
 
 // cut is words from to to.
 func (p planes) cut(from, to int) planes { return planes{p.own[from:to], p.next[from:to]} }
+
+func (p planes) clone() planes { return planes{slices.Clone(p.own), slices.Clone(p.next)} }
 
 func (p planes) xor(q planes) {
 	for i := range p.own {

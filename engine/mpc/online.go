@@ -48,8 +48,9 @@ type Probe struct {
 // Verify compares probes with templates, one with one, and returns this party's shares of which match: those whose
 // product reaches the threshold. All three parties call it with their shares of the same items, in the same order.
 //
-// An error ends the session on all sides, without an answer to anyone (M7): ErrProbe, with the item (ProbeError), when a
-// check fails, here or at a peer; ErrAborted when a peer gave up, ErrTimeout, ErrPeerDown, ErrFrame; ErrShare and
+// What comes of the checks the gateway alone learns (OpenBits). An error ends the session on all sides, without an answer to
+// anyone (M7): ErrProbe, with the item (ProbeError), when the parties don't have one vector, or were told different things
+// about it; ErrAborted when a peer gave up, ErrTimeout, ErrPeerDown, ErrFrame; ErrShare and
 // ErrParams, before anything is sent, for what is malformed. When ctx ends, the session does. Nothing is retained.
 func (s *Session) Verify(ctx context.Context, items []Item) (Bits, error) {
 	return s.run(ctx, func() (Bits, error) {
@@ -61,8 +62,27 @@ func (s *Session) Verify(ctx context.Context, items []Item) (Bits, error) {
 }
 
 func (s *Session) verify(items []Item) (Bits, error) {
+	c := newChecks(s, "verify", len(items))
+	matches, failed, err := s.verifySigns(c, items)
+	if err != nil {
+		return Bits{}, err
+	}
+	n, parts := len(items), matches.own
+	for i := range n {
+		sums := s.masks.combinations(verdictBits+1, c.failed(failed, i))
+		parts = append(parts, sums[0])
+		parts[i/64] ^= sums[1] << (i % 64)
+	}
+	out, err := s.reshare(parts)
+	if err != nil {
+		return Bits{}, err
+	}
+	return outcome(n, out.cut(0, wordsOf(n)), out.cut(wordsOf(n), len(parts))), nil
+}
+
+// verifySigns are which items match, and the signs of their checks, shared, in rounds 1 to 8.
+func (s *Session) verifySigns(c *checks, items []Item) (matches, failed planes, err error) {
 	n := len(items)
-	c := newChecks(s, "verify", n)
 	sums := make([]uint32, 2*n) // products, then norms
 	for i, it := range items {
 		sums[i], sums[n+i] = products(it.Template, it.Probe)
@@ -71,10 +91,10 @@ func (s *Session) verify(items []Item) (Bits, error) {
 	s.masks.hideWords(sums)
 	in, err := s.exchange(append(appendComponent(nil, sums), c.tags...))
 	if err != nil {
-		return Bits{}, err
+		return matches, failed, err
 	}
 	if err := c.compare(in[8*n:]); err != nil {
-		return Bits{}, err
+		return matches, failed, err
 	}
 	scores, norms := Share{sums[:n], words(in[:4*n])}, Share{sums[n:], words(in[4*n : 8*n])}
 	for i, it := range items {
@@ -85,13 +105,10 @@ func (s *Session) verify(items []Item) (Bits, error) {
 	a.lanes(0, scores)
 	c.lanes(a, wordsOf(n), norms)
 	if err := s.add(a); err != nil {
-		return Bits{}, err
+		return matches, failed, err
 	}
 	signs := a.sign()
-	if err := c.open(signs.cut(wordsOf(n), a.words)); err != nil {
-		return Bits{}, err
-	}
-	return s.answers(n, signs), nil
+	return s.matches(n, signs), signs.cut(wordsOf(n), a.words).clone(), nil
 }
 
 // Identify compares a probe with all rows of a gallery and returns this party's shares of which match. The probe is
@@ -145,10 +162,20 @@ func (s *Session) identify(g searched, it Probe) (Bits, error) {
 	if err := s.add(short, long); err != nil {
 		return Bits{}, err
 	}
-	if err := c.open(long.sign()); err != nil {
+	sums, err := s.reshare(s.masks.combinations(2*verdictBits, c.failed(long.sign(), 0)))
+	if err != nil {
 		return Bits{}, err
 	}
-	return s.answers(n, short.sign()), nil
+	// The second sum stands for the checks, of which there are more: what hides a row's answer is made of it.
+	parts := s.matches(n, short.sign()).own
+	for i, v := range s.masks.combinations(n, sums.cut(1, 2)) {
+		parts[i] ^= v
+	}
+	out, err := s.reshare(parts)
+	if err != nil {
+		return Bits{}, err
+	}
+	return outcome(n, out, sums.cut(0, 1)), nil
 }
 
 // products are this party's parts of ⟨x, y⟩ and ⟨y, y⟩: of xᵢyᵢ + xᵢyᵢ₊₁ + xᵢ₊₁yᵢ. The three parties' add up.

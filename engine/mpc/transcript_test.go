@@ -2,8 +2,11 @@ package mpc
 
 import (
 	"crypto/rand"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -38,9 +41,13 @@ func record(t *testing.T, keys [Parties][32]byte, sid uint64, p Params, run func
 	}
 	for _, err := range together(func(i int) error {
 		bits, err := run(s[i], i)
-		n := bits.N / 8
-		b := AppendBits(nil, bits)
-		sent[i].rounds[0] = append(b[:n:n], b[len(b)/2:len(b)/2+n]...) // without what is always 0
+		for _, c := range [][]uint64{bits.Own, bits.Next} {
+			var b []byte
+			for _, w := range c {
+				b = binary.LittleEndian.AppendUint64(b, w)
+			}
+			sent[i].rounds[0] = append(append(sent[i].rounds[0], b[:bits.N/8]...), b[8*wordsOf(bits.N):]...) // without what is always 0
+		}
 		return err
 	}) {
 		if err != nil {
@@ -59,9 +66,9 @@ func freshKeys() (keys [Parties][32]byte) {
 
 // runs are the sessions whose messages are looked at, with their inputs fixed: whole bytes of answers.
 func runs(t *testing.T) map[string]struct {
-	p     Params
-	run   func(s *Session, i int) (Bits, error)
-	plain [][]uint32
+	p      Params
+	rounds int
+	run    func(s *Session, i int) (Bits, error)
 } {
 	rng := seeded(t)
 	long, short := defaults(t, 16, VerifyLogScale), defaults(t, 16, IdentifyLogScale)
@@ -69,13 +76,13 @@ func runs(t *testing.T) map[string]struct {
 	items := itemsOf(pool, append(pool[1:], pool[0]), make([]int32, 8))
 	g, probes := galleryOf(rows), probesOf(rows[0], 3000)
 	type entry = struct {
-		p     Params
-		run   func(s *Session, i int) (Bits, error)
-		plain [][]uint32
+		p      Params
+		rounds int
+		run    func(s *Session, i int) (Bits, error)
 	}
 	return map[string]entry{
-		"verify":   {long, func(s *Session, i int) (Bits, error) { return s.Verify(t.Context(), items[i]) }, pool},
-		"identify": {short, func(s *Session, i int) (Bits, error) { return s.Identify(t.Context(), g[i], probes[i]) }, rows},
+		"verify":   {long, 9, func(s *Session, i int) (Bits, error) { return s.Verify(t.Context(), items[i]) }},
+		"identify": {short, 10, func(s *Session, i int) (Bits, error) { return s.Identify(t.Context(), g[i], probes[i]) }},
 	}
 }
 
@@ -150,7 +157,7 @@ func TestTranscriptIsUniform(t *testing.T) {
 		for i := range Parties {
 			for round := range maxRound + 1 {
 				f, a := &seen[0][i][round], &seen[1][i][round]
-				if (f.messages == 0) != (round > 9) {
+				if (f.messages == 0) != (round > c.rounds) {
 					t.Fatalf("%s: party %d sent %d messages in round %d", name, i, f.messages, round)
 				}
 				if f.messages == 0 {
@@ -163,6 +170,98 @@ func TestTranscriptIsUniform(t *testing.T) {
 					t.Errorf("%s: party %d, round %d: the same session again and again looks like noise", name, i, round)
 				}
 			}
+		}
+	}
+}
+
+// cheat is party 0, which adds errors to the products that it sends, and goes on with them as they are.
+type cheat struct{ Peer }
+
+func (c cheat) Send(round byte, p []byte) error {
+	if round > 1 {
+		for i := range p {
+			p[i] ^= byte(37*i) | 1
+		}
+	}
+	return c.Peer.Send(round, p)
+}
+
+// TestCheatSeesNoise fixes all that a party which cheats knows: its shares, the keys of its links, the session. Then the only key that it has
+// not makes what it has of all signs, and what it is sent after, one random vector: as many vectors as there are bits, and some, span the space.
+// So no sum of what it has tells anything, of no check either. Were the checks' signs opened among the parties, each would be such a sum.
+func TestCheatSeesNoise(t *testing.T) {
+	rng := seeded(t)
+	p := defaults(t, 4, VerifyLogScale)
+	x := vectors(t, rng, p, 1)
+	items := itemsOf(x, x, []int32{0})
+	keys := freshKeys()
+	var first []byte
+	var basis span
+	for n := 0; n < 8*len(first)+64 || first == nil; n++ {
+		rand.Read(keys[1][:])
+		s, sent := trio(p, CheckFull), new(transcript)
+		for i := range s {
+			s[i].SID, s[i].Next.Key, s[(i+1)%Parties].Prev.Key = 9, keys[i], keys[i]
+		}
+		s[0].Prev.Peer, s[1].Prev.Peer = cheat{s[0].Prev.Peer}, recorded{s[1].Prev.Peer, sent}
+		var seen []byte
+		errs := together(func(i int) error {
+			if i != 0 {
+				_, err := s[i].Verify(t.Context(), items[i])
+				return err
+			}
+			_, err := s[0].run(t.Context(), func() (Bits, error) {
+				c := newChecks(s[0], "verify", 1)
+				match, failed, err := s[0].verifySigns(c, items[0])
+				if err != nil {
+					return Bits{}, err
+				}
+				for _, words := range [][]uint64{match.own, match.next, failed.own, failed.next} {
+					for _, w := range words {
+						seen = binary.LittleEndian.AppendUint64(seen, w)
+					}
+				}
+				_, err = s[0].reshare(make([]uint64, 2))
+				return Bits{}, err
+			})
+			return err
+		})
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Fatal(err)
+		}
+		seen = slices.Concat(append([][]byte{seen}, sent.rounds[9:]...)...)
+		if first == nil {
+			first = seen
+			continue
+		}
+		for i := range seen {
+			seen[i] ^= first[i]
+		}
+		basis.add(seen)
+	}
+	if want := 8 * len(first); len(basis) != want {
+		t.Errorf("%d of %d bits are open", want-len(basis), want)
+	}
+}
+
+// span is a basis over GF(2): of each leading bit the vector that has it.
+type span map[int][]byte
+
+func (b *span) add(v []byte) {
+	if *b == nil {
+		*b = make(span)
+	}
+	for bit := range 8 * len(v) {
+		if v[bit/8]>>(bit%8)&1 == 0 {
+			continue
+		}
+		w := (*b)[bit]
+		if w == nil {
+			(*b)[bit] = v
+			return
+		}
+		for i := range v {
+			v[i] ^= w[i]
 		}
 	}
 }

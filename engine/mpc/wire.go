@@ -97,6 +97,7 @@ func appendSubject(dst []byte, s Subject) []byte {
 
 func appendBits(dst []byte, b Bits) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(b.N))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(b.Probes))
 	for _, words := range [][]uint64{b.Own, b.Next} {
 		for _, w := range words {
 			dst = binary.LittleEndian.AppendUint64(dst, w)
@@ -106,13 +107,12 @@ func appendBits(dst []byte, b Bits) []byte {
 }
 
 func (r *reader) bits() (b Bits) {
-	n := int(r.u32())
-	words := (n + 63) / 64
-	if n > MaxRows || 16*words > len(r.b) {
+	b = Bits{N: int(r.u32()), Probes: int(r.u16())}
+	words := b.words()
+	if b.N > MaxRows || 16*words > len(r.b) {
 		r.bad = true
-		return b
+		return Bits{}
 	}
-	b.N = n
 	for _, to := range []*[]uint64{&b.Own, &b.Next} {
 		*to = make([]uint64, words)
 		for i := range *to {
