@@ -83,6 +83,9 @@ func (e *element) all(attr string) (values []string) {
 }
 
 func TestPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: charts take long to draw")
+	}
 	folder := filepath.Join(t.TempDir(), "out", "deep")
 	r := full(t)
 	if r.Recognition.Calibration == nil || r.Recognition.Discard == nil || len(r.Recognition.OpenSet) == 0 {
