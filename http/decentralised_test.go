@@ -175,6 +175,29 @@ func TestDecentralisedAway(t *testing.T) {
 	}
 }
 
+// TestDecentralisedDiffers: a party that has another threshold is seen in /readyz, and the answer says that somebody must do something, and not to try again.
+func TestDecentralisedDiffers(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	ada := vector(1, 16)
+	h.want(200, apartCall("PUT", "people/ada", ada))
+	parties.Away(2)
+	parties.StartWith(2, strings.Replace(fmt.Sprintf(partyPolicies, ""), "0.4", "0.3", 1))
+	var s statusBody
+	a := h.do(call{method: "GET", path: "/readyz"})
+	a.into(t, &s)
+	if want := []mpc.PartyState{mpc.PartyReady, mpc.PartyReady, mpc.PartyDiffers}; !slices.Equal(s.Parties, want) {
+		t.Errorf("%v, want %v", s.Parties, want)
+	}
+	for _, c := range []call{apartCall("POST", "people/ada/verify", ada), apartCall("PUT", "people/bob", ada)} {
+		a = h.do(c)
+		if p := a.problem(t); a.status != 503 || p.Code != codePartiesDiffer || !strings.HasPrefix(p.Detail, "parties 2 ") || a.header.Get("Retry-After") != "" {
+			t.Errorf("%s: %d %v %s", c.path, a.status, a.header, a.body)
+		}
+	}
+	h.want(200, apartCall("POST", "identify", ada)) // by another policy
+	h.want(200, apartCall("DELETE", "people/ada", nil))
+}
+
 // TestDecentralisedBudget: attempts are counted by the parties, all of them, and rejects in a row by the gateway.
 func TestDecentralisedBudget(t *testing.T) {
 	h, _ := newPartyHarness(t, `, "budgets": {"record": [{"attempts": 3, "window": "1h"}], "identify": [{"attempts": 1, "window": "24h"}]}`, nil)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"mien/engine"
 	"mien/engine/mpc"
@@ -47,7 +48,8 @@ var sentinels = []sentinel{
 	{mpc.ErrEnvelopeUsed, codeEnvelopeUsed, always("envelopes are good once and for some minutes, and not any more when a party was started anew: get …/sealing again, and seal new ones")},
 	{mpc.ErrShareKey, codeDecentralisedUnconfigured, always("a party has no key to seal shares to, or not the one that is pinned here: send image or template, or have the parties' and the server's operator set it up")},
 	{mpc.ErrProbe, codeTemplateUnfit, always("the parties' checks find that the shares are not of one vector of norm 1 whose numbers are within the policy's bound")},
-	{mpc.ErrContext, codeOverloaded, always("the parties do not agree on what is asked about: people are being enrolled meanwhile, or their policies differ")},
+	{mpc.ErrDiffers, codePartiesDiffer, differDetail},
+	{mpc.ErrContext, codeOverloaded, always("the parties do not agree on what is asked about: people are being enrolled meanwhile; try again in a moment")},
 	{mpc.ErrVector, codeTemplateUnfit, always("a number of the template is beyond what the parties' policy allows: it is no embedding of a face")},
 	{mpc.ErrRefused, codeTemplateUnfit, always("the parties refuse the template: it does not match itself, as a number of it is lost in rounding")},
 	{mpc.ErrPolicy, codeSpaceMismatch, always("the person is enrolled with the parties under another embedding space or policy: enrol them again")},
@@ -131,6 +133,15 @@ var sentinels = []sentinel{
 	{context.DeadlineExceeded, codeTimeout, always("the time for this request ended before it was done; " +
 		"send fewer or smaller photos at once, or try when the server is less busy")},
 	{context.Canceled, codeShuttingDown, always("the server is shutting down")},
+}
+
+// differDetail says who has to do something: to try again is of no use.
+func differDetail(err error) string {
+	const how = "have not the cluster's name, or the policy, that this server has, so nothing is decided: an operator must make them the same (the server's log and the party's say what differs)"
+	if e, ok := errors.AsType[*mpc.DiffersError](err); ok {
+		return fmt.Sprintf("parties %s %s", strings.Trim(fmt.Sprint(e.Parties), "[]"), how)
+	}
+	return "some parties " + how
 }
 
 // budgetDetail says when the next attempt is.

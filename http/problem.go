@@ -80,6 +80,7 @@ const (
 	codeDecentralisedUnconfigured code = "decentralised_unconfigured"
 	codeTemplateUnfit             code = "template_unfit"
 	codePartyAway                 code = "party_away"
+	codePartiesDiffer             code = "parties_differ"
 	codeBadEnvelope               code = "bad_envelope"
 	codeEnvelopeUsed              code = "envelope_used"
 
@@ -196,6 +197,7 @@ var codes = map[code]struct {
 	codeDecentralisedUnconfigured: {409, "There is no decentralised matching here"},
 	codeTemplateUnfit:             {400, "The template can't be split into shares"},
 	codePartyAway:                 {503, "A party is away"},
+	codePartiesDiffer:             {503, "The parties are set up differently"},
 	codeBadEnvelope:               {400, "An envelope is not one for this request"},
 	codeEnvelopeUsed:              {409, "An envelope is of no use any more"},
 

@@ -242,7 +242,7 @@ func (e *enrolments) enter(ctx context.Context) (leave func(), err error) {
 
 // begin finds out the generations, drops who can't be enrolled, and notes, durably, what is begun.
 func (e *enrolments) begin() error {
-	if err := e.g.ready(); err != nil {
+	if err := e.g.readyFor(e.id, e.policy.Gallery); err != nil {
 		return err
 	}
 	return e.g.dir.update(func(b *pebble.Batch) (failed error) {

@@ -140,6 +140,8 @@
 // N15 What is kept in memory to be quick is what the store holds: of a party, records that were verified last, open (openRecords); of a gateway, who
 // was, without names (known). A write of somebody drops them before it can be seen, so none is served that was erased or replaced, and a party
 // overwrites its shares once no session uses them, those of all at a refresh.
+// N17 A party and a gateway tell each other what they must have alike (settings). Of another cluster a gateway asks a party nothing, and nothing is decided by a policy that
+// is not the same at both, which M8 would see to anyway, without saying why.
 //
 // What is bounded: records that are open, 64 MiB, and people who are known, 65,536; a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time; a gateway has one write of a person
 // at a time. A rid is what the gateway says, and is refused only where it is zero, which in a receipt is a whole tenant; a tenant's own counts are

@@ -82,9 +82,9 @@ func TestEnrolAllChecks(t *testing.T) {
 	for i := range c.parties {
 		c.start(i)
 	}
-	c.policies[0] = loose // the gateway's
 	c.startGateway()
 	c.ready()
+	c.gateway.cfg.Policies = loose // of a gateway that said that it has the parties'
 	var people []Person
 	for i := range 33 {
 		x := unit(rng, testDim)

@@ -53,6 +53,8 @@ var (
 	ErrLocked = errors.New("mpc: locked after rejects")
 	// ErrPartyDown says that a party is away, or does not serve yet. See DownError.
 	ErrPartyDown = errors.New("mpc: a party is away")
+	// ErrDiffers says that a party is configured otherwise than the gateway, in what is asked for. See DiffersError.
+	ErrDiffers = errors.New("mpc: a party is configured otherwise")
 	// ErrPolicy says that a policy is unknown to a party, or does not fit.
 	ErrPolicy = errors.New("mpc: unknown policy, or one that does not fit")
 	// ErrContext says that parties were told different things of one session, or hold different records.
@@ -149,6 +151,17 @@ func (e *LockedError) Error() string {
 
 // Unwrap returns ErrLocked.
 func (e *LockedError) Unwrap() error { return ErrLocked }
+
+// DiffersError is an ErrDiffers that says which parties are configured otherwise than the gateway; its log says in what.
+type DiffersError struct{ Parties []int }
+
+// Error names the parties.
+func (e *DiffersError) Error() string {
+	return fmt.Sprintf("parties that are configured otherwise than the gateway: %v", e.Parties)
+}
+
+// Unwrap returns ErrDiffers.
+func (e *DiffersError) Unwrap() error { return ErrDiffers }
 
 // DownError is an ErrPartyDown that says which parties do not serve. It names nobody who was asked for.
 type DownError struct{ Parties []int }

@@ -363,7 +363,8 @@ func TestLock(t *testing.T) {
 	c.verify("a", x, true)
 }
 
-// TestPolicyDiffers: a party that was given another threshold gives no answer, and so nobody does.
+// TestPolicyDiffers: a party that was given another threshold is shown as such, and what is decided by that policy is refused, nothing else. A gateway
+// that asks nevertheless gets no answer (M8).
 func TestPolicyDiffers(t *testing.T) {
 	rng, c := seeded(t), newWorld(t)
 	p := c.policies[1].Policies[1]
@@ -374,9 +375,71 @@ func TestPolicyDiffers(t *testing.T) {
 	}
 	c.startGateway()
 	c.ready()
-	_, err := c.gateway.Enrol(t.Context(), "t", "a", Enrolment{Policy: 1, Template: unit(rng, testDim)})
-	wantErr(t, err, ErrContext)
+	x := unit(rng, testDim)
+	enrol := func() error {
+		_, err := c.gateway.Enrol(t.Context(), "t", "a", Enrolment{Policy: 1, Template: x})
+		return err
+	}
+	differs, ok := errors.AsType[*DiffersError](enrol())
+	if !ok || !slices.Equal(differs.Parties, []int{1}) {
+		t.Fatalf("enrolled: %v", differs)
+	}
+	_, err := c.gateway.Verify(t.Context(), "t", "a", 1, x)
+	wantErr(t, err, ErrUnknown)
+	_, err = c.gateway.Sealing("t", "a", 1)
+	wantErr(t, err, ErrDiffers)
+	if _, err := c.gateway.Identify(t.Context(), "t", 2, x); err != nil { // that policy is the same everywhere
+		t.Fatal(err)
+	}
+	if want := [Parties]PartyState{PartyReady, PartyDiffers, PartyReady}; c.gateway.Status() != want {
+		t.Errorf("parties are %v, want %v", c.gateway.Status(), want)
+	}
+	r := c.gateway.remotes[1]
+	r.mu.Lock()
+	if want := "policies 1"; r.mu.differs.String() != want {
+		t.Errorf("%q differs, want %q", r.mu.differs, want)
+	}
+	r.mu.differs = difference{}
+	r.mu.Unlock()
+	wantErr(t, enrol(), ErrContext)
 	c.consistent()
+}
+
+// TestClusterDiffers: a party that was given another name of the cluster, or another timeout, is shown as such, and of another cluster it serves nothing;
+// both ends say what is wrong. The store that it made does not open under the right name, and says why.
+func TestClusterDiffers(t *testing.T) {
+	rng, c := seeded(t), newWorld(t)
+	var said [2]lines
+	for i := range c.parties {
+		config := c.partyConfig(i)
+		if i == 2 {
+			config.Cluster, config.Timeout, config.Logger = "tset", c.timeout/2, said[0].logger()
+		}
+		c.startAs(config)
+	}
+	config := c.gatewayConfig()
+	config.Logger = said[1].logger()
+	g, err := OpenGateway(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.gateway = g
+	c.awaitState(2, PartyDiffers)
+	_, err = c.gateway.Enrol(t.Context(), "t", "a", Enrolment{Policy: 1, Template: unit(rng, testDim)})
+	wantErr(t, err, ErrDiffers)
+	for i := range said {
+		c.eventually("both ends say what differs", func() bool {
+			return said[i].has("WARN", "the name of the cluster; the round timeout, 10s at the party and 20s at the gateway")
+		})
+	}
+	c.stopParty(2)
+	c.refuses(c.partyConfig(2), ErrOther)
+	c.disks[2] = vfs.NewCrashableMem()
+	config2 := c.partyConfig(2)
+	config2.Timeout = c.timeout / 2
+	c.startAs(config2)
+	c.awaitState(2, PartyDiffers)
+	c.enrol("a", unit(rng, testDim)) // a timeout stops nothing
 }
 
 // TestRefresh: a refresh changes every share and no template, and what is left of before fits nothing of after.
@@ -632,23 +695,18 @@ func TestKeyFile(t *testing.T) {
 	}
 	second := read()
 	c.stopParty(0)
-	refused := func() {
+	put := func(b []byte) { // a write may change what it is given
 		t.Helper()
-		_, err := OpenParty(c.partyConfig(0))
-		wantErr(t, err, ErrKeyFile)
-	}
-	put := func(b []byte) {
-		t.Helper()
-		if err := replaceFile(disk, "data/kek", b); err != nil {
+		if err := replaceFile(disk, "data/kek", bytes.Clone(b)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := disk.Remove("data/kek"); err != nil {
 		t.Fatal(err)
 	}
-	refused()
+	c.refuses(c.partyConfig(0), ErrKeyFile)
 	put(first)
-	refused()
+	c.refuses(c.partyConfig(0), ErrKeyFile)
 	if !bytes.Equal(read(), first) {
 		t.Error("a file that was not this store's has changed")
 	}
@@ -656,7 +714,7 @@ func TestKeyFile(t *testing.T) {
 	if err := disk.Rename("data/store", "data/elsewhere"); err != nil {
 		t.Fatal(err)
 	}
-	refused()
+	c.refuses(c.partyConfig(0), ErrKeyFile)
 	if err := disk.RemoveAll("data/store"); err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func FuzzRequests(f *testing.F) {
 			f.Add(byte(kind), slices.Concat(head, b))
 		}
 	}
-	f.Add(byte(FrameHello), []byte{1})
+	f.Add(byte(FrameHello), p.settings.appendTo([]byte{1}))
 	for _, kind := range []FrameType{FrameCommit, FrameAbort, FrameDelete, FrameDeleteTenant, FrameRefreshCommit, FrameHello} {
 		f.Add(byte(kind), bytes.Repeat([]byte{1}, 101))
 	}

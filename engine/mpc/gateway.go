@@ -75,10 +75,11 @@ func (c GatewayConfig) validate() error {
 // Gateway asks the three parties, opens their answers, and coordinates what they write. It knows who is enrolled, and no share. Safe for
 // concurrent use.
 type Gateway struct {
-	cfg     GatewayConfig
-	dir     *directory
-	remotes [Parties]*remote
-	counter atomic.Uint64 // of session ids
+	cfg      GatewayConfig
+	dir      *directory
+	settings settings
+	remotes  [Parties]*remote
+	counter  atomic.Uint64 // of session ids
 
 	// Order: changes, reads, mu. One of each is held by who writes a record, or compares; everybody's by a refresh or a repair, and while the
 	// parties change from one set of shares to the next.
@@ -112,7 +113,7 @@ func OpenGateway(c GatewayConfig) (*Gateway, error) {
 		return nil, err
 	}
 	c.Key = nil
-	g := &Gateway{cfg: c, dir: dir, changes: semaphore.NewWeighted(everybody), reads: semaphore.NewWeighted(everybody), closing: make(chan struct{})}
+	g := &Gateway{cfg: c, dir: dir, settings: newSettings(c.Cluster, c.Timeout, c.Policies), changes: semaphore.NewWeighted(everybody), reads: semaphore.NewWeighted(everybody), closing: make(chan struct{})}
 	g.mu.busy, g.mu.active, g.mu.decided = make(map[Subject]bool), make(map[ID]bool), make(map[ID]*decision)
 	g.mu.last, g.mu.lists = make(map[Subject]*decision), make(map[ID]*tenantList)
 	for i := range g.remotes {
@@ -193,7 +194,7 @@ func (g *Gateway) Failed() <-chan struct{} { return g.dir.failed }
 // Status is the state of each party.
 func (g *Gateway) Status() (states [Parties]PartyState) {
 	for i, r := range g.remotes {
-		states[i] = r.state()
+		states[i] = r.shown()
 	}
 	return states
 }
@@ -297,13 +298,20 @@ func (g *Gateway) receipts(d *decision) (all []Receipt) {
 	return all
 }
 
-// ready returns DownError unless all parties serve.
+// ready returns DownError unless all parties serve, or DiffersError where one is of another cluster.
 func (g *Gateway) ready() error {
-	var down []int
+	var down, other []int
 	for i, r := range g.remotes {
-		if r.state() != PartyReady {
+		switch r.state() {
+		case PartyReady:
+		case PartyDiffers:
+			other = append(other, i)
+		default:
 			down = append(down, i)
 		}
+	}
+	if other != nil {
+		return &DiffersError{other}
 	}
 	if down != nil {
 		return &DownError{down}
@@ -375,7 +383,7 @@ type Question struct {
 
 // Verify says whether a probe matches a person's template, under a policy. That is all that anybody learns: there is no score. A
 // session that fails for want of a party is tried once more, with new shares. Errors: ErrUnknown, ErrPolicy, ErrVector, ErrLocked, ErrBudget,
-// ErrPartyDown, ErrProbe, ErrStorage, ctx's.
+// ErrPartyDown, ErrDiffers, ErrProbe, ErrStorage, ctx's.
 func (g *Gateway) Verify(ctx context.Context, tenant, user string, policy uint16, probe []float32) (bool, error) {
 	match, err := g.VerifyAll(ctx, tenant, policy, []Question{{user, probe}})
 	if err != nil {
@@ -427,7 +435,7 @@ func (a *attempt) run(ctx context.Context) ([]bool, error) {
 			return nil, err
 		}
 	}
-	if err := a.g.ready(); err != nil { // a party that is away is not waited for; one that goes meanwhile is
+	if err := a.g.readyFor(a.policy); err != nil { // a party that is away is not waited for; one that goes meanwhile is
 		return nil, err
 	}
 	match, err := a.once(ctx)
@@ -453,7 +461,7 @@ func (a *attempt) once(ctx context.Context) ([]bool, error) {
 		return nil, err
 	}
 	defer a.g.reads.Release(1)
-	if err := a.g.ready(); err != nil {
+	if err := a.g.readyFor(a.policy); err != nil {
 		return nil, err
 	}
 	for _, of := range a.of {
@@ -556,7 +564,7 @@ func (g *Gateway) AwaitReady(ctx context.Context) error {
 }
 
 // Identify returns the users of a tenant whose templates match a probe, under a policy of IdentifyLogScale; their order means nothing, as there
-// is no score. Errors: ErrPolicy, ErrVector, ErrBudget, ErrPartyDown, ErrProbe, ErrContext, where enrolments go on too fast; ctx's.
+// is no score. Errors: ErrPolicy, ErrVector, ErrBudget, ErrPartyDown, ErrDiffers, ErrProbe, ErrContext, where enrolments go on too fast; ctx's.
 func (g *Gateway) Identify(ctx context.Context, tenant string, policy uint16, probe []float32) ([]string, error) {
 	p, err := g.searchPolicy(policy)
 	if err != nil {
@@ -585,7 +593,7 @@ func (g *Gateway) search(ctx context.Context, tenant string, policy, model uint1
 		return nil, err
 	}
 	defer end()
-	if err := g.ready(); err != nil {
+	if err := g.readyFor(policy); err != nil {
 		return nil, err
 	}
 	users, err := g.identifyOnce(ctx, tenant, policy, model, q, sealed)
@@ -604,7 +612,7 @@ func (g *Gateway) identifyOnce(ctx context.Context, tenant string, policy, model
 		return nil, err
 	}
 	defer g.reads.Release(1)
-	if err := g.ready(); err != nil {
+	if err := g.readyFor(policy); err != nil {
 		return nil, err
 	}
 	id := g.dir.tenant(tenant)

@@ -97,6 +97,7 @@ type Party struct {
 	store     *partyStore
 	galleries galleries
 	policies  *Policies
+	settings  settings
 	used      Window
 	instance  ID // of this life of the party: envelopes are for one
 	nonces    nonces
@@ -115,6 +116,7 @@ type Party struct {
 // gatewayLink is a gateway that is connected.
 type gatewayLink struct {
 	index   uint16
+	warned  atomic.Bool // that it is configured otherwise
 	drained atomic.Bool // it has sent what it owed: erasures come before verifications
 }
 
@@ -139,7 +141,7 @@ func OpenParty(c PartyConfig) (*Party, error) {
 		return nil, err
 	}
 	policies := &Policies{c.Policies.Policies, c.Policies.Budgets.withDefaults()}
-	p := &Party{cfg: c, store: store, policies: policies, instance: newID(), slots: make(chan struct{}, maxRequests), shredding: make(chan struct{}, 1)}
+	p := &Party{cfg: c, store: store, policies: policies, settings: newSettings(c.Cluster, c.Timeout, policies), instance: newID(), slots: make(chan struct{}, maxRequests), shredding: make(chan struct{}, 1)}
 	p.galleries.store, store.hook = store, c.hook
 	p.mu.gateways = make(map[*Link]*gatewayLink)
 	return p, nil
@@ -776,9 +778,12 @@ func (p *Party) repair(ctx context.Context, sid uint64, r *reader) error {
 
 // hello tells a gateway what this party is, what it doubts, and which session ids of the gateway were used.
 func (p *Party) hello(g *gatewayLink, r *reader) ([]byte, error) {
-	drained := r.u8() == 1
+	drained, settings := r.u8() == 1, r.settings()
 	if err := r.end(); err != nil {
 		return nil, err
+	}
+	if d := p.settings.differ(settings); d.any() && !g.warned.Swap(true) {
+		p.cfg.Logger.Warn("party: a gateway is configured otherwise than this party: what needs that is refused", "gateway", g.index, "differs", d.String())
 	}
 	doubts, err := p.store.doubts(g.index)
 	if err != nil {
@@ -786,7 +791,7 @@ func (p *Party) hello(g *gatewayLink, r *reader) ([]byte, error) {
 	}
 	identity, _, staged := p.store.current()
 	h := hello{store: identity.id, state: identity.state, mark: p.used.High(g.index), key: p.store.receipt.Public().(ed25519.PublicKey), version: p.store.versionNow(), doubts: doubts,
-		instance: p.instance, shareKey: p.shareKey()}
+		instance: p.instance, shareKey: p.shareKey(), settings: p.settings}
 	if staged != nil {
 		h.staged = staged.tx
 	}

@@ -21,10 +21,11 @@ type remote struct {
 
 	mu struct {
 		sync.Mutex
-		link  *Link
-		hello hello
-		state PartyState
-		queue []*decision
+		link    *Link
+		hello   hello
+		state   PartyState
+		differs difference // as of the last HELLO
+		queue   []*decision
 	}
 }
 
@@ -37,6 +38,10 @@ const (
 	PartyOwed  PartyState = "owed"  // it has not carried out all that was decided
 	PartyLost  PartyState = "lost"  // its store is not the one that it had: it must be repaired
 	PartyReady PartyState = "ready" // it serves
+
+	// PartyDiffers: its cluster, its round timeout or a policy is not as the gateway's. The log says which. Of another cluster nothing is asked of it, and of
+	// another policy nothing that is decided by it.
+	PartyDiffers PartyState = "differs"
 )
 
 // doubtPoll is how often a party that is ready is asked for doubts.
@@ -149,7 +154,7 @@ func (r *remote) greet(ctx context.Context, drained bool) (ok bool, err error) {
 	if drained {
 		payload[0] = 1
 	}
-	b, err := r.call(ctx, FrameHello, r.g.sid(), payload)
+	b, err := r.call(ctx, FrameHello, r.g.sid(), r.g.settings.appendTo(payload))
 	if err != nil {
 		return false, err
 	}
@@ -165,6 +170,10 @@ func (r *remote) greet(ctx context.Context, drained bool) (ok bool, err error) {
 	r.mu.Lock()
 	r.mu.hello = h
 	r.mu.Unlock()
+	if r.compare(h.settings); h.settings.cluster != r.g.settings.cluster {
+		r.setState(PartyDiffers)
+		return false, nil
+	}
 	known, err := r.g.dir.knownStore(r.index)
 	if err == nil && known == (ID{}) && h.state != storeRepair {
 		known, err = h.store, r.g.dir.setKnownStore(r.index, h.store)

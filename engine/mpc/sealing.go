@@ -110,13 +110,13 @@ func (s *Sealing) shares(op SealOp, template []float32) (shares [Parties][]byte,
 }
 
 // Sealing is what a client needs to seal shares for a person of a tenant under a policy, or where user is "" for a search. Errors: ErrPolicy,
-// ErrPartyDown; ErrShareKey, where a party has no key for envelopes, or another than GatewayConfig.ShareKeys has.
+// ErrPartyDown, ErrDiffers; ErrShareKey, where a party has no key for envelopes, or another than GatewayConfig.ShareKeys has.
 func (g *Gateway) Sealing(tenant, user string, policy uint16) (*Sealing, error) {
 	p, known := g.cfg.Policies.Policies[policy]
 	if !known {
 		return nil, ErrPolicy
 	}
-	if err := g.ready(); err != nil {
+	if err := g.readyFor(policy, p.Gallery); err != nil {
 		return nil, err
 	}
 	s := &Sealing{Cluster: g.cfg.Cluster, Tenant: g.dir.tenant(tenant), Verify: sealPolicy(policy, p), Expires: g.cfg.Now().Add(EnvelopeLife).UTC().Truncate(time.Millisecond)}

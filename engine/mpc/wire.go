@@ -20,7 +20,7 @@ import (
 //	REFRESH        transaction
 //	REFRESH_COMMIT u8 1 to commit, 0 to abort · transaction
 //	REPAIR         party u8 that is repaired
-//	HELLO          u8 1 if the gateway has sent all that it owed
+//	HELLO          u8 1 if the gateway has sent all that it owed · settings
 //	…_SEALED       VERIFY of one, IDENTIFY or PREPARE, with the party's envelope in the place of the shares: they are in it
 //
 //	RESULT of      VERIFY, IDENTIFY: attempts u32 · bits · (IDENTIFY: SHA-256 of the rows [32]); PREPARE: bits · [bits]; DELETE,
@@ -30,7 +30,7 @@ import (
 //	               rids, which differ
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
 //	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
-//	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32)
+//	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32) · settings
 //	ERROR          code u8 · retry ms u64
 //
 // tenant, rid, template and transaction are 16 bytes each.
@@ -271,6 +271,7 @@ type hello struct {
 
 	instance ID     // drawn at its start
 	shareKey []byte // public, for envelopes
+	settings settings
 }
 
 func (h *hello) appendTo(dst []byte) []byte {
@@ -282,7 +283,7 @@ func (h *hello) appendTo(dst []byte) []byte {
 	for _, d := range h.doubts {
 		dst = d.appendTo(dst)
 	}
-	return dst
+	return h.settings.appendTo(dst)
 }
 
 func (r *reader) hello() (h hello) {
@@ -291,6 +292,7 @@ func (r *reader) hello() (h hello) {
 	for range min(r.u16(), maxDoubts) {
 		h.doubts = append(h.doubts, r.doubt())
 	}
+	h.settings = r.settings()
 	return h
 }
 

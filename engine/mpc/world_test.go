@@ -11,6 +11,8 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -272,6 +274,37 @@ func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// lines is what a process says.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// has reports whether there is a line with all of some texts.
+func (l *lines) has(texts ...string) bool { return l.count(texts...) > 0 }
+
+// count is how many lines have all of some texts.
+func (l *lines) count(texts ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		if !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(line, s) }) {
+			n++
+		}
+	}
+	return n
+}
+
 // at is where a process keeps its store.
 func (c *world) at(process int, dir string, mem *vfs.MemFS) (string, vfs.FS) {
 	if c.files[process] != nil {
@@ -289,17 +322,30 @@ func (c *world) partyConfig(i int) PartyConfig {
 
 func (c *world) start(i int) {
 	c.t.Helper()
-	p, err := OpenParty(c.partyConfig(i))
+	c.startAs(c.partyConfig(i))
+}
+
+func (c *world) startAs(config PartyConfig) {
+	c.t.Helper()
+	p, err := OpenParty(config)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Party: p, stop: stop, done: make(chan struct{})}
-	c.parties[i] = r
+	c.parties[config.Index] = r
 	go func() {
 		r.err = p.Serve(ctx)
 		close(r.done)
 	}()
+}
+
+// refuses makes sure that a party does not start.
+func (c *world) refuses(config PartyConfig, want error) {
+	c.t.Helper()
+	_, err := OpenParty(config)
+	_ = config.Listener.Close() // who connects meanwhile is sent away
+	wantErr(c.t, err, want)
 }
 
 // kill ends a party's life: nothing it says gets out from when it returns. What it writes afterwards is on a disk that is given up.

@@ -82,7 +82,7 @@
 //	decentralizedVerify  409                          space_mismatch: registered under another model; gate_changed, person_exists
 //	decentralizedVerify  429                          RATE; attempts_exceeded: the budgets of the parties, and locks
 //	decentralizedVerify  500                          FAILED
-//	decentralizedVerify  503                          BUSY, party_away
+//	decentralizedVerify  503                          BUSY, party_away, parties_differ
 //	decentralizedDelete  204                          was registered; two parties at least have destroyed their shares
 //	decentralizedDelete  400                          BAD
 //	decentralizedDelete  401                          KEY
@@ -91,7 +91,7 @@
 //	decentralizedDelete  409                          person_not_found
 //	decentralizedDelete  429                          RATE
 //	decentralizedDelete  500                          FAILED
-//	decentralizedDelete  503                          BUSY, party_away
+//	decentralizedDelete  503                          BUSY, party_away, parties_differ
 //
 // # The document, and where it is silent
 //

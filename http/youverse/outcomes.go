@@ -69,7 +69,7 @@ var outcomes = []dialect.Outcome{
 	{Op: opVerifyMPC, Status: 409, Cause: "space_mismatch: registered under another model; gate_changed, person_exists"},
 	{Op: opVerifyMPC, Status: 429, Cause: causeRate + "; attempts_exceeded: the budgets of the parties, and locks"},
 	{Op: opVerifyMPC, Status: 500, Cause: causeFailed},
-	{Op: opVerifyMPC, Status: 503, Cause: causeBusy + ", party_away"},
+	{Op: opVerifyMPC, Status: 503, Cause: causeBusy + ", party_away, parties_differ"},
 
 	{Op: opDeleteMPC, Status: 204, Cause: "was registered; two parties at least have destroyed their shares"},
 	{Op: opDeleteMPC, Status: 400, Cause: causeBad},
@@ -79,7 +79,7 @@ var outcomes = []dialect.Outcome{
 	{Op: opDeleteMPC, Status: 409, Cause: "person_not_found"},
 	{Op: opDeleteMPC, Status: 429, Cause: causeRate},
 	{Op: opDeleteMPC, Status: 500, Cause: causeFailed},
-	{Op: opDeleteMPC, Status: 503, Cause: causeBusy + ", party_away"},
+	{Op: opDeleteMPC, Status: 503, Cause: causeBusy + ", party_away, parties_differ"},
 }
 
 // Causes that operations share; doc.go says what is in each.

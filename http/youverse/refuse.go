@@ -55,6 +55,7 @@ var said = map[string]struct {
 	"decentralised_unconfigured": {405, messageNoMPC},
 	"person_exists":              {409, "The user was registered or deleted by other requests meanwhile."},
 	"party_away":                 {503, "A holder of shares is away: try again."},
+	"parties_differ":             {503, "The holders of shares are set up differently: their operators must act."},
 
 	"overloaded":    {503, "The server is busy: try again."},
 	"shutting_down": {503, "The server is stopping: try again."},

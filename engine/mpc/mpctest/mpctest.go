@@ -116,14 +116,16 @@ func (r root) Unwrap(wrapped, context []byte) ([]byte, error) {
 	return r.Open(nil, nil, wrapped, context)
 }
 
-func (c *Cluster) serve(i int, l net.Listener) {
+func (c *Cluster) serve(i int, l net.Listener) { c.serveBy(i, l, c.policies) }
+
+func (c *Cluster) serveBy(i int, l net.Listener, policies *mpc.Policies) {
 	c.t.Helper()
 	key, err := newRoot(fmt.Sprint("party", i))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	p, err := mpc.OpenParty(mpc.PartyConfig{Index: i, Cluster: cluster, Dir: filepath.Join(c.dir, fmt.Sprint("party", i)), Root: key, Identity: c.ids[i],
-		Pins: c.pins, Listener: l, Next: c.addresses[(i+1)%mpc.Parties], Policies: c.policies, ShareKey: c.shareKeys[i], Timeout: timeout})
+		Pins: c.pins, Listener: l, Next: c.addresses[(i+1)%mpc.Parties], Policies: policies, ShareKey: c.shareKeys[i], Timeout: timeout})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -159,13 +161,28 @@ func (c *Cluster) Away(i int) {
 // Start starts a party that was stopped, and waits until all serve.
 func (c *Cluster) Start(i int) {
 	c.t.Helper()
+	c.start(i, c.policies)
+}
+
+// StartWith is Start with policies of the party's own.
+func (c *Cluster) StartWith(i int, policies string) {
+	c.t.Helper()
+	p, err := mpc.ParsePolicies([]byte(policies))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.start(i, p)
+}
+
+func (c *Cluster) start(i int, policies *mpc.Policies) {
+	c.t.Helper()
 	var l net.Listener
 	c.await(func() (ok bool) { // a connection of before may hold the port for a moment
 		var err error
 		l, err = net.Listen("tcp", c.addresses[i])
 		return err == nil
 	})
-	c.serve(i, l)
+	c.serveBy(i, l, policies)
 	c.Ready()
 }
 
