@@ -12,7 +12,7 @@ type recordState struct {
 	template ID
 }
 
-// consistent waits until nothing is owed or prepared, and then checks that the three parties and the directory have the same of
+// consistent waits until nothing is owed or prepared, and then checks that the three parties and the gateways' directories have the same of
 // everybody, and that the parties' shares are of one vector of norm 1.
 func (c *world) consistent() {
 	c.t.Helper()
@@ -24,17 +24,21 @@ func (c *world) consistent() {
 		if c.atRest() {
 			break
 		}
-		for _, r := range c.gateway.remotes {
-			_ = r.catchUp(c.t.Context())
+		for _, g := range c.gateways() {
+			for _, r := range g.remotes {
+				_ = r.catchUp(c.t.Context())
+			}
 		}
 	}
 	want := make(map[Subject]recordState)
-	if err := c.gateway.dir.each([]byte{prefixEntry}, func(key, value []byte) error {
-		e, err := c.gateway.dir.openEntry(subjectOf(key), value)
-		want[subjectOf(key)] = recordState{e.State, e.Gen, e.Template}
-		return err
-	}); err != nil {
-		c.t.Fatal(err)
+	for _, g := range c.gateways() {
+		if err := g.dir.each([]byte{prefixEntry}, func(key, value []byte) error {
+			e, err := g.dir.openEntry(subjectOf(key), value)
+			want[subjectOf(key)] = recordState{e.State, e.Gen, e.Template}
+			return err
+		}); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 	for i, p := range c.parties {
 		n := 0
@@ -63,17 +67,19 @@ func (c *world) consistent() {
 }
 
 func (c *world) atRest() bool {
-	c.gateway.mu.Lock()
-	owed := len(c.gateway.mu.decided)
-	c.gateway.mu.Unlock()
+	owed := 0
+	for _, g := range c.gateways() {
+		g.mu.Lock()
+		owed += len(g.mu.decided)
+		g.mu.Unlock()
+	}
 	for _, p := range c.parties {
-		doubts, err := p.store.doubts(7)
+		voted, err := p.store.voted()
 		_, _, staged := p.store.current()
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		owed += len(doubts)
-		if staged != nil {
+		if voted || staged != nil {
 			owed++
 		}
 	}

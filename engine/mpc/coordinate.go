@@ -624,8 +624,8 @@ func (g *Gateway) quiet(ctx context.Context) error {
 	return g.ready()
 }
 
-// Repair fills the new store of a party that has lost its own from the other two, and refreshes all shares then. It is refused for a party that
-// has its store. Errors: ErrExists, ErrPartyDown, ErrContext, ErrStorage, ctx's.
+// Repair fills the store of a party that has lost its own, or has it from before a refresh, from the other two, and refreshes all shares then. It is
+// refused for a party that has its store. A gateway, or party, that ends meanwhile leaves nothing that another call can't go on with. Errors: ErrExists, ErrPartyDown, ErrContext, ErrStorage, ctx's.
 func (g *Gateway) Repair(ctx context.Context, party int) error {
 	if party < 0 || party >= Parties {
 		return fmt.Errorf("%w: party %d", ErrConfig, party)
@@ -652,13 +652,8 @@ func (g *Gateway) Repair(ctx context.Context, party int) error {
 	if _, err := g.askAll(ctx, FrameRepair, g.sid(), func(int) []byte { return []byte{byte(party)} }); err != nil {
 		return down(err)
 	}
-	r.mu.Lock()
-	store := r.mu.hello.store
-	r.mu.Unlock()
-	if err := g.dir.setKnownStore(party, store); err != nil {
-		return err
-	}
-	r.nudge()
+	g.cfg.hook("repaired")
+	r.nudge() // it says what it is now
 	g.awaitReady(ctx, callRounds*g.cfg.Timeout)
 	return g.refreshAlone(ctx, tx)
 }

@@ -99,7 +99,7 @@
 //	Enrol:    BEGIN ─▶ PREPARE at all: check, durable, vote ─▶ COMMIT, durable in the gateway: decided ─▶ carried out by all
 //	Delete:   tombstone, durable in the gateway: decided ─▶ DELETE at all: key and shares gone, tombstone, receipt
 //	Refresh:  all draw a secret ─▶ stage new shares, compare hashes, durable, vote ─▶ decided ─▶ all change epochs
-//	Repair:   the other two send the lost party's components, each what it is entitled to ─▶ Refresh
+//	Repair:   the other two say of which version they are, and send the lost party's components, each what it is entitled to ─▶ Refresh
 //
 // N1  Every change of a store is one batch, synced before it is acknowledged. A vote is durable before it is given, a decision before anyone
 // is told of it, an attempt before its answer leaves a party: some at once, set aside for a record, so that most answers wait for no disk
@@ -124,7 +124,10 @@
 // N9  Budgets are each party's own, and count all attempts, as parties don't know what came of them. No refresh, restart, enrolment or erasure gives
 // attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer. A repaired party begins
 // with none counted: those of the other two hold.
-// N10 A store that is new where the gateway knew another serves nothing until it is repaired, and nobody repairs one that has records.
+// N10 A party is lost, and serves nothing until it is repaired, if its store is none that the gateway knew; or if its shares are of a version that neither of the
+// others has, as after a folder was put back from before a refresh; or if it has neither record nor vote and both others have records. Its store says that a
+// repair filled it, so other gateways, and one that ended meanwhile, go on with it. Nobody repairs a store of the version that the other two have. A
+// folder from a backup of after the last refresh is not told from the one that was there: who was enrolled or erased since is refused or lacks a record.
 // N11 A receipt is signed by a key of the party's store (Ed25519) and says, by pseudonyms, which template was erased when: that which the
 // party's own store had under the person's, whatever it was told, and none where there was none. Two of three
 // erasures destroy a template for good, as one party's share is noise: so Delete returns with two, after a while, and the third follows (N4).

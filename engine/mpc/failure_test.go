@@ -71,30 +71,6 @@ func (c *world) awaitState(party int, want PartyState) {
 	c.eventually(fmt.Sprintf("party %d is %s", party, want), func() bool { return c.gateway.Status()[party] == want })
 }
 
-// TestRepairCut: a repair that is cut off leaves a party that serves nothing, and can be begun again.
-func TestRepairCut(t *testing.T) {
-	rng, c := seeded(t), startWorld(t)
-	x := unit(rng, testDim)
-	c.enrol("a", x)
-	c.consistent()
-	c.stopParty(1)
-	c.disks[1] = vfs.NewCrashableMem()
-	c.start(1)
-	c.awaitState(1, PartyLost)
-	if err := c.parties[1].store.beginRepair(); err != nil { // and no more came
-		t.Fatal(err)
-	}
-	c.stopParty(1)
-	c.awaitState(1, PartyAway)
-	c.start(1)
-	c.awaitState(1, PartyLost)
-	if err := c.gateway.Repair(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	c.consistent()
-	c.verify("a", x, true)
-}
-
 // TestDeleteWithoutOne: two parties' receipts are enough, and the third carries the erasure out before it serves.
 func TestDeleteWithoutOne(t *testing.T) {
 	rng, c := seeded(t), startWorld(t)

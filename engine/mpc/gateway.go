@@ -337,7 +337,7 @@ func (g *Gateway) askAll(ctx context.Context, t FrameType, sid uint64, payload f
 }
 
 // byCause are errors of parties, the one that explains the others first.
-var byCause = []error{ErrBudget, ErrStorage, ErrUnknown, ErrPolicy, ErrShareKey, ErrEnvelope, ErrEnvelopeUsed, ErrGeneration, ErrContext, ErrPending, ErrProbe, ErrNotReady, ErrBusy, ErrMessage, ErrSID, ErrPartyDown, ErrPeerDown}
+var byCause = []error{ErrBudget, ErrStorage, ErrExists, ErrUnknown, ErrPolicy, ErrShareKey, ErrEnvelope, ErrEnvelopeUsed, ErrGeneration, ErrContext, ErrPending, ErrProbe, ErrNotReady, ErrBusy, ErrMessage, ErrSID, ErrPartyDown, ErrPeerDown}
 
 // worst is the error that says why: when one party gives up, its peers are told to.
 func worst(errs []error) error {

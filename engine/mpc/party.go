@@ -767,6 +767,7 @@ func (p *Party) repair(ctx context.Context, sid uint64, r *reader) error {
 	return p.inSession(ctx, sid, func(prev, next Neighbour) error {
 		switch (target - p.cfg.Index + Parties) % Parties {
 		case 0:
+			defer p.galleries.forgetAll()
 			return p.store.takeRepair(prev, next)
 		case 1: // it comes after us: our next component is its own
 			return p.store.sendRepair(next, true)
@@ -789,8 +790,12 @@ func (p *Party) hello(g *gatewayLink, r *reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	voted, err := p.store.voted()
+	if err != nil {
+		return nil, err
+	}
 	identity, _, staged := p.store.current()
-	h := hello{store: identity.id, state: identity.state, mark: p.used.High(g.index), key: p.store.receipt.Public().(ed25519.PublicKey), version: p.store.versionNow(), doubts: doubts,
+	h := hello{store: identity.id, state: identity.state, voted: voted, mark: p.used.High(g.index), key: p.store.receipt.Public().(ed25519.PublicKey), version: p.store.versionNow(), doubts: doubts,
 		instance: p.instance, shareKey: p.shareKey(), settings: p.settings}
 	if staged != nil {
 		h.staged = staged.tx

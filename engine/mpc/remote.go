@@ -36,7 +36,7 @@ type PartyState string
 const (
 	PartyAway  PartyState = "away"  // no link
 	PartyOwed  PartyState = "owed"  // it has not carried out all that was decided
-	PartyLost  PartyState = "lost"  // its store is not the one that it had: it must be repaired
+	PartyLost  PartyState = "lost"  // its store is not the one that it had, or is from before a refresh: it must be repaired
 	PartyReady PartyState = "ready" // it serves
 
 	// PartyDiffers: its cluster, its round timeout or a policy is not as the gateway's. The log says which. Of another cluster nothing is asked of it, and of
@@ -44,8 +44,12 @@ const (
 	PartyDiffers PartyState = "differs"
 )
 
-// doubtPoll is how often a party that is ready is asked for doubts.
-const doubtPoll = 30 * time.Second
+const (
+	// doubtPoll is how often a party that is ready is asked for doubts.
+	doubtPoll = 30 * time.Second
+	// lostPoll is how often one that is lost is asked whether it was repaired: another gateway may have done it.
+	lostPoll = time.Second
+)
 
 func (r *remote) run(ctx context.Context) {
 	defer r.setState(PartyAway)
@@ -74,14 +78,20 @@ func (r *remote) run(ctx context.Context) {
 
 func (r *remote) setState(s PartyState) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s == PartyAway {
+	before := r.mu.state
+	if r.mu.state = s; s == PartyAway {
 		r.mu.link = nil
 	}
-	if r.mu.state != s {
-		r.g.cfg.Logger.Info("gateway: party", "party", r.index, "state", string(s))
+	r.mu.Unlock()
+	if before == s {
+		return
 	}
-	r.mu.state = s
+	r.g.cfg.Logger.Info("gateway: party", "party", r.index, "state", string(s))
+	for _, o := range r.neighbours() { // that a store is the right one may be told by the others alone
+		if s == PartyReady && o.state() == PartyLost {
+			o.nudge()
+		}
+	}
 }
 
 func (r *remote) state() PartyState {
@@ -92,11 +102,15 @@ func (r *remote) state() PartyState {
 
 // serve brings a party up to date, and keeps it there while the link is up.
 func (r *remote) serve(ctx context.Context, l *Link) error {
-	poll := time.NewTicker(doubtPoll)
+	poll := time.NewTimer(doubtPoll)
 	defer poll.Stop()
 	for {
 		if err := r.catchUp(ctx); err != nil {
 			return err
+		}
+		poll.Reset(doubtPoll)
+		if r.state() == PartyLost {
+			poll.Reset(lostPoll)
 		}
 		for caughtUp := true; caughtUp; {
 			select {
@@ -150,42 +164,43 @@ func (r *remote) owed() int {
 
 // greet sends HELLO; ok is false of a party whose store is lost.
 func (r *remote) greet(ctx context.Context, drained bool) (ok bool, err error) {
+	h, err := r.hello(ctx, drained)
+	if err != nil {
+		return false, err
+	}
+	if r.compare(h.settings); h.settings.cluster != r.g.settings.cluster {
+		r.setState(PartyDiffers)
+		return false, nil
+	}
+	if ok, err = r.whole(ctx, h); err == nil && !ok {
+		r.setState(PartyLost)
+	}
+	return ok, err
+}
+
+// hello asks a party what it is.
+func (r *remote) hello(ctx context.Context, drained bool) (h hello, err error) {
 	payload := []byte{0}
 	if drained {
 		payload[0] = 1
 	}
 	b, err := r.call(ctx, FrameHello, r.g.sid(), r.g.settings.appendTo(payload))
 	if err != nil {
-		return false, err
+		return h, err
 	}
 	in := &reader{b: b}
-	h := in.hello()
+	h = in.hello()
 	if err := in.end(); err != nil {
-		return false, err
+		return h, err
 	}
 	r.g.raise(h.mark)
 	if pin := r.g.cfg.ShareKeys[r.index]; pin != (Pin{}) && pin != PinOfShareKey(h.shareKey) {
 		r.g.cfg.Logger.Warn("gateway: a party's share key is not the one that is pinned: envelopes are refused", "party", r.index)
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.mu.hello = h
-	r.mu.Unlock()
-	if r.compare(h.settings); h.settings.cluster != r.g.settings.cluster {
-		r.setState(PartyDiffers)
-		return false, nil
-	}
-	known, err := r.g.dir.knownStore(r.index)
-	if err == nil && known == (ID{}) && h.state != storeRepair {
-		known, err = h.store, r.g.dir.setKnownStore(r.index, h.store)
-	}
-	if err != nil {
-		return false, err
-	}
-	if known != h.store || h.state == storeRepair {
-		r.setState(PartyLost)
-		return false, nil
-	}
-	return true, nil
+	return h, nil
 }
 
 // settleDoubts tells a party of transactions that this gateway began and has not decided that they are over. What was decided is in

@@ -12,8 +12,12 @@ import (
 // component i+1 from the party after it. Each sends what the repaired party is entitled to, and nothing else. All records go, tombstones too, as
 // of one moment at each source; the two must agree on every head. Attempts are not sent: the budgets of the other two hold meanwhile.
 //
-//	ROUND 1, of a source   count u16 · count × (tenant · rid · head · component u32[dim] · with flagGallery u16[dim]); count 0: version[16]
+//	ROUND 1, of a source   count u16 · count × (tenant · rid · head · component u32[dim] · with flagGallery u16[dim]); count 0, as the first and
+//	                       the last: version[16]
 //	ROUND 2, its answer    nothing: the next may come
+//
+// A store that has records is filled so as well if its shares are of another version than those of both sources, as one is that was put back from a
+// backup of before a refresh: what it has fits nothing. What it is does not rest on the gateway's word.
 
 const (
 	roundRecords = 1
@@ -49,6 +53,13 @@ func (s *partyStore) sendRepair(to Peer, nextOnes bool) error {
 		_, err := to.Recv(roundTaken, repairPatience, nil)
 		return err
 	}
+	sendVersion := func() error {
+		b, n = append(b[:0], s.versionNow().bytes()...), 0
+		return send()
+	}
+	if err := sendVersion(); err != nil {
+		return err
+	}
 	err := s.eachRecord(snapshot, epoch, func(of Subject, h head, v shares) error {
 		b = h.appendTo(appendSubject(b, of))
 		if nextOnes {
@@ -65,8 +76,7 @@ func (s *partyStore) sendRepair(to Peer, nextOnes bool) error {
 		err = send()
 	}
 	if err == nil {
-		b = append(b[:0], s.versionNow().bytes()...)
-		err = send()
+		err = sendVersion()
 	}
 	return err
 }
@@ -131,7 +141,7 @@ func (r *reader) repaired() (v repaired) {
 	return v
 }
 
-// takeBatch receives a batch of a source; with no records it is the end, and has the version of the shares.
+// takeBatch receives a batch of a source; with no records it is the first or the last, and has the version of the shares.
 func takeBatch(from Peer) (all []repaired, version []byte, err error) {
 	b, err := from.Recv(roundRecords, repairPatience, nil)
 	if err != nil {
@@ -154,30 +164,47 @@ func takeBatch(from Peer) (all []repaired, version []byte, err error) {
 	return all, version, from.Send(roundTaken, nil)
 }
 
-// takeRepair fills a new store. A repair that does not come to its end leaves a store that serves nothing, and that is to be repaired
-// again. Errors: ErrExists, where it is no new one; ErrContext, where the sources differ; a peer's, ErrStorage.
+// takeBatches receives a batch of each source. Errors: ErrContext, where they differ; a peer's.
+func takeBatches(prev, next Peer) (own, following []repaired, version ID, err error) {
+	own, version1, err := takeBatch(prev)
+	if err != nil {
+		return nil, nil, version, err
+	}
+	following, version2, err := takeBatch(next)
+	if err == nil && (len(own) != len(following) || string(version1) != string(version2)) {
+		err = fmt.Errorf("%w: the sources of a repair differ", ErrContext)
+	}
+	copy(version[:], version1)
+	return own, following, version, err
+}
+
+// takeRepair fills a new store, or one that is behind. A repair that does not come to its end leaves a store that serves nothing, and that is to be
+// repaired again. Errors: ErrExists, where it is neither; ErrContext, where the sources differ; a peer's, ErrStorage.
 func (s *partyStore) takeRepair(prev, next Peer) error {
 	if !s.epochs.TryLock() {
 		return ErrPending
 	}
 	defer s.epochs.Unlock()
-	if err := s.beginRepair(); err != nil {
+	none, _, version, err := takeBatches(prev, next)
+	if err == nil && len(none) > 0 {
+		err = ErrMessage
+	}
+	if err == nil {
+		err = s.beginRepair(version)
+	}
+	if err != nil {
 		return err
 	}
+	s.hook("repairing")
 	for {
-		own, version, err := takeBatch(prev)
+		own, following, version, err := takeBatches(prev, next)
 		if err != nil {
 			return err
-		}
-		following, other, err := takeBatch(next)
-		if err != nil {
-			return err
-		}
-		if len(own) != len(following) || string(version) != string(other) {
-			return fmt.Errorf("%w: the sources of a repair differ", ErrContext)
 		}
 		if len(own) == 0 {
-			return s.endRepair(ID(version))
+			err := s.endRepair(version)
+			s.hook("repaired")
+			return err
 		}
 		if err := s.storeRepaired(own, following); err != nil {
 			return err
@@ -185,17 +212,18 @@ func (s *partyStore) takeRepair(prev, next Peer) error {
 	}
 }
 
-// beginRepair empties the store, durably, of what an earlier attempt left.
-func (s *partyStore) beginRepair() error {
+// beginRepair empties the store, durably, of what an earlier attempt left, or of shares that fit nothing. version is that of both sources.
+func (s *partyStore) beginRepair(version ID) error {
 	return s.update(func(b *pebble.Batch) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.mu.identity.state == storeReady {
+		if state := s.mu.identity.state; (state == storeReady || state == storeFilled) && s.mu.version == version {
 			return fmt.Errorf("%w: the store has records", ErrExists)
 		}
-		s.mu.identity.state = storeRepair
+		s.mu.identity.state, s.mu.staged = storeRepair, nil
 		s.opened.dropAll()
 		set(b, metaKey(metaIdentity), s.mu.identity.bytes())
+		remove(b, metaKey(metaRefresh))
 		for _, prefix := range []byte{prefixHead, prefixKey, prefixShares, prefixPrepared} {
 			removeAll(b, []byte{prefix})
 		}
@@ -236,7 +264,7 @@ func (s *partyStore) endRepair(version ID) error {
 	return s.update(func(b *pebble.Batch) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.mu.identity.state, s.mu.version = storeReady, version
+		s.mu.identity.state, s.mu.version = storeFilled, version
 		set(b, metaKey(metaIdentity), s.mu.identity.bytes())
 		set(b, metaKey(metaVersion), version[:])
 		return nil

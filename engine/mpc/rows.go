@@ -63,6 +63,12 @@ func (g *galleries) forget(tenant ID) {
 	delete(g.mu.of, tenant)
 }
 
+func (g *galleries) forgetAll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.mu.of)
+}
+
 func (g *galleries) tenant(tenant ID) *tenantRows {
 	g.mu.Lock()
 	defer g.mu.Unlock()

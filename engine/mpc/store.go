@@ -383,6 +383,7 @@ const (
 	storeNew    = 1 // has never had a record: of a new cluster, or put in the place of one that was lost
 	storeRepair = 2 // is being filled from its peers, or was when the process ended
 	storeReady  = 3
+	storeFilled = 4 // as ready, by a repair: it is in the place of another
 )
 
 // storeIdentity says whose a party's store is: id[16] · party u8 · state u8 · SHA-256 of the cluster's name [32].

@@ -29,7 +29,7 @@ import (
 //	batch          tenant · transaction · count u16 · count × (rid · generation u32 · template; of COMMIT its secret), in the order of
 //	               rids, which differ
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
-//	hello          store[16] · state u8 · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
+//	hello          store[16] · state u8 · u8 1 if it has votes · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
 //	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32) · settings
 //	ERROR          code u8 · retry ms u64
 //
@@ -263,6 +263,7 @@ func (r *reader) receipt(party int, of Subject) Receipt {
 type hello struct {
 	store   ID
 	state   byte
+	voted   bool   // an enrolment is prepared, of any gateway
 	mark    uint64 // the gateway's highest session id that was used
 	key     []byte // of receipts
 	version ID
@@ -275,7 +276,7 @@ type hello struct {
 }
 
 func (h *hello) appendTo(dst []byte) []byte {
-	dst = append(append(dst, h.store[:]...), h.state)
+	dst = append(append(dst, h.store[:]...), h.state, boolByte(h.voted))
 	dst = binary.LittleEndian.AppendUint64(dst, h.mark)
 	dst = append(append(append(append(dst, h.key...), h.version[:]...), h.staged[:]...), h.instance[:]...)
 	dst = append(binary.LittleEndian.AppendUint16(dst, uint16(len(h.shareKey))), h.shareKey...)
@@ -286,8 +287,15 @@ func (h *hello) appendTo(dst []byte) []byte {
 	return h.settings.appendTo(dst)
 }
 
+func boolByte(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 func (r *reader) hello() (h hello) {
-	h.store, h.state, h.mark, h.key, h.version, h.staged = r.id(), r.u8(), r.u64(), r.bytes(32), r.id(), r.id()
+	h.store, h.state, h.voted, h.mark, h.key, h.version, h.staged = r.id(), r.u8(), r.u8() == 1, r.u64(), r.bytes(32), r.id(), r.id()
 	h.instance, h.shareKey = r.id(), r.bytes(int(r.u16()))
 	for range min(r.u16(), maxDoubts) {
 		h.doubts = append(h.doubts, r.doubt())
@@ -337,11 +345,12 @@ const (
 	codeEnvelope   = 15
 	codeUsed       = 16
 	codeShareKey   = 17
+	codeExists     = 18
 )
 
 var codes = map[byte]error{codeUnknown: ErrUnknown, codeGeneration: ErrGeneration, codeBudget: ErrBudget, codePeer: ErrPeerDown, codeProbe: ErrProbe, codeReplay: ErrSID,
 	codePolicy: ErrPolicy, codeContext: ErrContext, codePending: ErrPending, codeNotReady: ErrNotReady, codeMessage: ErrMessage, codeBusy: ErrBusy, codeAborted: ErrAborted, codeInternal: ErrInternal,
-	codeEnvelope: ErrEnvelope, codeUsed: ErrEnvelopeUsed, codeShareKey: ErrShareKey}
+	codeEnvelope: ErrEnvelope, codeUsed: ErrEnvelopeUsed, codeShareKey: ErrShareKey, codeExists: ErrExists}
 
 // codeOf is what a party tells the gateway of an error.
 func codeOf(err error) byte {

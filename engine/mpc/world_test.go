@@ -133,13 +133,15 @@ type world struct {
 	t          testing.TB
 	ids        [Parties]Identity
 	shareKeys  [Parties]hpke.PrivateKey
-	gid        Identity
+	gid, gid2  Identity
 	pins       Pins
 	ports      [Parties]*port
 	disks      [Parties]*vfs.MemFS
 	gatewayFS  *vfs.MemFS
+	secondFS   *vfs.MemFS
 	parties    [Parties]*running
 	gateway    *Gateway
+	second     *Gateway // nil until startSecond
 	policies   [Parties]*Policies
 	now        func() time.Time
 	doubtAfter time.Duration
@@ -229,7 +231,9 @@ func newWorld(t testing.TB) *world {
 	}
 	c.gid = mustIdentity(t, GatewayRole(7))
 	c.pins[GatewayRole(7)] = c.gid.Pin()
-	c.gatewayFS = vfs.NewCrashableMem()
+	c.gid2 = mustIdentity(t, GatewayRole(8))
+	c.pins[GatewayRole(8)] = c.gid2.Pin()
+	c.gatewayFS, c.secondFS = vfs.NewCrashableMem(), vfs.NewCrashableMem()
 	t.Cleanup(c.close)
 	return c
 }
@@ -388,6 +392,37 @@ func (c *world) startGateway() {
 	c.gateway = g
 }
 
+// startSecond starts another gateway of the cluster, for tenants of its own.
+func (c *world) startSecond() {
+	c.t.Helper()
+	cfg := c.gatewayConfig()
+	cfg.Index, cfg.Dir, cfg.FS, cfg.Key, cfg.Identity = 8, "second", c.secondFS, bytes.Repeat([]byte{4}, DirectoryKeyBytes), c.gid2
+	cfg.Logger, cfg.hook = testLog(c.t).With("gateway", 8), nil
+	g, err := OpenGateway(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.second = g
+}
+
+func (c *world) stopSecond() {
+	if c.second == nil {
+		return
+	}
+	if err := c.second.Close(); err != nil {
+		c.t.Error(err)
+	}
+	c.second = nil
+}
+
+// gateways are those that run.
+func (c *world) gateways() []*Gateway {
+	if c.second == nil {
+		return []*Gateway{c.gateway}
+	}
+	return []*Gateway{c.gateway, c.second}
+}
+
 func (c *world) stopGateway() {
 	c.t.Helper()
 	if c.gateway == nil {
@@ -434,6 +469,7 @@ func (c *world) eventually(what string, is func() bool) {
 
 func (c *world) close() {
 	c.stopGateway()
+	c.stopSecond()
 	for _, g := range c.mu.gone {
 		_ = g.Close()
 	}
