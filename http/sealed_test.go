@@ -174,7 +174,12 @@ func TestDecentralisedSealedRefusals(t *testing.T) {
 	}
 	parties.Start(1)
 	h.refused(codeEnvelopeUsed, verify(before))
-	h.want(200, verify(h.seal("ada", mpc.SealVerify, ada)))
+	last := h.seal("ada", mpc.SealVerify, ada)
+	h.want(200, verify(last))
+	parties.LoseShareKey(0)
+	h.refused(codeDecentralisedUnconfigured, verify(last))
+	h.refused(codeDecentralisedUnconfigured, apartCall("GET", "sealing", nil))
+	h.want(200, apartCall("POST", "people/ada/verify", ada))
 
 	h = newHarness(t, nil)
 	h.want(201, call{method: "PUT", path: "/v1/galleries/staff"})

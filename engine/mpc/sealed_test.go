@@ -315,9 +315,15 @@ func TestSealedOnce(t *testing.T) {
 		}
 	}
 
+	shares := c.packed(SealVerify, func([]uint32) {}, nil) // two requests with the same shares are two, and no third is made of them
+	mixed, other := c.sealRaw("ada", SealVerify, shares), c.sealRaw("ada", SealVerify, shares)
+	mixed[1] = other[1]
+	_, err := c.verifySealed("ada", mixed)
+	wantErr(t, err, ErrProbe)
+
 	late, ahead := c.seal("ada", SealVerify, y), c.sealing("t", "ada")
 	ahead.Expires = ahead.Expires.Add(maxEnvelopeLife)
-	_, err := c.verifySealed("ada", mustSeal(t, ahead, SealVerify, y))
+	_, err = c.verifySealed("ada", mustSeal(t, ahead, SealVerify, y))
 	wantErr(t, err, ErrEnvelopeUsed)
 	shift = EnvelopeLife
 	_, err = c.verifySealed("ada", late)

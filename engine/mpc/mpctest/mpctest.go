@@ -158,6 +158,14 @@ func (c *Cluster) Away(i int) {
 	c.await(func() bool { return c.Gateway.Status()[i] == mpc.PartyAway })
 }
 
+// LoseShareKey starts a party anew without its key for envelopes.
+func (c *Cluster) LoseShareKey(i int) {
+	c.t.Helper()
+	c.Away(i)
+	c.shareKeys[i] = nil
+	c.Start(i)
+}
+
 // Start starts a party that was stopped, and waits until all serve.
 func (c *Cluster) Start(i int) {
 	c.t.Helper()
