@@ -173,13 +173,14 @@ func TestDecentralisedSealedRefusals(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	parties.Start(1)
+	h.want(200, apartCall("POST", "people/ada/verify", ada)) // the parties are linked
 	h.refused(codeEnvelopeUsed, verify(before))
 	last := h.seal("ada", mpc.SealVerify, ada)
 	h.want(200, verify(last))
 	parties.LoseShareKey(0)
+	h.want(200, apartCall("POST", "people/ada/verify", ada))
 	h.refused(codeDecentralisedUnconfigured, verify(last))
 	h.refused(codeDecentralisedUnconfigured, apartCall("GET", "sealing", nil))
-	h.want(200, apartCall("POST", "people/ada/verify", ada))
 
 	h = newHarness(t, nil)
 	h.want(201, call{method: "PUT", path: "/v1/galleries/staff"})

@@ -113,6 +113,7 @@ func (s *sharedServer) seal(op, person string, v []float32, args ...string) (bod
 		path = sharedPath + "people/" + person + "/sealing"
 	}
 	with, template := filepath.Join(dir, "with"), filepath.Join(dir, "template")
+	s.ready()
 	a := s.send("GET", path, "", nil)
 	if a.status != 200 {
 		s.t.Fatalf("GET %s: %v", path, a)
@@ -123,14 +124,18 @@ func (s *sharedServer) seal(op, person string, v []float32, args ...string) (bod
 	return []byte(stdout), stderr, code
 }
 
-// sealed asks with a template that the server does not see.
-func (s *sharedServer) sealed(method, path, op, person string, v []float32, args ...string) answer {
+// sealed asks with a template that the server does not see, each time with envelopes of its own, until a party is not away.
+func (s *sharedServer) sealed(method, path, op, person string, v []float32, args ...string) (a answer) {
 	s.t.Helper()
-	body, stderr, code := s.seal(op, person, v, args...)
-	if code != 0 {
-		s.t.Fatalf("seal: %d %s", code, stderr)
-	}
-	return s.send(method, sharedPath+path, "application/json", body)
+	s.await("the parties answer what is sealed", func() bool {
+		body, stderr, code := s.seal(op, person, v, args...)
+		if code != 0 {
+			s.t.Fatalf("seal: %d %s", code, stderr)
+		}
+		a = s.send(method, sharedPath+path, "application/json", body)
+		return a.status != 503
+	})
+	return a
 }
 
 func (s *sharedServer) matches(person string, v []float32, want bool) {

@@ -350,13 +350,32 @@ func (p *Party) inSession(ctx context.Context, sid uint64, f func(prev, next Nei
 }
 
 // abandon tells the peers of a session that this party will not take part, so that they don't wait.
-func (p *Party) abandon(sid uint64) {
+// Errors: ErrPeerDown, where there is a link that is not up now; it is not waited for.
+func (p *Party) abandon(sid uint64) error {
 	over, cancel := context.WithCancel(context.Background())
-	cancel() // nothing is waited for
-	if prev, next, err := p.session(over, sid); err == nil {
+	cancel()
+	return p.abandonWithin(over, sid)
+}
+
+// abandonSoon is abandon for when links are up, which may be in a moment: after a start peers would wait a round's time for who refuses at once.
+func (p *Party) abandonSoon(ctx context.Context, sid uint64) {
+	select {
+	case p.slots <- struct{}{}: // as much as is asked of a party at once is told at once
+		p.wg.Go(func() {
+			defer func() { <-p.slots }()
+			_ = p.abandonWithin(ctx, sid)
+		})
+	default:
+	}
+}
+
+func (p *Party) abandonWithin(ctx context.Context, sid uint64) error {
+	prev, next, err := p.session(ctx, sid)
+	if err == nil {
 		prev.Abort(nil)
 		next.Abort(nil)
 	}
+	return err
 }
 
 func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
@@ -407,7 +426,7 @@ func (p *Party) survive(f Frame, do func() ([]byte, error)) (answer []byte, err 
 	defer func() {
 		if v := recover(); v != nil {
 			p.cfg.Logger.Error("party: BUG: a request panicked", "type", f.Type, "panic", v, "stack", string(debug.Stack()))
-			p.abandon(f.SID)
+			_ = p.abandon(f.SID)
 			answer, err = nil, ErrInternal
 		}
 	}()
@@ -434,11 +453,11 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 	r := &reader{b: f.Payload}
 	switch f.Type {
 	case FrameVerify, FrameVerifySealed:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return p.verify(ctx, g, f, r) })
+		return p.orAbandon(ctx, f.SID, func() ([]byte, error) { return p.verify(ctx, g, f, r) })
 	case FrameIdentify, FrameIdentifySealed:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return p.identify(ctx, g, f, r) })
+		return p.orAbandon(ctx, f.SID, func() ([]byte, error) { return p.identify(ctx, g, f, r) })
 	case FramePrepare, FramePrepareSealed:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return p.prepare(ctx, g, f, r) })
+		return p.orAbandon(ctx, f.SID, func() ([]byte, error) { return p.prepare(ctx, g, f, r) })
 	case FrameCommit:
 		b := r.batch()
 		return nil, r.whole(func() error { return p.commit(b) })
@@ -451,24 +470,27 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 	case FrameDeleteTenant:
 		return p.eraseTenant(r)
 	case FrameRefresh:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return nil, p.refresh(ctx, f.SID, r) })
+		return p.orAbandon(ctx, f.SID, func() ([]byte, error) { return nil, p.refresh(ctx, f.SID, r) })
 	case FrameRefreshCommit:
 		commit, tx := r.u8() == 1, r.id()
 		return nil, r.whole(func() error { return p.endRefresh(tx, commit) })
 	case FrameRepair:
-		return p.orAbandon(f.SID, func() ([]byte, error) { return nil, p.repair(ctx, f.SID, r) })
+		return p.orAbandon(ctx, f.SID, func() ([]byte, error) { return nil, p.repair(ctx, f.SID, r) })
 	case FrameHello:
 		return p.hello(g, r)
 	}
 	return nil, ErrMessage
 }
 
-func (p *Party) orAbandon(sid uint64, f func() ([]byte, error)) ([]byte, error) {
+func (p *Party) orAbandon(ctx context.Context, sid uint64, f func() ([]byte, error)) ([]byte, error) {
 	answer, err := f()
-	if err != nil {
-		p.abandon(sid)
+	if err == nil {
+		return answer, nil
 	}
-	return answer, err
+	if down := p.abandon(sid); errors.Is(down, ErrPeerDown) && !errors.Is(err, ErrPeerDown) {
+		p.abandonSoon(ctx, sid)
+	}
+	return nil, err
 }
 
 // mayServe says why verifications are refused.
