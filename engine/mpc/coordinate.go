@@ -60,8 +60,8 @@ func (g *Gateway) Enrol(ctx context.Context, tenant, user string, e Enrolment) (
 
 // EnrolAll is Enrol of up to MaxItems people of a tenant, under one policy, for the price of a few: they share the sessions that check
 // them, and the writes of the gateway and of each party. What came of people[i] is outcomes[i]. Whoever can't be enrolled is told so, and the
-// others are enrolled without: a check that fails ends the session for all (M7), and then halves are asked for anew. Who is in people
-// twice is enrolled once, and the other gets ErrPending.
+// others are enrolled without, in another transaction: without whom a check fails, and where the parties don't say who it is, in halves. Who
+// is in people twice is enrolled once, and the other gets ErrPending.
 func (g *Gateway) EnrolAll(ctx context.Context, tenant string, people []Person) (outcomes []Outcome) {
 	return g.enrolAll(ctx, tenant, people, func(user string) error {
 		if strings.HasPrefix(user, canaryPrefix) {
@@ -149,6 +149,17 @@ func (e *enrolments) run(ctx context.Context) {
 	if err != nil && e.sealed == nil && mayRetry(err) && ctx.Err() == nil {
 		e.g.awaitReady(ctx, e.g.cfg.Timeout)
 		err = e.once(ctx)
+	}
+	if failed, ok := errors.AsType[*ProbeError](err); ok && failed.Item < len(e.people) {
+		one := e.people[failed.Item]
+		e.drop(func(t *enrolment) error {
+			if t == one {
+				return e.sealed.failed(err)
+			}
+			return nil
+		})
+		e.run(ctx)
+		return
 	}
 	if n := len(e.people); n > 1 && ofOne(err) {
 		for _, half := range [][]*enrolment{e.people[:n/2], e.people[n/2:]} {

@@ -210,8 +210,15 @@ func slice32(dst []uint64, w, n int, lanes []uint32) {
 // slice16 does so for 16 bits: 16 × 16 of four quarters at once.
 func slice16(dst []uint64, w, n int, lanes []uint16) {
 	var a [16]uint64
-	for i, v := range lanes {
-		a[i%16] |= uint64(v) << (16 * (i / 16))
+	if len(lanes) == 64 {
+		l := (*[64]uint16)(lanes)
+		for i := range a {
+			a[i] = uint64(l[i]) | uint64(l[i+16])<<16 | uint64(l[i+32])<<32 | uint64(l[i+48])<<48
+		}
+	} else {
+		for i, v := range lanes {
+			a[i%16] |= uint64(v) << (16 * (i / 16))
+		}
 	}
 	mask := uint64(0x00ff00ff_00ff00ff)
 	for j := 8; j > 0; j >>= 1 {
