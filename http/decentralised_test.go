@@ -198,9 +198,9 @@ func TestDecentralisedDiffers(t *testing.T) {
 	h.want(200, apartCall("DELETE", "people/ada", nil))
 }
 
-// TestDecentralisedBudget: attempts are counted by the parties, all of them, and rejects in a row by the gateway.
+// TestDecentralisedBudget: attempts are counted by the parties; one of a person's four is kept for the identification.
 func TestDecentralisedBudget(t *testing.T) {
-	h, _ := newPartyHarness(t, `, "budgets": {"record": [{"attempts": 3, "window": "1h"}], "identify": [{"attempts": 1, "window": "24h"}]}`, nil)
+	h, _ := newPartyHarness(t, `, "budgets": {"record": [{"attempts": 4, "window": "1h"}], "identify": [{"attempts": 1, "window": "24h"}]}`, nil)
 	ada := vector(1, 16)
 	h.want(200, apartCall("PUT", "people/ada", ada))
 	exceeded := func(c call) {

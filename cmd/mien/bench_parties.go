@@ -55,7 +55,7 @@ type partiesRow struct {
 const benchPolicies = `{"policies": {"1": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4, "gallery": 3},
 	"2": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4, "check": "norm"},
 	"3": {"model": 1, "dim": 512, "log2_scale": 7, "cosine": 0.55}},
-	"budgets": {"record": [{"attempts": 4000000000, "window": "1h"}], "tenant": [{"attempts": 4000000000, "window": "1h"}], "identify": [{"attempts": 4000000000, "window": "1h"}]}}`
+	"budgets": {"record": [{"attempts": 4000000000, "window": "1h"}], "tenant": [{"attempts": 4000000000, "window": "1h"}], "identify": [{"attempts": 2000000000, "window": "1h"}]}}`
 
 // Run measures and prints one object.
 func (c *benchPartiesCmd) Run(ctx context.Context, out *output) (err error) {

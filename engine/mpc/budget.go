@@ -3,6 +3,8 @@ package mpc
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -12,21 +14,24 @@ type Limit struct {
 	Window   time.Duration
 }
 
-// Budgets are a party's bounds on attempts (2.12). All attempts count, as parties don't know what came of them. An identification is
-// one attempt of the tenant.
+// Budgets are a party's bounds on attempts (2.12). All attempts count, as parties don't know what came of them. An identification is an answer
+// about everybody of its tenant. So Record is of both, and verifications have what identifications can't use (verifications): who lets a tenant
+// identify more raises Record by as much, and sees what a person's face is asked.
 type Budgets struct {
-	Record   []Limit // of one record; nil: DefaultRecordBudget
-	Tenant   []Limit // of all records of a tenant together; nil: DefaultTenantBudget
-	Identify []Limit // identifications of a tenant; nil: DefaultIdentifyBudget
+	Record   []Limit // answers about one person, by verifications and identifications; nil: DefaultRecordBudget
+	Tenant   []Limit // verifications of all records of a tenant together; nil: DefaultTenantBudget
+	Identify []Limit // identifications of a tenant, within each window of Record; nil: a third of Record
 }
 
 // What budgets are where none are given. The record's are those that keep an attacker who climbs a hill by accept and reject from
 // a useful estimate: 640 answers lift a cosine of 0.60 to 0.66, 5,110 to 0.97.
 var (
-	DefaultRecordBudget   = []Limit{{10, time.Minute}, {30, time.Hour}, {100, 24 * time.Hour}, {600, 30 * 24 * time.Hour}}
-	DefaultTenantBudget   = []Limit{{600_000, time.Minute}, {20_000_000, 24 * time.Hour}}
-	DefaultIdentifyBudget = []Limit{{1000, 24 * time.Hour}}
+	DefaultRecordBudget = []Limit{{10, time.Minute}, {30, time.Hour}, {100, 24 * time.Hour}, {600, 30 * 24 * time.Hour}}
+	DefaultTenantBudget = []Limit{{600_000, time.Minute}, {20_000_000, 24 * time.Hour}}
 )
+
+// identifyPart is the part of Record that is for identifications by default.
+const identifyPart = 3
 
 func (b Budgets) withDefaults() Budgets {
 	if b.Record == nil {
@@ -36,16 +41,37 @@ func (b Budgets) withDefaults() Budgets {
 		b.Tenant = DefaultTenantBudget
 	}
 	if b.Identify == nil {
-		b.Identify = DefaultIdentifyBudget
+		b.Identify = slices.Clone(b.Record)
+		for i := range b.Identify {
+			b.Identify[i].Attempts /= identifyPart
+		}
 	}
 	return b
+}
+
+// most is how many attempts limits let through in any window of a length.
+func most(limits []Limit, window time.Duration) uint64 {
+	n := uint64(math.MaxUint64)
+	for _, l := range limits {
+		n = min(n, uint64(l.Attempts)*uint64((window+l.Window-1)/l.Window))
+	}
+	return n
+}
+
+// verifications is what of the record's budget identifications can't use. REQUIRES: withDefaults, validate.
+func (b Budgets) verifications() []Limit {
+	limits := slices.Clone(b.Record)
+	for i, l := range limits {
+		limits[i].Attempts -= uint32(most(b.Identify, l.Window))
+	}
+	return limits
 }
 
 // maxLimits bounds the windows of one budget.
 const maxLimits = 8
 
-// Errors: ErrConfig.
-func (b Budgets) validate() error {
+// validate is of a party that is searched, or not. Errors: ErrConfig.
+func (b Budgets) validate(searched bool) error {
 	for _, limits := range [][]Limit{b.Record, b.Tenant, b.Identify} {
 		if len(limits) > maxLimits {
 			return fmt.Errorf("%w: a budget of %d windows, want %d at most", ErrConfig, len(limits), maxLimits)
@@ -54,6 +80,15 @@ func (b Budgets) validate() error {
 			if l.Attempts == 0 || l.Window < time.Second || l.Window > 366*24*time.Hour {
 				return fmt.Errorf("%w: budget %d in %v: want 1 at least, in 1 s to 366 days", ErrConfig, l.Attempts, l.Window)
 			}
+		}
+	}
+	if b = b.withDefaults(); !searched {
+		return nil
+	}
+	for _, l := range b.Record {
+		if most(b.Identify, l.Window) >= uint64(l.Attempts) {
+			return fmt.Errorf("%w: budgets: in %v identify allows more than the %d answers that record has for a person, each identification being one: lower identify, or raise record above it",
+				ErrConfig, l.Window, l.Attempts)
 		}
 	}
 	return nil

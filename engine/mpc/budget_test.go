@@ -23,7 +23,7 @@ func (b budget) charge(limits []Limit, n uint32, now int64) error {
 // an orderly way no fewer.
 func TestBudgetCrash(t *testing.T) {
 	rng := seeded(t)
-	limits := Budgets{Record: []Limit{{20, time.Hour}}, Tenant: DefaultTenantBudget, Identify: DefaultIdentifyBudget}
+	limits := Budgets{Record: []Limit{{20, time.Hour}}, Tenant: DefaultTenantBudget}
 	for crash := range 2 {
 		disk, tenant, rid, allowed := vfs.NewCrashableMem(), newID(), newID(), 0
 		for range 40 {
@@ -171,4 +171,81 @@ func FuzzMessages(f *testing.F) {
 			t.Error("a prepared record changed")
 		}
 	})
+}
+
+// TestPersonBudget: in no window are there more answers about a person, by verifications and identifications together, than the record's
+// budget has, whoever comes first; and neither uses up what the other has.
+func TestPersonBudget(t *testing.T) {
+	rng := seeded(t)
+	for range 30 {
+		p := testPolicies(t)
+		p.Budgets.Record = []Limit{{uint32(4 + rng.IntN(20)), time.Minute}, {uint32(10 + rng.IntN(90)), time.Hour}}
+		if rng.IntN(2) == 0 { // windows of its own
+			p.Budgets.Identify = []Limit{{uint32(1 + rng.IntN(3)), 2 * time.Minute}, {1 + uint32(rng.IntN(9)), time.Duration(20+rng.IntN(200)) * time.Minute}}
+		}
+		if p.validate() != nil {
+			continue
+		}
+		b := p.counted()
+		verify, identify, now := budget(nil).fit(b.Record), budget(nil).fit(b.Identify), int64(1_800_000_000_000)
+		var told []int64
+		did := map[bool]int{}
+		for range 2000 {
+			now += rng.Int64N(int64(1) << rng.IntN(20))
+			of, limits, by := verify, b.Record, rng.IntN(2) == 0
+			if by {
+				of, limits = identify, b.Identify
+			}
+			if of.charge(limits, 1, now) == nil {
+				told = append(told, now)
+				did[by]++
+			}
+		}
+		for _, l := range p.Budgets.Record {
+			from := 0
+			for to, at := range told {
+				for at-told[from] >= l.Window.Milliseconds() {
+					from++
+				}
+				if n := to - from + 1; n > int(l.Attempts) {
+					t.Fatalf("%d answers in %v of %+v", n, l.Window, p.Budgets)
+				}
+			}
+		}
+		if did[true] == 0 || did[false] == 0 {
+			t.Fatalf("%v of %+v", did, p.Budgets)
+		}
+	}
+}
+
+// TestBudgetsAreChecked: identifications are within the record's budget, where there can be any.
+func TestBudgetsAreChecked(t *testing.T) {
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		b    Budgets
+		want error
+	}{
+		{Budgets{}, nil},
+		{Budgets{Record: []Limit{{1, time.Hour}}}, nil}, // nobody is identified
+		{Budgets{Identify: []Limit{{1000, day}}}, ErrConfig},
+		{Budgets{Identify: []Limit{{9, time.Minute}, {29, time.Hour}, {99, day}, {599, 30 * day}}}, nil},
+		{Budgets{Identify: []Limit{{9, time.Minute}, {29, time.Hour}, {99, day}}}, ErrConfig}, // 2,970 in 30 days
+		{Budgets{Record: []Limit{{1010, day}}, Identify: []Limit{{1000, day}}}, nil},
+		{Budgets{Record: []Limit{{1010, day}}, Identify: []Limit{{1000, day - time.Second}}}, ErrConfig},
+		{Budgets{Record: []Limit{{0, day}}}, ErrConfig},
+	} {
+		p := testPolicies(t)
+		p.Budgets = c.b
+		if err := p.validate(); !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, want %v", c.b, err, c.want)
+		}
+	}
+	p := testPolicies(t)
+	p.Budgets = Budgets{Identify: []Limit{{1000, day}}}
+	verify := p.Policies[1]
+	verify.Gallery = 0
+	p.Policies = map[uint16]Policy{1: verify}
+	if err := p.validate(); err != nil || p.counted().Record[0] != DefaultRecordBudget[0] {
+		t.Errorf("without identifications: %v, %+v", err, p.counted().Record)
+	}
 }

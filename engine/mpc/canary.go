@@ -63,7 +63,7 @@ func canaryUser(i int) string {
 
 // CheckCanary verifies one of a tenant's n canaries by a probe of its own and another by a stranger's, in random order. It finds faults, and
 // cheating at random; a party that cheats about one person only it does not. It counts as attempts of the canaries: once in two hours
-// for each stays below 600 in 30 days. Errors: ErrCanary; Verify's.
+// for each, 360 in 30 days, is within the 400 that verifications have by default. Errors: ErrCanary; Verify's.
 func (g *Gateway) CheckCanary(ctx context.Context, tenant string, policy uint16, n int) error {
 	p, known := g.cfg.Policies.Policies[policy]
 	if !known || n < 1 {

@@ -21,7 +21,7 @@
 //	processes. No single one of them, nor its disk, backup or memory, reveals the face. Matching runs on shares; nobody
 //	computes the similarity in clear; the API host learns only accept or reject. The API host does see the selfie and its
 //	embedding for the moment of extraction. Two colluding share holders can rebuild templates, and a share holder that
-//	actively cheats can cause wrong decisions (not read templates). As in any biometric system, very many attempts could
+//	actively cheats can cause wrong decisions (not, by itself, read templates). As in any biometric system, very many attempts could
 //	leak information through accept/reject; attempts are limited at every share holder. Shares are not hashes.
 //
 // Three parties on one machine, or under one administrator, protect against the theft of one data folder, backup or key
@@ -38,7 +38,8 @@
 //	one party         the tenant's and person's pseudonyms, time, sizes,       not template, probe, score or answer; it can
 //	                  model and policy; that probes' shares, or what the       guess an answer from whether the person tries
 //	                  parties were told of them, differ                        again
-//	party + gateway   both; probes, where the extractor is in the gateway      not templates
+//	party + gateway   both; probes, where the extractor is in the gateway      not templates, while the party follows the
+//	                                                                           protocol: see "What it does not do"
 //	two parties       everything                                               nothing is hidden from them
 //	the network       who speaks with whom, when and how much                  what is said
 //
@@ -123,7 +124,9 @@
 // in the context (M8).
 // N9  Budgets are each party's own, and count all attempts, as parties don't know what came of them. No refresh, restart, enrolment or erasure gives
 // attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer. A repaired party begins
-// with none counted: those of the other two hold.
+// with none counted: those of the other two hold. An identification is an answer about everybody of its tenant, so in no window are there more answers
+// about a person, by verifications and identifications together, than Budgets.Record has: a verification is counted within what identifications,
+// which have a budget for the tenant, can't use. So neither uses up what the other has.
 // N10 A party is lost, and serves nothing until it is repaired, if its store is none that the gateway knew; or if its shares are of a version that neither of the
 // others has, as after a folder was put back from before a refresh; or if it has neither record nor vote and both others have records. Its store says that a
 // repair filled it, so other gateways, and one that ended meanwhile, go on with it. Nobody repairs a store of the version that the other two have. A
@@ -193,15 +196,18 @@
 //   - The parties are trusted to follow the protocol, each for itself; a single one that does not can turn answers
 //     round: one that adds to its part of a product makes anybody match. It learns nothing of a template by that, but for
 //     what others do then: it can make an enrolment, or a decision, depend on a question of its own about the face, and
-//     sees whether the enrolment is carried out, or the person comes again; a bit each time. With a client on its side
-//     it has one for each attempt, which is why budgets are small.
+//     sees whether the enrolment is carried out, or the person comes again; a bit each time. With a client, or a gateway, on
+//     its side it has one for each attempt, and a better one than accept and reject: with the threshold moved to 0, the
+//     sign of the product with any probe, of which 600 give a direction whose cosine with the template is about 0.65.
+//     Only the budgets of the other two stand against that.
 //     Copies that the gateway compares, and canaries, people whom nobody enrolled and whom the gateway tests the
 //     parties with, find faults and cheating at random, not cheating aimed at one person. Proof against it costs 7 bits
 //     an AND (Furukawa et al., EUROCRYPT 2017; Araki et al., S&P 2017), or a fourth party.
 //   - Answers are an oracle. With probes of their choice, an attacker who has been accepted once at a cosine of 0.60
 //     comes to 0.72 with 1,280 answers and to 0.97 with 5,110 (simulated, threshold 0.40). Only a budget of attempts
-//     that the parties keep stands against that, and as each row of a search is an answer, searches are budgeted as
-//     well.
+//     that the parties keep stands against that (N9), and as each row of a search is an answer, searches are in it. Who
+//     raises the budget of identifications raises it for everybody of every tenant. Who is enrolled under two user ids,
+//     or for two tenants, has two budgets. The gateway's lock (N12) is of verifications: searches go on.
 //   - A search says who, not in which order: scores would be needed for that.
 //   - Two parties that remain can't go on: the third's absence ends sessions. Any one party's disk can be lost: the
 //     others have what was on it.

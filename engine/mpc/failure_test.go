@@ -240,7 +240,7 @@ func TestBudget(t *testing.T) {
 		return now
 	}
 	for i := range c.policies {
-		c.policies[i].Budgets.Record = []Limit{{4, time.Minute}, {6, time.Hour}}
+		c.policies[i].Budgets.Record = []Limit{{6, time.Minute}, {9, time.Hour}} // of which identifications may use 2 and 3
 	}
 	for i := range c.parties {
 		c.start(i)

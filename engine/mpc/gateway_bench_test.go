@@ -20,7 +20,7 @@ func diskWorld(b *testing.B) *world {
 		p, err := ParsePolicies(fmt.Appendf(nil, `{"policies": {"1": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4},
 			"2": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.4, "gallery": 3}, "3": {"model": 1, "dim": 512, "log2_scale": 7, "cosine": 0.55}},
 			"budgets": {"record": [{"attempts": 1000000000, "window": "1h"}], "tenant": [{"attempts": 1000000000, "window": "1h"}],
-			"identify": [{"attempts": 1000000000, "window": "1h"}]}}`))
+			"identify": [{"attempts": 500000000, "window": "1h"}]}}`))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -202,3 +202,40 @@ func TestForgedCommit(t *testing.T) {
 	c.verify("ada", x, true)
 	c.consistent()
 }
+
+// TestIdentificationsCount: who has used up a person's verifications, or has them locked, gets no more answers about them by searches than
+// the person's budget has.
+func TestIdentificationsCount(t *testing.T) {
+	rng, c := seeded(t), newWorld(t)
+	now := time.Now()
+	c.now = func() time.Time { return now }
+	for i := range c.parties {
+		c.policies[i].Budgets = Budgets{}
+		c.start(i)
+	}
+	c.startGateway()
+	c.ready()
+	x := unit(rng, testDim)
+	c.enrol("ada", x)
+	answers := 0
+	for _, ask := range []func() error{
+		func() error {
+			_, err := c.gateway.Verify(t.Context(), "t", "ada", 1, x)
+			return err
+		},
+		func() error {
+			_, err := c.gateway.Identify(t.Context(), "t", 2, near(rng, x, 0.57))
+			return err
+		},
+	} {
+		err := error(nil)
+		for ; err == nil && answers <= 10; answers++ {
+			err = ask()
+		}
+		answers-- // the last was refused
+		wantErr(t, err, ErrBudget)
+	}
+	if answers != 10 { // in a minute, by default
+		t.Errorf("%d answers", answers)
+	}
+}

@@ -140,7 +140,7 @@ func OpenParty(c PartyConfig) (*Party, error) {
 	if err != nil {
 		return nil, err
 	}
-	policies := &Policies{c.Policies.Policies, c.Policies.Budgets.withDefaults()}
+	policies := &Policies{c.Policies.Policies, c.Policies.counted()}
 	p := &Party{cfg: c, store: store, policies: policies, settings: newSettings(c.Cluster, c.Timeout, policies), instance: newID(), slots: make(chan struct{}, maxRequests), shredding: make(chan struct{}, 1)}
 	p.galleries.store, store.hook = store, c.hook
 	p.mu.gateways = make(map[*Link]*gatewayLink)

@@ -52,7 +52,7 @@ type limitFile struct {
 //
 //	{"policies": {"1": {"model": 1, "dim": 512, "log2_scale": 12, "cosine": 0.41, "check": "full", "gallery": 2},
 //	              "2": {"model": 1, "dim": 512, "log2_scale": 7, "cosine": 0.55}},
-//	 "budgets": {"record": [{"attempts": 10, "window": "1m"}, …], "tenant": […], "identify": […]}}
+//	 "budgets": {"record": [{"attempts": 10, "window": "1m"}, …], "tenant": […], "identify": [{"attempts": 3, "window": "1m"}, …]}}
 //
 // bound is the largest that dim allows if it is left out; check is "full" (the default) or "norm"; budgets that are left out are the
 // defaults. Errors: ErrConfig.
@@ -110,7 +110,26 @@ func (p *Policies) validate() error {
 			return fmt.Errorf("%w: policy %d: its gallery, policy %d, must be one of the same model and dim, with log2_scale %d at most", ErrConfig, id, v.Gallery, IdentifyLogScale)
 		}
 	}
-	return p.Budgets.withDefaults().validate()
+	return p.Budgets.validate(p.searched())
+}
+
+// searched says whether anybody can be searched for.
+func (p *Policies) searched() bool {
+	for _, v := range p.Policies {
+		if v.Params.short() {
+			return true
+		}
+	}
+	return false
+}
+
+// counted are the budgets as they are counted: a record's of verifications alone.
+func (p *Policies) counted() Budgets {
+	b := p.Budgets.withDefaults()
+	if p.searched() {
+		b.Record = b.verifications()
+	}
+	return b
 }
 
 // of returns a policy of a model. Errors: ErrPolicy.

@@ -117,11 +117,11 @@ func (l *portListener) Addr() net.Addr { return l.port.l.Addr() }
 // testDim is such that vectors at random have a cosine of 0.4 once in 10^10 pairs.
 const testDim = 256
 
-// testPolicies has policy 1 for verification, and 2 for identification.
+// testPolicies has policy 1 for verification, and 2 for identification, and budgets that are not used up.
 func testPolicies(t testing.TB) *Policies {
 	t.Helper()
 	p, err := ParsePolicies(fmt.Appendf(nil, `{"policies": {"1": {"model": 1, "dim": %d, "log2_scale": 12, "cosine": 0.4, "gallery": 2},
-		"2": {"model": 1, "dim": %d, "log2_scale": 7, "cosine": 0.55}}}`, testDim, testDim))
+		"2": {"model": 1, "dim": %d, "log2_scale": 7, "cosine": 0.55}}, "budgets": {"record": [{"attempts": 3000, "window": "1h"}]}}`, testDim, testDim))
 	if err != nil {
 		t.Fatal(err)
 	}
