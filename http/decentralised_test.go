@@ -209,6 +209,9 @@ func TestDecentralisedBudget(t *testing.T) {
 		if p := a.problem(t); a.status != 429 || p.Code != codeAttemptsExceeded || a.header.Get("Retry-After") == "" {
 			t.Errorf("%d %v %s", a.status, a.header, a.body)
 		}
+		if s := string(a.body); strings.Contains(s, "fail") || !strings.Contains(s, "whatever came of them") { // they were all well
+			t.Errorf("not so: %s", s)
+		}
 	}
 	for range 3 {
 		h.want(200, apartCall("POST", "people/ada/verify", ada))

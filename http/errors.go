@@ -152,7 +152,7 @@ func budgetDetail(err error) string {
 	if e, ok := errors.AsType[*mpc.LockedError](err); ok {
 		return e.Error()
 	}
-	return "too many attempts: try again later"
+	return "the parties have had as many attempts as they allow, whatever came of them: try again later"
 }
 
 // fieldDetail says which field of a dialect's body is not as its document has it.

@@ -219,7 +219,7 @@ var codes = map[code]struct {
 	codeUnsupported:      {415, "The content type is not understood"},
 	codeRateLimited:      {429, "The API key makes too many requests"},
 	codeAuthLimited:      {429, "Too many keys from this address are no good"},
-	codeAttemptsExceeded: {429, "Too many verifications of the person have failed"},
+	codeAttemptsExceeded: {429, "There were too many attempts"},
 	codeHeaderTooLarge:   {431, "The header is too large"},
 
 	codeNotAnImage:     {422, "The bytes are no readable image"},

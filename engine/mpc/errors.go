@@ -135,7 +135,7 @@ type BudgetError struct{ Retry time.Duration }
 
 // Error says what to do.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("too many attempts: the next is possible in %v", e.Retry.Round(time.Second))
+	return fmt.Sprintf("the parties have had as many attempts as they allow, whatever came of them: the next is possible in %v", e.Retry.Round(time.Second))
 }
 
 // Unwrap returns ErrBudget.

@@ -50,7 +50,7 @@ var said = map[string]struct {
 
 	"rate_limited":      {429, "This x-api-key makes too many requests."},
 	"auth_limited":      {429, "Too many requests with an x-api-key that is not valid came from this address."},
-	"attempts_exceeded": {429, "Face authentication of this user has failed too often: try again later."},
+	"attempts_exceeded": {429, "There were too many face authentications of this user: try again later."},
 
 	"decentralised_unconfigured": {405, messageNoMPC},
 	"person_exists":              {409, "The user was registered or deleted by other requests meanwhile."},
