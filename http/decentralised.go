@@ -3,9 +3,11 @@ package http
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"mien/engine"
 	"mien/engine/mpc"
@@ -37,6 +39,7 @@ type apart struct {
 	person  string // "": nobody in particular
 	policy  uint16
 	space   string
+	request func() mpc.Request // by which it is known when it comes again
 }
 
 // group is the gallery as parties' records have it: neither name can hold a slash.
@@ -59,13 +62,32 @@ func (r *request) apart(gallery, person string) (*apart, error) {
 	if !known {
 		return nil, fail(codeDecentralisedUnconfigured, "the parties have no policy for embedding space %q", g.Space)
 	}
-	return &apart{r.server, r.ctx, r.key.Tenant, gallery, person, policy, g.Space}, nil
+	return &apart{r.server, r.ctx, r.key.Tenant, gallery, person, policy, g.Space, r.again}, nil
+}
+
+// again is by what the request is known when it comes again. REQUIRES, the first time: the body was read, if there is one, and not decoded, which wipes it.
+func (r *request) again() mpc.Request {
+	if r.asked.Content == [32]byte{} {
+		content := r.digest()
+		r.asked.Content = sha256.Sum256(append([]byte(r.key.ID+"\x00"), content[:]...))
+		if r.name != "" {
+			r.asked.Name = sha256.Sum256([]byte(r.key.ID + "\x00" + r.name))
+		}
+	}
+	return r.asked
 }
 
 func (a *apart) gateway() *mpc.Gateway { return a.s.cfg.Decentralised.Gateway }
 
-// Enrolled implements dialect.Decentralised.
-func (a *apart) Enrolled() (bool, error) { return a.gateway().Enrolled(a.group(), a.person) }
+// Enrolled implements dialect.Decentralised. Who was enrolled by a request like this one, whose caller was not told, is not there yet: Enrol tells it.
+func (a *apart) Enrolled() (bool, error) {
+	enrolled, err := a.gateway().Enrolled(a.group(), a.person)
+	if err != nil || !enrolled {
+		return false, err
+	}
+	owed, err := a.gateway().Owes(a.group(), a.person, a.request())
+	return !owed, err
+}
 
 // Verify implements dialect.Decentralised.
 func (a *apart) Verify(probe engine.Template) (bool, error) { return a.verify(asked{Template: probe}) }
@@ -97,7 +119,7 @@ func (a *apart) Enrol(t engine.Template) error {
 }
 
 func (a *apart) enrol(q asked, replace bool) (mpc.Enrolled, error) {
-	with := mpc.Enrolment{Policy: a.policy, Sealed: q.sealed, Replace: replace}
+	with := mpc.Enrolment{Policy: a.policy, Sealed: q.sealed, Replace: replace, Request: a.request()}
 	if q.sealed == nil {
 		v, err := a.s.engine.Vector(a.ctx, a.tenant, a.gallery, q.Template, true)
 		if err != nil {
@@ -112,7 +134,7 @@ func (a *apart) enrol(q asked, replace bool) (mpc.Enrolled, error) {
 	}
 	defer give()
 	e, err := a.gateway().Enrol(a.ctx, a.group(), a.person, with)
-	if err != nil && !errors.Is(err, mpc.ErrUnfinished) {
+	if err != nil && !errors.Is(err, mpc.ErrUnfinished) || e.Told {
 		return e, inWords(err)
 	}
 	a.s.cfg.Decentralised.step("enrolled")
@@ -140,7 +162,7 @@ func (a *apart) Delete() error {
 }
 
 func (a *apart) erase() (mpc.Erased, error) {
-	e, err := a.gateway().Delete(a.ctx, a.group(), a.person)
+	e, err := a.gateway().DeleteBy(a.ctx, a.group(), a.person, a.request())
 	if err == nil && e.Pending > 1 { // asked again
 		err = mpc.ErrUnfinished
 	}
@@ -187,9 +209,14 @@ func (a *apart) decided(op string, match bool) error {
 	return a.record(op, engine.AuditNoMatch)
 }
 
-// record puts what was done or decided on the audit log, before it is told.
+// recordTimeout is what the log may take, beside the request's own time.
+const recordTimeout = 5 * time.Second
+
+// record puts what was done or decided on the audit log, before it is told. It is there also where nobody waits for the answer any more.
 func (a *apart) record(op, outcome string) error {
-	return a.s.engine.AuditBeside(a.ctx, a.tenant, engine.Beside{Op: op, Gallery: a.gallery, Person: a.person, Outcome: outcome})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), recordTimeout)
+	defer cancel()
+	return a.s.engine.AuditBeside(ctx, a.tenant, engine.Beside{Op: op, Gallery: a.gallery, Person: a.person, Outcome: outcome})
 }
 
 // inWords says in the engine's words what it has words for.
@@ -249,16 +276,40 @@ type apartEnrolled struct {
 
 func (s *Server) decentralisedEnrol(r *request) (reply, error) {
 	c, err := r.condition()
+	if err == nil {
+		_, err = r.readBody()
+	}
 	if err != nil {
 		return reply{}, err
 	}
+	r.again()
 	return r.withApart(true, func(a *apart, q asked, face *faceBody) (reply, error) {
 		e, err := a.enrol(q, !c.Absent)
 		if c.Absent && errors.Is(err, engine.ErrPersonExists) {
 			err = fail(codeVersionMismatch, "the person is enrolled already, and If-None-Match says that they must not be")
 		}
-		return reply{status: 200, value: apartEnrolled{a.person, e.Generation, e.Template, e.Time.Format(timeFormat), face}}, err
+		return a.enrolledReply(e, face), err
 	})
+}
+
+func (a *apart) enrolledReply(e mpc.Enrolled, face *faceBody) reply {
+	return reply{status: 200, value: apartEnrolled{a.person, e.Generation, e.Template, e.Time.Format(timeFormat), face}, replayed: e.Told}
+}
+
+// told is the answer to an enrolment of a name that was done before, so that no photo is looked at again. done is false for another. Errors: EnrolledBy's.
+func (a *apart) told() (rep reply, done bool, err error) {
+	q := a.request()
+	if q.Name == [32]byte{} {
+		return reply{}, false, nil
+	}
+	e, again, err := a.gateway().EnrolledBy(a.ctx, a.group(), a.person, q)
+	if err != nil || !again {
+		return reply{}, err != nil, inWords(err)
+	}
+	if !e.Told {
+		err = a.record(engine.AuditDecentralisedPut, engine.AuditDone)
+	}
+	return a.enrolledReply(e, nil), true, err
 }
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
@@ -279,6 +330,11 @@ func (r *request) withApart(enrols bool, ask func(*apart, asked, *faceBody) (rep
 	}
 	if err != nil {
 		return reply{}, err
+	}
+	if enrols {
+		if rep, done, err := a.told(); done {
+			return rep, err
+		}
 	}
 	if sealed != nil {
 		return ask(a, asked{sealed: sealed}, nil)

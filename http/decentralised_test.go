@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mien/engine"
 	"mien/engine/mpc"
@@ -76,8 +77,6 @@ func TestDecentralised(t *testing.T) {
 	only := apartCall("PUT", "people/ada", bob)
 	only.header = []string{"If-None-Match", "*"}
 	h.refused(codeVersionMismatch, only)
-	only.header = []string{"Idempotency-Key", "x"}
-	h.refused(codeBadRequest, only)
 	h.want(200, apartCall("PUT", "people/ada", vector(3, 16))).into(t, &e)
 	if e.Generation != 2 {
 		t.Errorf("%+v", e)
@@ -105,7 +104,7 @@ func TestDecentralised(t *testing.T) {
 	}
 	want := []string{"decentralised.put ada done", "decentralised.put bob done", "decentralised.verify cy refused person_not_found",
 		"decentralised.verify ada match", "decentralised.verify ada no_match", "decentralised.identify match bob", "decentralised.identify no_match",
-		"decentralised.put ada refused version_mismatch", "decentralised.put ada refused bad_request", "decentralised.put ada done",
+		"decentralised.put ada refused version_mismatch", "decentralised.put ada done",
 		"decentralised.verify ada no_match", "decentralised.verify ada match", "decentralised.delete ada done",
 		"decentralised.delete ada refused person_not_found", "decentralised.verify ada refused person_not_found"}
 	slices.Sort(ops) // writes are recorded at once, decisions a moment later
@@ -355,4 +354,98 @@ func TestDecentralisedGalleryGoes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestDecentralisedAgain: an enrolment whose caller has no answer is done once, however often it is asked for, with a name and without; and an erasure.
+func TestDecentralisedAgain(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	only := func(c call) call { c.header = append(c.header, "If-None-Match", "*"); return c }
+	for name, c := range map[string]call{
+		"replace":    apartCall("PUT", "people/replace", vector(1, 16)),
+		"only":       only(apartCall("PUT", "people/only", vector(2, 16))),
+		"named":      apartCall("PUT", "people/named", vector(3, 16)).named("n"),
+		"named-only": only(apartCall("PUT", "people/named-only", vector(4, 16)).named("o")),
+	} {
+		h.unanswered(parties, c)
+		parties.Start(1)
+		var e apartEnrolled
+		a := h.untilFree(c)
+		if a.status != 200 {
+			t.Fatalf("%s: %d %s", name, a.status, a.body)
+		}
+		if a.into(t, &e); e.Generation != 1 || e.ID != name || a.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s: %+v", name, e)
+		}
+		var again apartEnrolled
+		switch a := h.do(c); name {
+		case "replace": // its caller was told, and asks for another one
+			if a.into(t, &again); again.Generation != 2 {
+				t.Errorf("%s: %d %s", name, a.status, a.body)
+			}
+		case "only":
+			if p := a.problem(t); p.Code != codeVersionMismatch {
+				t.Errorf("%s: %d %s", name, a.status, a.body)
+			}
+		default:
+			if a.into(t, &again); again != e || a.header.Get("Idempotency-Replayed") != "true" {
+				t.Errorf("%s: %+v, then %+v, %v", name, e, again, a.header)
+			}
+		}
+	}
+	h.refused(codeIdempotencyMismatch, apartCall("PUT", "people/named", vector(4, 16)).named("n"))
+	other := apartCall("PUT", "people/named", vector(5, 16)).named("another")
+	h.want(200, other)
+	var e apartEnrolled
+	if h.want(200, apartCall("PUT", "people/named", vector(3, 16)).named("n")).into(t, &e); e.Generation != 1 {
+		t.Errorf("what was done before is done again: %+v", e)
+	}
+	other.token = h.token(engine.RoleEnroller) // another key's name
+	if h.want(200, other).into(t, &e); e.Generation != 3 {
+		t.Errorf("%+v", e)
+	}
+	if n := len(h.auditOf("decentralised.put", "named")); n != 4 { // when it was decided, and when its caller was told
+		t.Errorf("%d records of three enrolments, one of which is told late", n)
+	}
+	h.want(200, apartCall("DELETE", "people/named", nil))
+	h.refused(codeIdempotencyGone, apartCall("PUT", "people/named", vector(3, 16)).named("n"))
+	h.want(200, apartCall("PUT", "people/named", vector(3, 16)).named("new"))
+}
+
+// unanswered has a request that enrols be decided while party 1 stops, and its client go away.
+func (h *harness) unanswered(parties *mpctest.Cluster, c call) {
+	h.t.Helper()
+	ctx, leave := context.WithCancel(h.t.Context())
+	parties.Interrupt(1, leave)
+	if resp, err := h.client.Do(h.request(c).WithContext(ctx)); err == nil {
+		h.t.Fatalf("%s %s: %s", c.method, c.path, resp.Status)
+	}
+	person := c.path[strings.LastIndex(c.path, "/")+1:]
+	for end := time.Now().Add(time.Minute); len(h.auditOf("decentralised.put", person)) == 0; time.Sleep(time.Millisecond) { // the server has given up
+		if time.Now().After(end) {
+			h.t.Fatal("waited for a minute")
+		}
+	}
+}
+
+// untilFree asks until no other write of the person is under way.
+func (h *harness) untilFree(c call) (a answer) {
+	h.t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if a = h.do(c); a.status != 503 {
+			return a
+		}
+	}
+	h.t.Fatalf("%s %s: %d %s", c.method, c.path, a.status, a.body)
+	return a
+}
+
+// auditOf is what an audit log has of an operation that was done.
+func (h *harness) auditOf(op, person string) (done []engine.AuditRecord) {
+	h.t.Helper()
+	for _, r := range h.audit("?gallery=staff") {
+		if r.Op == op && r.Person == person && r.Outcome == engine.AuditDone {
+			done = append(done, r)
+		}
+	}
+	return done
 }

@@ -82,6 +82,9 @@
 // D5  A client may send shares that it has sealed for the parties in the place of a photo or a template (sealed.go). Then nothing here sees either, and what there is to
 // say of it the parties say. It needs no other right than a template, of whose photo nothing is known as well: gates are about photos. What to seal with says of
 // nobody whether they are enrolled.
+// D6  An enrolment that comes again, because a party had not carried it out, or its answer did not arrive, is the same one (engine/mpc, N16): the gateway
+// is given a hash of the request and of its key, and of its Idempotency-Key if it has one. A photo is not looked at again for a name that is known. The
+// same holds for registrations of dialects, which have no such header, until they were answered, and for erasures.
 //
 // # Keys
 //

@@ -24,10 +24,13 @@ var idempotent = map[string]bool{
 	"startDedupe": true, "deleteJob": true,
 }
 
+// atParties are the operations that heed it and are no write of the engine's: the gateway to the parties remembers them (engine/mpc, N16).
+var atParties = map[string]bool{"decentralisedEnrol": true}
+
 // TakesIdempotencyKey reports whether a request of a method and a raw path may carry an Idempotency-Key.
 func TakesIdempotencyKey(method, path string) bool {
 	rt, _, err := newRouter(routesOf(routes)).find(method, path, nil)
-	return err == nil && idempotent[rt.op]
+	return err == nil && (idempotent[rt.op] || atParties[rt.op])
 }
 
 // readName takes the request's name from its header, bare or as a string of structured fields (RFC 9651, 3.3.3): "7e-1" is the
@@ -37,7 +40,7 @@ func (r *request) readName() error {
 	if len(fields) == 0 || r.route.dialect != nil { // it is in no vendor's API
 		return nil
 	}
-	if !idempotent[r.route.op] {
+	if !idempotent[r.route.op] && !atParties[r.route.op] {
 		return fail(codeBadRequest, "%s is not supported here: this operation may be repeated as it is, or a repeat is refused; send the request without it", idempotencyKey)
 	}
 	name, ok := unquoteName(string(fields[0]))

@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"mien/engine"
+	"mien/engine/mpc"
 	"mien/http/dialect"
 )
 
@@ -46,6 +47,8 @@ type request struct {
 	name string       // Idempotency-Key; "" is none
 	once *engine.Once // of a request with a name, while it is done
 
+	asked mpc.Request // by what the parties' gateway knows it when it comes again
+
 	expected bool  // the client waits for "100 Continue"; the request is looked at again when its body comes
 	code     code  // of the problem that was answered, for the log
 	reserved int64 // of the byte budget
@@ -53,7 +56,7 @@ type request struct {
 
 	target string        // path and query, raw
 	spoken *dialect.Call // of a dialect, once somebody has asked for it
-	body   []byte        // that was read, by a dialect or of a request with a name
+	body   []byte        // that was read, by a dialect or of a request that is hashed
 }
 
 // reply is what an operation answers when it went well.
@@ -251,13 +254,13 @@ func (s *Server) bodyTooLarge() error {
 // firstChunk is the buffer that a body of unknown length begins with.
 const firstChunk = 32 << 10
 
-// readBody reads the whole body into memory of its own, within the byte budget and until the deadline; of a request with a name, once.
+// readBody reads the whole body into memory of its own, within the byte budget and until the deadline; of a request that is hashed, once.
 // Errors: problems body_too_large, overloaded, request_timeout, bad_request.
 func (r *request) readBody() (body []byte, err error) {
 	if r.length == 0 || r.consumed {
 		return r.body, nil
 	}
-	if r.name != "" {
+	if r.name != "" || atParties[r.route.op] {
 		defer func() { r.body = body }()
 	}
 	if err := r.fc.Conn().SetReadDeadline(r.deadline); err != nil {

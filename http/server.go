@@ -264,7 +264,7 @@ func (s *Server) serve(r *request) (rep reply, err error) {
 	}
 	s.begin(r)
 	defer s.end(r)
-	if r.name != "" {
+	if r.name != "" && !atParties[r.route.op] {
 		return s.runOnce(r)
 	}
 	return s.run(r)

@@ -21,6 +21,7 @@ type Enrolment struct {
 	Template []float32  // float32[dim], ‖template‖ = 1 ± 1e-3; not retained
 	Sealed   *Envelopes // in the place of Template: shares that a client has sealed to enrol the user (Sealing), once; nil: Template
 	Replace  bool       // who is enrolled already gets this template in the place of theirs; else ErrExists
+	Request  Request    // when it comes again it is not done again (EnrolledBy)
 }
 
 // Enrolled is who was enrolled. Template names the template for receipts; it is random.
@@ -28,6 +29,7 @@ type Enrolled struct {
 	Generation uint32
 	Template   ID
 	Time       time.Time
+	Told       bool // the caller asks again, and was told before
 }
 
 // MaxUserID bounds a user id, in bytes.
@@ -51,8 +53,8 @@ type Outcome struct {
 //	BEGIN, durable ─▶ PREPARE: check, durable, vote ─▶ COMMIT, durable: the decision ─▶ carried out by all ─▶ return
 //	                        └─▶ a no, or no answer: abort
 //
-// ErrUnfinished says that it is decided, and that a party has not carried it out yet: it will, without another call. Errors:
-// ErrExists, ErrPolicy, ErrVector, ErrPending, ErrRefused, ErrPartyDown, ErrProbe, ErrStorage, ctx's.
+// ErrUnfinished says that it is decided, and that a party has not carried it out yet: it will, without another call; a request that comes again then
+// (Enrolment.Request) is told that it was done. Errors: EnrolledBy's, ErrExists, ErrPolicy, ErrVector, ErrPending, ErrRefused, ErrPartyDown, ErrProbe, ErrStorage, ctx's.
 func (g *Gateway) Enrol(ctx context.Context, tenant, user string, e Enrolment) (Enrolled, error) {
 	out := g.EnrolAll(ctx, tenant, []Person{{user, e}})[0]
 	return out.Enrolled, out.Err
@@ -79,6 +81,10 @@ func (g *Gateway) enrolAll(ctx context.Context, tenant string, people []Person, 
 		err = fmt.Errorf("%w: %d people at once, not up to %d", ErrMessage, len(people), MaxItems)
 	}
 	for i, p := range people {
+		var again bool
+		if out[i].Enrolled, again, out[i].Err = g.EnrolledBy(ctx, tenant, p.User, p.Request); again || out[i].Err != nil {
+			continue
+		}
 		if out[i].Err = cmp.Or(err, may(p.User)); out[i].Err != nil {
 			continue
 		}
@@ -92,6 +98,11 @@ func (g *Gateway) enrolAll(ctx context.Context, tenant string, people []Person, 
 	}
 	slices.SortFunc(e.people, func(a, b *enrolment) int { return bytes.Compare(a.of.RID[:], b.of.RID[:]) })
 	e.run(ctx)
+	for i, p := range people {
+		if errors.Is(out[i].Err, errAgain) { // a request like it came first
+			out[i].Enrolled, _, out[i].Err = g.EnrolledBy(ctx, tenant, p.User, p.Request)
+		}
+	}
 	return out
 }
 
@@ -118,6 +129,9 @@ type enrolment struct {
 	secret   ID       // told when it is decided
 	gen      uint32
 	out      *Outcome
+
+	content, name ID      // of the request
+	asked         []asked // that the person's entry knows
 }
 
 // add takes a person. Errors: ErrMessage, ErrPolicy, ErrVector.
@@ -132,6 +146,7 @@ func (e *enrolments) add(tenant string, p Person, out *Outcome) (err error) {
 	}
 	t := &enrolment{of: e.g.dir.subject(tenant, p.User), user: p.User, replace: p.Replace, secret: newID(), out: out}
 	t.template = templateOf(t.of, t.secret)
+	t.content, t.name = e.g.dir.hashed(p.Request)
 	if e.sealed != nil {
 		err = e.sealed.fit(policy)
 	} else if t.full, err = policy.Params.Encode(p.Template); err == nil && policy.Gallery != 0 {
@@ -227,7 +242,10 @@ func (e *enrolments) once(ctx context.Context) error {
 	g.cfg.hook("decided")
 	err = g.await(ctx, d.done)
 	for _, t := range e.people {
-		*t.out = Outcome{Enrolled{t.gen, t.template, e.time}, err}
+		*t.out = Outcome{Enrolled{Generation: t.gen, Template: t.template, Time: e.time}, err}
+		if err == nil {
+			t.out.Err = g.dir.told(t.of, t.content)
+		}
 	}
 	return nil
 }
@@ -259,15 +277,23 @@ func (e *enrolments) begin() error {
 	return e.g.dir.update(func(b *pebble.Batch) (failed error) {
 		e.drop(func(t *enrolment) error {
 			is, _, err := e.g.dir.entry(t.of)
+			again, named := false, error(nil)
+			if err == nil {
+				_, again, named = e.g.dir.enrolledBy(t.of, is, t.content, t.name, e.time)
+			}
 			switch {
 			case err != nil:
 				failed = err
+			case named != nil:
+				return named
+			case again:
+				return errAgain
 			case is.State == stateActive && !t.replace:
 				return ErrExists
 			case is.Gen == math.MaxUint32:
 				return ErrGeneration
 			}
-			t.gen = is.Gen + 1
+			t.gen, t.asked = is.Gen+1, is.Asked
 			return nil
 		})
 		set(b, begunKey(e.tx), e.batch(e.people).appendTo(nil))
@@ -374,7 +400,9 @@ func (e *enrolments) decide() (*decision, error) {
 	return e.g.decide(&decision{kind: decideCommit, of: Subject{Tenant: e.tenant}, tx: e.tx, people: people}, func(b *pebble.Batch) error {
 		remove(b, begunKey(e.tx))
 		for _, t := range e.people {
-			e.g.dir.setEntry(b, t.of, entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: e.id, Gallery: e.policy.Gallery != 0, User: t.user, Time: e.time, Tx: e.tx})
+			e.g.dir.setEntry(b, t.of, entry{State: stateActive, Gen: t.gen, Template: t.template, Policy: e.id, Gallery: e.policy.Gallery != 0, User: t.user, Time: e.time, Tx: e.tx,
+				Asked: t.remember(e.time)})
+			e.g.dir.owe(b, t.of, t.content)
 		}
 		return nil
 	})
@@ -497,7 +525,22 @@ type Erased struct {
 // anything else. ErrUnfinished says that fewer have: it is decided, and goes on. A call for somebody who was erased tells how far it is. Errors:
 // ErrUnknown, ErrPending, ErrUnfinished, ErrStorage, ctx's.
 func (g *Gateway) Delete(ctx context.Context, tenant, user string) (Erased, error) {
-	of, tx := g.dir.subject(tenant, user), newTx(g.cfg.Index)
+	return g.DeleteBy(ctx, tenant, user, Request{})
+}
+
+// DeleteBy is Delete by a request. One whose caller was told ErrUnfinished is told when it comes again that it was done, with the receipts.
+func (g *Gateway) DeleteBy(ctx context.Context, tenant, user string, r Request) (Erased, error) {
+	of := g.dir.subject(tenant, user)
+	content, _ := g.dir.hashed(r)
+	out, err := g.delete(ctx, of, content)
+	if err == nil && out.Pending < 2 {
+		err = g.dir.told(of, content)
+	}
+	return out, err
+}
+
+func (g *Gateway) delete(ctx context.Context, of Subject, content ID) (Erased, error) {
+	tx := newTx(g.cfg.Index)
 	leave, err := g.enter(ctx, of, tx)
 	if err != nil {
 		return Erased{}, err
@@ -511,11 +554,12 @@ func (g *Gateway) Delete(ctx context.Context, tenant, user string) (Erased, erro
 		return Erased{}, ErrUnknown
 	}
 	if e.State == stateDeleted {
-		return g.erasedBefore(of, e)
+		return g.erasedBefore(of, e, content)
 	}
-	gone := entry{State: stateDeleted, Gen: e.Gen, Template: e.Template, Time: g.cfg.Now().UTC(), Tx: tx}
+	gone := entry{State: stateDeleted, Gen: e.Gen, Template: e.Template, Time: g.cfg.Now().UTC(), Tx: tx, Asked: withoutAnswers(e.Asked)}
 	d, err := g.decide(&decision{kind: decideErase, of: of, tx: tx, gen: e.Gen, template: e.Template}, func(b *pebble.Batch) error {
 		g.dir.setEntry(b, of, gone)
+		g.dir.owe(b, of, content)
 		remove(b, subjectKey(prefixRejects, of))
 		return nil
 	})
@@ -542,12 +586,16 @@ func (g *Gateway) erased(ctx context.Context, d *decision) (Erased, error) {
 	return out, err
 }
 
-func (g *Gateway) erasedBefore(of Subject, e entry) (Erased, error) {
+func (g *Gateway) erasedBefore(of Subject, e entry, content ID) (Erased, error) {
 	g.mu.Lock()
 	d := g.mu.decided[e.Tx]
 	g.mu.Unlock()
 	if d == nil {
-		return Erased{Receipts: e.Receipts}, ErrUnknown
+		owed, err := g.dir.owes(of, content)
+		if err == nil && !owed {
+			err = ErrUnknown
+		}
+		return Erased{Receipts: e.Receipts}, err
 	}
 	out := Erased{Receipts: g.receipts(d)}
 	out.Pending = Parties - len(out.Receipts)
@@ -564,11 +612,12 @@ func (g *Gateway) DeleteTenant(ctx context.Context, tenant string) (Erased, erro
 	defer leave()
 	d, err := g.decide(&decision{kind: decideEraseTenant, of: Subject{Tenant: id}, tx: tx}, func(b *pebble.Batch) error {
 		removeAll(b, append([]byte{prefixRejects}, id[:]...))
+		removeAll(b, append([]byte{prefixOwed}, id[:]...))
 		return g.dir.each(append([]byte{prefixEntry}, id[:]...), func(key, value []byte) error {
 			of := subjectOf(key)
 			e, err := g.dir.openEntry(of, value)
 			if err == nil && e.State == stateActive {
-				g.dir.setEntry(b, of, entry{State: stateDeleted, Gen: e.Gen, Template: e.Template, Time: g.cfg.Now().UTC(), Tx: tx})
+				g.dir.setEntry(b, of, entry{State: stateDeleted, Gen: e.Gen, Template: e.Template, Time: g.cfg.Now().UTC(), Tx: tx, Asked: withoutAnswers(e.Asked)})
 			}
 			return err
 		})

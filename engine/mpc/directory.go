@@ -29,12 +29,14 @@ import (
 //	0x14 tenant[16] rid[16]    rejects in a row: count u8 · locks u8 · locked until ms u64
 //	0x15 party u8              id of the party's store [16]
 //	0x16 transaction[16]       enrolments that were begun: batch.appendTo
+//	0x17 tenant[16] rid[16]    request that decided last of a person, and whose caller was not told what came of it: HMAC of it [16]
 const (
 	prefixEntry    = 0x12
 	prefixDecision = 0x13
 	prefixRejects  = 0x14
 	prefixStore    = 0x15
 	prefixBegun    = 0x16
+	prefixOwed     = 0x17
 )
 
 // DirectoryKeyBytes is the length of GatewayConfig.Key.
@@ -140,6 +142,7 @@ type entry struct {
 	Time     time.Time `json:"time"`           // of the enrolment or the erasure
 	Tx       ID        `json:"transaction"`
 	Receipts []Receipt `json:"receipts,omitempty"`
+	Asked    []asked   `json:"asked,omitempty"` // enrolments of names, in order
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -149,6 +149,10 @@
 // N17 A party and a gateway tell each other what they must have alike (settings). Of another cluster a gateway asks a party nothing, and nothing is decided by a policy that
 // is not the same at both, which M8 would see to anyway, without saying why.
 //
+// N16 A request that enrols and comes again is not done again (Request, EnrolledBy): what it was is in the batch of the decision. It is known by its
+// caller's name for it for 24 hours, the last 8 of a person; without a name, until the caller was told that it was done. After an erasure it is known that
+// it was done, and not what came of it.
+//
 // What is bounded: records that are open, 64 MiB, and people who are known, 65,536; a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time; a gateway has one write of a person
 // at a time. A rid is what the gateway says, and is refused only where it is zero, which in a receipt is a whole tenant; a tenant's own counts are
 // apart from those of rids. A request that panics is logged, and ends alone. What is not bounded: budgets' rows, some 200 bytes for each pseudonym that was ever asked for and enrolled, stay.

@@ -63,6 +63,12 @@ var (
 	ErrPending = errors.New("mpc: another transaction is under way")
 	// ErrExists says that somebody is enrolled already, and the call does not replace.
 	ErrExists = errors.New("mpc: enrolled already")
+	// ErrNamed says that another request had the name.
+	ErrNamed = errors.New("mpc: another request had the name")
+	// ErrGone says that a request was done, and that whom it enrolled was erased since.
+	ErrGone = errors.New("mpc: done before, and erased since")
+	// errAgain says that a request was done meanwhile.
+	errAgain = errors.New("mpc: done before")
 	// ErrRefused says that a party did not accept an enrolment, or that its own probe did not match it.
 	ErrRefused = errors.New("mpc: enrolment refused")
 	// ErrNotReady says that a party's store is new where it should not be: it has to be repaired.

@@ -43,6 +43,9 @@ type GatewayConfig struct {
 	hook func(step string) // of tests
 }
 
+// OnStep has step called at each step of a write, before what follows; it is for tests (mpctest).
+func (c *GatewayConfig) OnStep(step func(name string)) { c.hook = step }
+
 func (c GatewayConfig) withDefaults() GatewayConfig {
 	c.Timeout = cmp.Or(c.Timeout, RoundTimeout)
 	c.Alarm = cmp.Or(c.Alarm, 150)

@@ -3,9 +3,11 @@ package youverse_test
 import (
 	"context"
 	"fmt"
+	nethttp "net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mien/engine"
 	"mien/engine/mpc/mpctest"
@@ -171,4 +173,35 @@ func TestDecentralizedConflict(t *testing.T) {
 	c.shared(409, "", "ann", extracttest.Photo(t, "a_1.jpg"), true)
 	x.change = nil
 	c.shared(200, "NEW_USER", "ann", extracttest.Photo(t, "a_1.jpg"), true)
+}
+
+// TestDecentralizedAgain: a registration whose client has no answer is answered as one when it comes again.
+func TestDecentralizedAgain(t *testing.T) {
+	c, parties := newSharedClient(t, "", func(_ *http.Config, e *engine.Config) { e.Audit = "sync" })
+	photo := extracttest.Photo(t, "a_1.jpg")
+	ctx, leave := context.WithCancel(t.Context())
+	parties.Interrupt(1, leave)
+	req, err := nethttp.NewRequestWithContext(ctx, "POST", c.URL+pathMPC, strings.NewReader(verifyBody("ann", photo, true)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Api-Key", c.key)
+	if resp, err := nethttp.DefaultClient.Do(req); err == nil {
+		t.Fatal(resp.Status)
+	}
+	for end := time.Now().Add(time.Minute); c.audited("ann") == ""; time.Sleep(time.Millisecond) { // the server has given up
+		if time.Now().After(end) {
+			t.Fatal("waited for a minute")
+		}
+	}
+	parties.Start(1)
+	a := c.call("POST", pathMPC, verifyBody("ann", photo, true))
+	for a.Status == 503 { // the first is still under way
+		a = c.call("POST", pathMPC, verifyBody("ann", photo, true))
+	}
+	if !strings.Contains(string(a.Body), "NEW_USER") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	c.shared(200, "SUCCESS", "ann", photo, true)
 }

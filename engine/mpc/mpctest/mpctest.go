@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,40 @@ type Cluster struct {
 	addresses [mpc.Parties]string
 	dir       string
 	running   [mpc.Parties]*running
+
+	mu struct {
+		sync.Mutex
+		step func(string)
+	}
+}
+
+// OnStep has step called when the gateway is at a step of a write ("begun", "voted", "decided", "erasing", …), before it goes on; nil: no more.
+func (c *Cluster) OnStep(step func(name string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.step = step
+}
+
+func (c *Cluster) at(step string) {
+	c.mu.Lock()
+	call := c.mu.step
+	c.mu.Unlock()
+	if call != nil {
+		call(step)
+	}
+}
+
+// Interrupt has party i stop when the next enrolment is voted for, and calls then when it is decided, and so not carried out everywhere.
+func (c *Cluster) Interrupt(i int, then func()) {
+	c.OnStep(func(step string) {
+		switch step {
+		case "voted":
+			c.Stop(i)
+		case "decided":
+			c.OnStep(nil)
+			then()
+		}
+	})
 }
 
 type running struct {
@@ -64,9 +99,10 @@ func New(t testing.TB, policies string) *Cluster {
 	for i, l := range listeners {
 		c.serve(i, l)
 	}
-	c.Gateway, err = mpc.OpenGateway(mpc.GatewayConfig{Cluster: cluster, Dir: filepath.Join(c.dir, "gateway"), Key: key("gateway"), Identity: own, Pins: c.pins,
-		Parties: c.addresses, Policies: c.policies, Timeout: timeout, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	config := mpc.GatewayConfig{Cluster: cluster, Dir: filepath.Join(c.dir, "gateway"), Key: key("gateway"), Identity: own, Pins: c.pins,
+		Parties: c.addresses, Policies: c.policies, Timeout: timeout, Logger: slog.New(slog.DiscardHandler)}
+	config.OnStep(c.at)
+	if c.Gateway, err = mpc.OpenGateway(config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
