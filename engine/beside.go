@@ -14,6 +14,7 @@ const (
 	AuditDecentralisedIdentify = "decentralised.identify"
 	AuditDecentralisedPut      = "decentralised.put"
 	AuditDecentralisedDelete   = "decentralised.delete"
+	AuditDecentralisedUnlock   = "decentralised.unlock"
 )
 
 // Beside is what a matcher beside the engine did or decided.

@@ -36,6 +36,7 @@ var audited = map[string]string{
 	"decentralisedIdentify": engine.AuditDecentralisedIdentify,
 	"decentralisedEnrol":    engine.AuditDecentralisedPut,
 	"decentralisedDelete":   engine.AuditDecentralisedDelete,
+	"decentralisedUnlock":   engine.AuditDecentralisedUnlock,
 }
 
 // auditRefusal records that a request with a good key is refused by err, and returns what is answered: err, or why it could not be

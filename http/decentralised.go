@@ -395,6 +395,24 @@ func (s *Server) decentralisedDelete(r *request) (reply, error) {
 	return reply{status: 200, value: apartErased{e.Pending, orEmpty(e.Receipts)}}, err
 }
 
+// decentralisedUnlock ends the lock that rejects in a row have put on a person. What the parties have counted stays.
+func (s *Server) decentralisedUnlock(r *request) (reply, error) {
+	if err := r.noQuery(); err != nil {
+		return reply{}, err
+	}
+	a, err := r.apart(r.params[0], r.params[1])
+	if err == nil {
+		err = a.expect(false)
+	}
+	if err == nil {
+		err = a.gateway().Unlock(a.group(), a.person)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: 204}, a.record(engine.AuditDecentralisedUnlock, engine.AuditDone)
+}
+
 // forget erases the decentralised people of galleries, and then has the galleries deleted; nobody is enrolled in any of the tenant's meanwhile. The erasure
 // is decided when it returns, and the parties that are away carry it out when they are back, before they serve anything else.
 func (s *Server) forget(ctx context.Context, tenant string, galleries func() ([]string, error), then func() error) error {

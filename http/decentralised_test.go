@@ -231,6 +231,18 @@ func TestDecentralisedLock(t *testing.T) {
 	if a := h.do(apartCall("POST", "people/ada/verify", ada)); a.status != 429 || a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+	h.refused(codePersonNotFound, apartCall("DELETE", "people/bob/lock", nil))
+	enroller := apartCall("DELETE", "people/ada/lock", nil)
+	enroller.token = h.token(engine.RoleEnroller)
+	h.refused(codeForbidden, enroller)
+	h.want(204, apartCall("DELETE", "people/ada/lock", nil))
+	var d apartBody
+	if h.want(200, apartCall("POST", "people/ada/verify", ada)).into(t, &d); !d.Match {
+		t.Errorf("%+v", d)
+	}
+	if n := len(h.auditOf("decentralised.unlock", "ada")); n != 1 {
+		t.Errorf("%d records of an unlock", n)
+	}
 }
 
 // TestDecentralisedPhotos: photos go the way that they go elsewhere, gates included.

@@ -147,6 +147,7 @@ var routes = []operation{
 	{"POST", "/v1/galleries/{gallery}/identify", "identify", matching, (*Server).identify},
 	{"PUT", "/v1/galleries/{gallery}/decentralised/people/{person}", "decentralisedEnrol", enrolling, (*Server).decentralisedEnrol},
 	{"DELETE", "/v1/galleries/{gallery}/decentralised/people/{person}", "decentralisedDelete", enrolling, (*Server).decentralisedDelete},
+	{"DELETE", "/v1/galleries/{gallery}/decentralised/people/{person}/lock", "decentralisedUnlock", adminOnly, (*Server).decentralisedUnlock},
 	{"POST", "/v1/galleries/{gallery}/decentralised/people/{person}/verify", "decentralisedVerify", matching, (*Server).decentralisedVerify},
 	{"POST", "/v1/galleries/{gallery}/decentralised/identify", "decentralisedIdentify", matching, (*Server).decentralisedIdentify},
 	{"GET", "/v1/galleries/{gallery}/decentralised/sealing", "decentralisedSearchSealing", matching, (*Server).decentralisedSealing},

@@ -515,6 +515,36 @@ func TestPartiesFile(t *testing.T) {
 		}
 	}
 
+	// What a party has counted of a person its administrator forgets, once it is stopped, by pseudonyms of the gateway's key.
+	var name partyName
+	if stdout, stderr, code := mien(t, env, "--json", "party", "name", filepath.Join(dir, "gateway"), "-g", "people", "--person", "ann"); code != 0 || json.Unmarshal([]byte(stdout), &name) != nil || name.Person == nil {
+		t.Fatalf("%d %s %s", code, stdout, stderr)
+	}
+	unlock := func(code int, says string, person string) (u partyUnlocked) {
+		t.Helper()
+		stdout, stderr, got := mien(t, env, "--json", "party", "unlock", filepath.Join(dir, "party1"), "--cluster", "test", "--tenant", name.Tenant.String(), "--person", person)
+		if got != code || !strings.Contains(stdout+stderr, says) {
+			t.Errorf("unlock %s: %d %s %s, want %d %q", person, got, stdout, stderr, code, says)
+		}
+		_ = json.Unmarshal([]byte(stdout), &u)
+		return u
+	}
+	unlock(1, "stop it first", name.Person.String())
+	if err := parties[1].stop(syscall.SIGTERM); err != nil {
+		t.Errorf("party 1 ended with %v", err)
+	}
+	unlock(1, "nobody is enrolled", strings.Repeat("0", 32))
+	unlock(1, "is no pseudonym", "ann")
+	if u := unlock(0, "", name.Person.String()); u.Party != 1 || u.Attempts == 0 {
+		t.Errorf("%+v", u)
+	}
+	if u := unlock(0, "", name.Person.String()); u.Attempts != 0 {
+		t.Errorf("after it was unlocked: %+v", u)
+	}
+	parties[1].start()
+	s.ready()
+	s.matches("ann", ann, true)
+
 	// Somebody with another key in the place of party 1 is let in by nobody.
 	if err := parties[1].stop(syscall.SIGTERM); err != nil {
 		t.Errorf("party 1 ended with %v", err)

@@ -21,9 +21,11 @@ import (
 )
 
 type partyCmd struct {
-	Run  partyRunCmd  `cmd:"" default:"withargs" help:"Serve as the party that the certificate names (the default)."`
-	Seal partySealCmd `cmd:"" help:"Split a template and seal a share for each party, for a request whose server is not to see the template."`
-	Init partyInitCmd `cmd:"" help:"Make the keys of a party or gateway, and print the pin by which the others know it."`
+	Run    partyRunCmd    `cmd:"" default:"withargs" help:"Serve as the party that the certificate names (the default)."`
+	Seal   partySealCmd   `cmd:"" help:"Split a template and seal a share for each party, for a request whose server is not to see the template."`
+	Name   partyNameCmd   `cmd:"" help:"Print the pseudonyms by which the parties know a person, from the key of the gateway."`
+	Unlock partyUnlockCmd `cmd:"" help:"Forget what this party, which must be stopped, has counted of attempts at a person."`
+	Init   partyInitCmd   `cmd:"" help:"Make the keys of a party or gateway, and print the pin by which the others know it."`
 }
 
 type partyRunCmd struct {

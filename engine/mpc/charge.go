@@ -234,15 +234,3 @@ func (m *meters) flush() error {
 		return nil
 	})
 }
-
-// unlock forgets a record's attempts: an operator has made sure, out of band, whose they are. Errors: ErrStorage.
-func (m *meters) unlock(of Subject) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	row := meterRow{of, meterRecord}
-	delete(m.mu.of, row)
-	return m.store.update(func(b *pebble.Batch) error {
-		remove(b, row.key())
-		return nil
-	})
-}

@@ -136,6 +136,8 @@
 // erasures destroy a template for good, as one party's share is noise: so Delete returns with two, after a while, and the third follows (N4).
 // N12 After five rejects in a row the gateway locks a person for 15 minutes, and twice as long each time; an accept ends the count. It is
 // durable before the answer is told, and answers that come at once are not told beyond it.
+// What a party has counted of a person its administrator forgets on the stopped party (UnlockRecord), by their pseudonym, which the gateway's tells (Pseudonym):
+// no request does it, so none of a gateway that was taken over. Two parties that are unlocked are not enough.
 //
 // N13 Canaries are people whom nobody is: the gateway draws their templates from its key, enrols them as others, and verifies them now and then
 // (CheckCanary).

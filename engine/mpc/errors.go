@@ -95,6 +95,8 @@ var (
 	ErrOther = errors.New("mpc: the data folder is another party's")
 	// ErrKeyFile says that the file kek and the store don't belong together: one of them is not there, or from another time.
 	ErrKeyFile = errors.New("mpc: the file kek is not that of this store")
+	// ErrInUse says that a running process has the store open.
+	ErrInUse = errors.New("mpc: the store is in use by a running process")
 	// ErrFormat says that a newer program wrote the store.
 	ErrFormat = errors.New("mpc: the store was written by a newer version")
 	// ErrCorrupt says that the store holds what this program cannot have written.
