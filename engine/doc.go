@@ -673,7 +673,8 @@
 //	reads the process's memory        no core dumps (cmd/mien)                                           searches need vectors in the clear
 //	a damaged or hostile photo,       decoders that are bounded and fuzzed (extract/jpeg, http,          ONNX Runtime's own faults: run the packs that you trust
 //	file of people, cache or backup   engine/transfer, engine/backup, index); checksums and seals
-//	the operator                      nothing: decentralised matching is another design
+//	the operator                      nothing here; people who are enrolled with three parties            whoever administers two of the three; who is
+//	                                  (engine/mpc) have no template in this store                          enrolled, and what was decided of them
 //
 // An erased person is gone from answers at once, from files as section Keys says, and stays in the audit log as an id (A6).
 package engine
