@@ -107,9 +107,13 @@ type counter struct {
 
 func (c *counter) part() int64 { return max(c.window.Milliseconds()/windowParts, 1) }
 
-// advance makes the bucket of a moment, in ms, the newest. A clock that was set back counts into the newest that there was.
+// advance makes the bucket of a moment, in ms, the newest. A clock that was set back counts into the newest that there was, but for one that
+// is a whole window ahead: then the clock was wrong, and what was counted counts from now on. So an attempt counts for two windows at most.
 func (c *counter) advance(now int64) {
 	to := now / c.part()
+	if c.newest > to+windowParts {
+		c.newest = to
+	}
 	for steps := int64(0); c.newest < to && steps <= windowParts; steps++ {
 		copy(c.counts[1:], c.counts[:windowParts])
 		c.counts[0] = 0

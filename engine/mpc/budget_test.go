@@ -249,3 +249,27 @@ func TestBudgetsAreChecked(t *testing.T) {
 		t.Errorf("without identifications: %v, %+v", err, p.counted().Record)
 	}
 }
+
+// TestBudgetClock: attempts that were counted while a clock was far ahead count, from when it is right again, for a window, and not until
+// the time that it showed.
+func TestBudgetClock(t *testing.T) {
+	limits := []Limit{{10, time.Hour}}
+	hour, now := time.Hour.Milliseconds(), int64(1_800_000_000_000)
+	b := budget(nil).fit(limits)
+	if err := b.charge(limits, 10, now+10_000*hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{now, now + hour/2, now + hour - 1} {
+		if b.charge(limits, 1, at) == nil {
+			t.Fatal("a clock that was set back gave attempts back")
+		}
+	}
+	if err := b.charge(limits, 10, now+hour+hour/windowParts); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(100) { // a clock that goes to and fro by less than a window ages nothing
+		if b.charge(limits, 1, now+hour+i%2*hour/2) == nil {
+			t.Fatal("a clock that goes to and fro gave attempts back")
+		}
+	}
+}
