@@ -161,6 +161,12 @@ func (e *enrolments) add(tenant string, p Person, out *Outcome) (err error) {
 // run enrols the people, and tells each what came of it.
 func (e *enrolments) run(ctx context.Context) {
 	err := e.once(ctx)
+	if errors.Is(err, ErrPending) { // a doubt of before
+		e.g.settle(ctx)
+		if e.sealed == nil { // what was opened opens once
+			err = e.once(ctx)
+		}
+	}
 	if err != nil && e.sealed == nil && mayRetry(err) && ctx.Err() == nil {
 		e.g.awaitReady(ctx, e.g.cfg.Timeout)
 		err = e.once(ctx)
@@ -223,12 +229,6 @@ func (e *enrolments) once(ctx context.Context) error {
 	}
 	g.cfg.hook("begun")
 	err = e.vote(ctx)
-	if errors.Is(err, ErrPending) { // a doubt of before
-		g.settle(ctx)
-		if e.sealed == nil { // what was opened opens once
-			err = e.vote(ctx)
-		}
-	}
 	if err != nil || len(e.people) == 0 {
 		e.forget()
 		e.abort(e.people)

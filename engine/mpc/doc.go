@@ -117,13 +117,15 @@
 // before it decides, that it is of norm 1, within the bound, and matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word, or that
 // of the client that sealed both.
 // N7  A record's shares are sealed by a random key of their own (AES-256-GCM), that by the epoch's key encryption key, and that by the root key, in the
-// file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds; backups of the store are noise once
+// file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds, as
+// an abort does; it overwrites the person's row in memory before the receipt is signed. Backups of the store are noise once
 // a refresh has made a new epoch and the file kek has the old key no more, in backups of it neither.
 // A party does not open a store whose keys are not in that file, and makes no new ones for it.
 // N8  A refresh is committed by one small batch that names the epoch. Two parties never compare shares of different epochs: the refresh's name is
 // in the context (M8).
 // N9  Budgets are each party's own, and count all attempts, as parties don't know what came of them. No refresh, restart, enrolment or erasure gives
-// attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer. A repaired party begins
+// attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer, and
+// for two windows where the clock was set back. A repaired party begins
 // with none counted: those of the other two hold. An identification is an answer about everybody of its tenant, so in no window are there more answers
 // about a person, by verifications and identifications together, than Budgets.Record has: a verification is counted within what identifications,
 // which have a budget for the tenant, can't use. So neither uses up what the other has.

@@ -71,7 +71,7 @@ func (t *tx) mayPrepare(h head) (done bool, err error) {
 		return true, nil
 	case t.head.gen+1 != h.gen: // a tombstone's generation counts: a PREPARE from before the erasure comes too late
 		return false, fmt.Errorf("%w: %d follows %d", ErrGeneration, h.gen, t.head.gen)
-	case t.prepared != nil && t.prepared.head.tx != h.tx:
+	case t.prepared != nil: // of this transaction too: a vote is for the shares that were checked, not for others under its name
 		return false, ErrPending
 	}
 	return false, nil
@@ -88,7 +88,7 @@ func (s *partyStore) mayPrepare(of []Subject, h []head) error {
 }
 
 // prepare makes enrolments durable that were checked, all or none: the party's vote for them. Until it hears commit or abort it keeps them.
-// Doing it again changes nothing. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
+// It votes once. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
 func (s *partyStore) prepare(of []Subject, h []head, v []shares) error {
 	_, epoch, _ := s.current()
 	k, err := s.kek(epoch)
@@ -157,9 +157,9 @@ func (s *partyStore) becomeReady(b *pebble.Batch) error {
 	return nil
 }
 
-// abort forgets enrolments that are prepared. Doing it again changes nothing. Errors: ErrStorage.
-func (s *partyStore) abort(c batch) error {
-	return s.update(func(b *pebble.Batch) error {
+// abort forgets enrolments that are prepared; forgot says whether there was any. Doing it again changes nothing. Errors: ErrStorage.
+func (s *partyStore) abort(c batch) (forgot bool, err error) {
+	err = s.update(func(b *pebble.Batch) error {
 		for _, of := range c.subjects() {
 			v, err := s.get(subjectKey(prefixPrepared, of))
 			if err != nil {
@@ -174,10 +174,12 @@ func (s *partyStore) abort(c batch) error {
 			}
 			if r.head.tx == c.tx {
 				remove(b, subjectKey(prefixPrepared, of))
+				forgot = true
 			}
 		}
 		return nil
 	})
+	return forgot, err
 }
 
 // doubt is an enrolment that was voted for, and whose end is not known here.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -237,5 +239,111 @@ func TestIdentificationsCount(t *testing.T) {
 	}
 	if answers != 10 { // in a minute, by default
 		t.Errorf("%d answers", answers)
+	}
+}
+
+// TestVoteIsForOneVector: a party votes once under a transaction's name: shares of another vector, which would have the same head, are refused.
+func TestVoteIsForOneVector(t *testing.T) {
+	rng, c := seeded(t), startWorld(t)
+	x := unit(rng, testDim)
+	e, leave := c.voted("ada", x)
+	e.people[0].full = encode(t, e.policy.Params, unit(rng, testDim))
+	wantErr(t, e.vote(t.Context()), ErrPending)
+	d, err := e.decide()
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-d.done
+	leave()
+	c.verify("ada", x, true)
+	c.consistent()
+}
+
+// TestAbortedIsShredded: what was prepared and is aborted leaves the files of a party's store, as what was erased does.
+func TestAbortedIsShredded(t *testing.T) {
+	c := startWorld(t)
+	e, leave := c.voted("ada", unit(seeded(t), testDim))
+	var keys [Parties][]byte
+	for i, p := range c.parties {
+		v, err := p.store.get(subjectKey(prefixPrepared, e.people[0].of))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := parsePrepared(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys[i] = r.key; !contains(t, c.disks[i], r.key) {
+			t.Fatal("the search does not find what is there")
+		}
+	}
+	e.forget()
+	e.abort(e.people)
+	leave()
+	for i, key := range keys {
+		c.eventually("the key of what was aborted is gone", func() bool { return !contains(t, c.disks[i], key) })
+	}
+}
+
+// TestErasedRowIsWiped: when a receipt is signed, the row of who was erased is not in memory any more.
+func TestErasedRowIsWiped(t *testing.T) {
+	rng, c, ctx := seeded(t), startWorld(t), t.Context()
+	x, y := unit(rng, testDim), unit(rng, testDim)
+	c.enrol("ada", x)
+	c.enrol("bob", y)
+	if found, err := c.gateway.Identify(ctx, "t", 2, x); err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	of := c.gateway.dir.subject("t", "ada")
+	row := func(p *Party, slot int32) (own, next []uint16) {
+		rows := p.galleries.tenant(of.Tenant)
+		rows.mu.Lock()
+		defer rows.mu.Unlock()
+		g, i := rows.now.in.at(slot)
+		return slices.Clone(g.Own[i*testDim : (i+1)*testDim]), slices.Clone(g.Next[i*testDim : (i+1)*testDim])
+	}
+	var slots [Parties]int32
+	for i, p := range c.parties {
+		rows := p.galleries.tenant(of.Tenant)
+		rows.mu.Lock()
+		slots[i], _ = rows.now.find(of.RID)
+		rows.mu.Unlock()
+		if own, _ := row(p.Party, slots[i]); slices.Max(own) == 0 {
+			t.Fatal("there was no row")
+		}
+	}
+	if gone, err := c.gateway.Delete(ctx, "t", "ada"); err != nil || len(gone.Receipts) != Parties {
+		t.Fatal(gone, err)
+	}
+	for i, p := range c.parties {
+		if own, next := row(p.Party, slots[i]); slices.Max(own) != 0 || slices.Max(next) != 0 {
+			t.Errorf("party %d has the row of who was erased", i)
+		}
+	}
+	if found, err := c.gateway.Identify(ctx, "t", 2, y); err != nil || !slices.Equal(found, []string{"bob"}) {
+		t.Fatal(found, err)
+	}
+}
+
+// TestMadeUpTenants: nothing stays of tenants that a gateway makes up and searches.
+func TestMadeUpTenants(t *testing.T) {
+	c, x := startWorld(t), unit(seeded(t), testDim)
+	c.enrol("ada", x)
+	for i := range 20 {
+		if found, err := c.gateway.Identify(t.Context(), fmt.Sprint("tenant", i), 2, x); err != nil || found != nil {
+			t.Fatal(found, err)
+		}
+	}
+	for i, p := range c.parties {
+		p.galleries.mu.Lock()
+		p.store.meters.mu.Lock()
+		if len(p.galleries.mu.of) != 0 || len(p.store.meters.mu.of) != 0 {
+			t.Errorf("party %d keeps rows of %d tenants and %d counts", i, len(p.galleries.mu.of), len(p.store.meters.mu.of))
+		}
+		p.store.meters.mu.Unlock()
+		p.galleries.mu.Unlock()
+	}
+	if found, err := c.gateway.Identify(t.Context(), "t", 2, x); err != nil || len(found) != 1 {
+		t.Fatal(found, err)
 	}
 }

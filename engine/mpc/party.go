@@ -464,7 +464,13 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 	case FrameAbort:
 		b := r.batch()
 		p.cfg.hook("abort")
-		return nil, r.whole(func() error { return p.store.abort(b) })
+		return nil, r.whole(func() error {
+			forgot, err := p.store.abort(b)
+			if forgot {
+				p.shredSoon()
+			}
+			return err
+		})
 	case FrameDelete:
 		return p.erase(r)
 	case FrameDeleteTenant:
@@ -604,6 +610,11 @@ func (p *Party) identify(ctx context.Context, g *gatewayLink, f Frame, r *reader
 	if err := p.take(e, r.end()); err != nil {
 		return nil, err
 	}
+	if is, err := p.store.anybody(tenant); err != nil || !is { // nothing is kept of tenants that a gateway makes up
+		p.abandon(f.SID)
+		hash := rowsHash(nil, nil)
+		return append(appendBits(make([]byte, 4), Bits{}), hash[:]...), err
+	}
 	durable, err := p.store.meters.chargeIdentify(p.policies.Budgets, tenant, p.nowMs())
 	if err != nil {
 		return nil, err
@@ -740,6 +751,7 @@ func (p *Party) erase(r *reader) ([]byte, error) {
 	}
 	p.cfg.hook("erased")
 	p.galleries.note(e.of)
+	p.galleries.settle(e.of.Tenant)
 	p.shredSoon()
 	receipt := p.store.sign(p.cfg.Cluster, e.receipt(h, now))
 	return receipt.appendTo(nil), nil

@@ -56,6 +56,35 @@ func (g *galleries) note(of ...Subject) {
 	}
 }
 
+// settle puts changes into a tenant's rows that are in memory, so that no row of somebody who was erased stays there. It waits for those who
+// use them.
+func (g *galleries) settle(tenant ID) {
+	g.mu.Lock()
+	t := g.mu.of[tenant]
+	g.mu.Unlock()
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == nil {
+		return
+	}
+	var err error
+	if t.now, err = g.change(t, tenant, g.changes(t)); err != nil {
+		t.now = nil // the next search reads all
+	}
+}
+
+// changes takes what was noted.
+func (g *galleries) changes(t *tenantRows) map[ID]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed := t.changed
+	t.changed = make(map[ID]bool)
+	return changed
+}
+
 // forget drops a tenant's rows.
 func (g *galleries) forget(tenant ID) {
 	g.mu.Lock()
@@ -89,10 +118,7 @@ func (g *galleries) rows(tenant ID, model uint16, dim int) (r *rows, err error) 
 	t := g.tenant(tenant)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g.mu.Lock()
-	changed := t.changed
-	t.changed = make(map[ID]bool)
-	g.mu.Unlock()
+	changed := g.changes(t)
 	now, version := t.now, g.store.versionNow()
 	switch {
 	case now == nil || now.model != model || !now.fits(dim) || now.version != version || now.in.spread():
@@ -133,7 +159,7 @@ func (g *galleries) change(t *tenantRows, tenant ID, changed map[ID]bool) (*rows
 	defer t.use.Unlock()
 	for i, c := range changes {
 		if slot, found := now.find(c.rid); found {
-			now.in.free = append(now.in.free, slot)
+			now.in.wipe(slot)
 		}
 		if c.in {
 			changes[i].of = now.in.put(shares[c.rid])

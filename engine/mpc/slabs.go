@@ -35,6 +35,14 @@ func (s *slabs) put(v ShortShare) (slot int32) {
 	return int32(s.slots - 1)
 }
 
+// wipe frees a slot, and overwrites what it had.
+func (s *slabs) wipe(slot int32) {
+	g, i := s.at(slot)
+	clear(g.Own[i*s.dim : (i+1)*s.dim])
+	clear(g.Next[i*s.dim : (i+1)*s.dim])
+	s.free = append(s.free, slot)
+}
+
 // at is where a slot is.
 func (s *slabs) at(slot int32) (g *Gallery, row int) {
 	row = int(slot)

@@ -641,6 +641,16 @@ func (s *partyStore) head(of Subject) (h head, found bool, err error) {
 	return h, err == nil, err
 }
 
+// anybody says whether anybody of a tenant is enrolled, or was.
+func (s *partyStore) anybody(tenant ID) (is bool, err error) {
+	found := errors.New("found")
+	err = s.each(append([]byte{prefixHead}, tenant[:]...), func(_, _ []byte) error { return found })
+	if is = err == found; is {
+		err = nil
+	}
+	return is, err
+}
+
 // record returns an active record, what it holds, and the version of the shares, as of one moment. Errors: ErrUnknown, ErrCorrupt, the
 // disk's.
 func (s *partyStore) record(of Subject) (h head, v shares, version ID, err error) {
