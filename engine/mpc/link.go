@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -298,6 +299,9 @@ func (w *writer) send(f Frame) error {
 		return nil
 	}
 	w.writing = true
+	w.mu.Unlock()
+	runtime.Gosched() // who is about to send as well adds to it: sessions that a read woke share a system call
+	w.mu.Lock()
 	for len(w.queue) > 0 && w.err == nil {
 		w.flushLocked()
 	}
