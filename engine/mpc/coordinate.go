@@ -317,10 +317,11 @@ func (e *enrolments) vote(ctx context.Context) error {
 	for i := range payloads {
 		payloads[i] = m.appendTo(nil)
 	}
+	var pack packer
 	for _, t := range e.people {
 		for _, q := range [][]uint32{t.full, t.gallery} {
 			if q != nil {
-				appendPacked(&payloads, q)
+				pack.append(&payloads, q)
 			}
 		}
 	}

@@ -474,12 +474,14 @@ func (a *attempt) once(ctx context.Context) ([]bool, error) {
 		}
 		m.rids, m.gens = append(m.rids, of.RID), append(m.gens, p.gen)
 	}
-	var payloads [Parties][]byte
+	payloads, free := roomForPayloads(a.bytes())
+	defer free()
 	for i := range payloads {
-		payloads[i] = m.appendTo(make([]byte, 0, a.bytes()))
+		payloads[i] = m.appendTo(payloads[i])
 	}
+	var pack packer
 	for _, q := range a.probes {
-		appendPacked(&payloads, q)
+		pack.append(payloads, q)
 	}
 	kind := FrameVerify
 	if a.sealed != nil {

@@ -551,7 +551,12 @@ func (p *Party) verify(ctx context.Context, g *gatewayLink, f Frame, r *reader) 
 		return nil, err
 	}
 	defer p.store.opened.release(records)
-	items := make([]Item, len(m.rids))
+	items, dim := make([]Item, len(m.rids)), policy.Params.Dim
+	if r.bad = len(r.b) < len(items)*leastPacked(dim); r.bad {
+		return nil, r.end()
+	}
+	probes, free := roomForShares(len(items), dim)
+	defer free()
 	about, threshold := about("verify", m.policy, policy), policy.threshold()
 	for i, o := range records {
 		if o.head.gen != m.gens[i] {
@@ -561,7 +566,7 @@ func (p *Party) verify(ctx context.Context, g *gatewayLink, f Frame, r *reader) 
 			return nil, ErrPolicy
 		}
 		context := contextOf(about, Subject{m.tenant, m.rids[i]}, o.head, o.version)
-		items[i] = Item{Template: o.share, Probe: r.share(policy.Params.Dim), Threshold: threshold, Context: e.about(context)}
+		items[i] = Item{Template: o.share, Probe: r.shareInto(probes[i]), Threshold: threshold, Context: e.about(context)}
 	}
 	if err := p.take(e, r.end()); err != nil {
 		return nil, err

@@ -23,42 +23,11 @@ type ShortShare struct{ Own, Next []uint16 }
 // Split shares q, drawing from crypto/rand. q is not retained. Share 0's Own is share 2's Next, and so on, in memory as
 // well.
 func Split(q []uint32) [Parties]Share {
-	var seeds [2][seedBytes]byte
-	return split(q, &seeds)
-}
-
-// Packed bytes of a share: components that are drawn travel as the seeds they are drawn from.
-const seedBytes = 32
-
-// SplitPacked shares q in the form that travels: a component is 0x00 and a seed of 32 bytes, or 0x01 and u32[len(q)]
-// little-endian. Component 0 and 1 are drawn, so that party 0 gets two seeds, and the others one and a vector.
-func SplitPacked(q []uint32) (shares [Parties][]byte) {
-	appendPacked(&shares, q)
-	return shares
-}
-
-// packedBytes is the most that a packed share of dim components takes.
-func packedBytes(dim int) int { return 1 + seedBytes + 1 + 4*dim }
-
-// appendPacked appends q's shares, packed, to what each party gets.
-func appendPacked(dst *[Parties][]byte, q []uint32) {
-	var seeds [2][seedBytes]byte
-	last := split(q, &seeds)[2].Own
-	seed := func(to, i int) { dst[to] = append(append(dst[to], 0), seeds[i][:]...) }
-	vector := func(to int) { dst[to] = appendComponent(append(dst[to], 1), last) }
-	seed(0, 0)
-	seed(0, 1)
-	seed(1, 1)
-	vector(1)
-	vector(2)
-	seed(2, 0)
-}
-
-func split(q []uint32, seeds *[2][seedBytes]byte) [Parties]Share {
 	var c [Parties][]uint32
-	for i := range seeds {
-		rand.Read(seeds[i][:]) // never fails (crypto/rand)
-		c[i] = draw(&seeds[i], len(q))
+	for i := range 2 {
+		var seed [seedBytes]byte
+		rand.Read(seed[:]) // never fails (crypto/rand)
+		c[i] = draw(&seed, len(q))
 	}
 	c[2] = make([]uint32, len(q))
 	for j, v := range q {
@@ -67,43 +36,102 @@ func split(q []uint32, seeds *[2][seedBytes]byte) [Parties]Share {
 	return [Parties]Share{{c[0], c[1]}, {c[1], c[2]}, {c[2], c[0]}}
 }
 
+// Packed bytes of a share: components that are drawn travel as the seeds they are drawn from.
+const seedBytes = 32
+
+// SplitPacked shares q in the form that travels: a component is 0x00 and a seed of 32 bytes, or 0x01 and u32[len(q)]
+// little-endian. Component 0 and 1 are drawn, so that party 0 gets two seeds, and the others one and a vector.
+func SplitPacked(q []uint32) (shares [Parties][]byte) {
+	new(packer).append(&shares, q)
+	return shares
+}
+
+// packedBytes is the most that a packed share of dim components takes, leastPacked the least.
+func packedBytes(dim int) int { return 1 + seedBytes + 1 + 4*dim }
+func leastPacked(dim int) int { return 2 * (1 + min(seedBytes, 4*dim)) }
+
+// packer packs shares of one vector after another. What it draws goes into the same memory again.
+type packer struct{ drawn [2][]uint32 }
+
+// append appends q's shares, packed, to what each party gets.
+func (p *packer) append(dst *[Parties][]byte, q []uint32) {
+	var seeds [2][seedBytes]byte
+	for i := range seeds {
+		rand.Read(seeds[i][:]) // never fails (crypto/rand)
+		p.drawn[i] = slices.Grow(p.drawn[i][:0], len(q))[:len(q)]
+		drawInto(p.drawn[i], &seeds[i])
+	}
+	last := p.drawn[0] // in place
+	for j, v := range q {
+		last[j] = v - last[j] - p.drawn[1][j]
+	}
+	seed := func(to, i int) { dst[to] = append(append(dst[to], 0), seeds[i][:]...) }
+	seed(0, 0)
+	seed(0, 1)
+	seed(1, 1)
+	dst[1] = appendComponent(append(dst[1], 1), last)
+	dst[2] = appendComponent(append(dst[2], 1), last)
+	seed(2, 0)
+}
+
 // draw expands a seed to n components: AES-256-CTR, counter 0.
 func draw(seed *[seedBytes]byte, n int) []uint32 {
+	c := make([]uint32, n)
+	drawInto(c, seed)
+	return c
+}
+
+func drawInto(c []uint32, seed *[seedBytes]byte) {
 	block, err := aes.NewCipher(seed[:])
 	if err != nil {
 		panic("BUG: mpc: " + err.Error())
 	}
-	c := make([]uint32, n)
-	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), 4*n) // the same memory
+	clear(c)
+	b := bytesOf(c)
 	cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(b, b)
-	for j := range c {
-		c[j] = binary.LittleEndian.Uint32(b[4*j:])
+	if !littleEndian {
+		for j := range c {
+			c[j] = binary.LittleEndian.Uint32(b[4*j:])
+		}
 	}
-	return c
+}
+
+// littleEndian says that numbers lie in memory as they are sent. It is a variable for tests.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// bytesOf is the memory of c.
+func bytesOf(c []uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), 4*len(c))
 }
 
 // UnpackShare reads a packed share of dim components, and returns what is behind it. It does not retain b. ErrShare says
 // that it is malformed or cut short.
 func UnpackShare(b []byte, dim int) (s Share, rest []byte, err error) {
-	if s.Own, b, err = unpackComponent(b, dim); err == nil {
-		s.Next, b, err = unpackComponent(b, dim)
+	if dim < 1 || dim > MaxDim || len(b) < leastPacked(dim) {
+		return Share{}, nil, fmt.Errorf("%w: %d bytes for %d components", ErrShare, len(b), dim)
 	}
-	if err != nil {
+	s = Share{make([]uint32, dim), make([]uint32, dim)}
+	if rest, err = s.unpack(b); err != nil {
 		return Share{}, nil, err
 	}
-	return s, b, nil
+	return s, rest, nil
 }
 
-func unpackComponent(b []byte, dim int) (c []uint32, rest []byte, err error) {
-	switch {
-	case dim < 1 || dim > MaxDim:
-		return nil, nil, fmt.Errorf("%w: %d components", ErrShare, dim)
-	case len(b) > seedBytes && b[0] == 0:
-		return draw((*[seedBytes]byte)(b[1:]), dim), b[1+seedBytes:], nil
-	case len(b) > 4*dim && b[0] == 1:
-		return words(b[1 : 1+4*dim]), b[1+4*dim:], nil
+// unpack is UnpackShare into s, as long as that is.
+func (s Share) unpack(b []byte) (rest []byte, err error) {
+	for _, c := range [2][]uint32{s.Own, s.Next} {
+		switch {
+		case len(b) > seedBytes && b[0] == 0:
+			drawInto(c, (*[seedBytes]byte)(b[1:]))
+			b = b[1+seedBytes:]
+		case len(b) > 4*len(c) && b[0] == 1:
+			wordsInto(c, b[1:])
+			b = b[1+4*len(c):]
+		default:
+			return nil, fmt.Errorf("%w: packed wrongly or cut short", ErrShare)
+		}
 	}
-	return nil, nil, fmt.Errorf("%w: packed wrongly or cut short", ErrShare)
+	return b, nil
 }
 
 // AppendShare appends the components of s, Own and Next, as u32 little-endian: 8 bytes a component of the vector.
@@ -134,10 +162,18 @@ func short(c []uint32) []uint16 {
 
 func words(b []byte) []uint32 {
 	c := make([]uint32, len(b)/4)
+	wordsInto(c, b)
+	return c
+}
+
+func wordsInto(c []uint32, b []byte) {
+	if littleEndian {
+		copy(bytesOf(c), b)
+		return
+	}
 	for j := range c {
 		c[j] = binary.LittleEndian.Uint32(b[4*j:])
 	}
-	return c
 }
 
 func shorts(b []byte) []uint16 {
@@ -158,6 +194,9 @@ func appendShorts(dst []byte, c []uint16) []byte {
 }
 
 func appendComponent(dst []byte, c []uint32) []byte {
+	if littleEndian {
+		return append(dst, bytesOf(c)...)
+	}
 	at := len(dst)
 	dst = slices.Grow(dst, 4*len(c))[:at+4*len(c)]
 	for j, v := range c {

@@ -75,6 +75,15 @@ func (r *reader) share(dim int) (s Share) {
 	return s
 }
 
+// shareInto is share into the memory of s.
+func (r *reader) shareInto(s Share) Share {
+	var err error
+	if r.b, err = s.unpack(r.b); err != nil {
+		r.bad = true
+	}
+	return s
+}
+
 // end returns ErrMessage, or what malformed says, if anything was missing, or is left over.
 func (r *reader) end() error {
 	if r.bad || len(r.b) > 0 {
