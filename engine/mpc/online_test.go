@@ -87,6 +87,9 @@ func TestVerifyWholeRange(t *testing.T) {
 				continue // at scales of identification, beyond ±0.96
 			}
 			x := unit(rng, 128)
+			for _, err := p.Encode(x); err != nil; _, err = p.Encode(x) { // at 2^4 rounding changes the length of some too much
+				x = unit(rng, 128)
+			}
 			y := make([]float32, len(x))
 			for j := range x {
 				y[j] = -x[j]
