@@ -160,6 +160,17 @@ func TestDecentralisedAway(t *testing.T) {
 	if s := ready(); s.Parties[0] != mpc.PartyReady || s.Parties[1] != mpc.PartyAway {
 		t.Errorf("%+v", s)
 	}
+	metrics := func(want ...string) {
+		t.Helper()
+		text := string(h.want(200, call{method: "GET", path: "/metrics"}).body)
+		for _, line := range want {
+			if !strings.Contains(text, line+"\n") {
+				t.Errorf("no %q in\n%s", line, text)
+			}
+		}
+	}
+	metrics(`mien_decentralised_party{tenant="default",party="1",state="away"} 1`, `mien_decentralised_party{tenant="default",party="1",state="ready"} 0`,
+		`mien_decentralised_party{tenant="default",party="2",state="ready"} 1`, `mien_decentralised_erasures_pending{tenant="default"} 0`)
 	for _, c := range []call{apartCall("POST", "people/ada/verify", ada), apartCall("POST", "identify", ada), apartCall("PUT", "people/bob", ada)} {
 		a := h.do(c)
 		if p := a.problem(t); a.status != 503 || p.Code != codePartyAway || a.header.Get("Retry-After") == "" {

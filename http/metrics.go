@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"mien/engine"
+	"mien/engine/mpc"
 )
 
 // metricsType is the media type of Prometheus's text format.
@@ -96,7 +97,29 @@ func (s *Server) metrics(r *request) (reply, error) {
 	const lost = "mien_audit_lost_records_total"
 	fmt.Fprintf(&b, "# HELP %s Records of decisions and refusals that the disk did not take.\n# TYPE %s counter\n%s{tenant=%q} %d\n",
 		lost, lost, lost, tenant, s.engine.AuditLost(tenant))
+	s.metricsOfParties(&b, tenant)
 	return reply{status: 200, raw: b.Bytes(), contentType: metricsType}, nil
+}
+
+// metricsOfParties are of the three parties, the same for all tenants; none where there are no parties.
+func (s *Server) metricsOfParties(b *bytes.Buffer, tenant string) {
+	if s.cfg.Decentralised == nil {
+		return
+	}
+	const state = "mien_decentralised_party"
+	fmt.Fprintf(b, "# HELP %s 1 for the state that each party of decentralised matching is in.\n# TYPE %s gauge\n", state, state)
+	for i, is := range s.parties() {
+		for _, p := range []mpc.PartyState{mpc.PartyAway, mpc.PartyOwed, mpc.PartyLost, mpc.PartyReady} {
+			n := 0
+			if p == is {
+				n = 1
+			}
+			fmt.Fprintf(b, "%s{tenant=%q,party=\"%d\",state=%q} %d\n", state, tenant, i, p, n)
+		}
+	}
+	const pending = "mien_decentralised_erasures_pending"
+	fmt.Fprintf(b, "# HELP %s Erasures that are decided and that a party has not carried out yet.\n# TYPE %s gauge\n%s{tenant=%q} %d\n",
+		pending, pending, pending, tenant, s.cfg.Decentralised.Gateway.ErasuresPending())
 }
 
 // galleriesWithStatus leaves out those that have no index, and those that the key is not for.

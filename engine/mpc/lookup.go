@@ -40,6 +40,18 @@ func (g *Gateway) Holds(tenant string) (bool, error) {
 	return false, err
 }
 
+// ErasuresPending is how many erasures, of people and of tenants, are decided and not carried out by all parties.
+func (g *Gateway) ErasuresPending() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, d := range g.mu.decided {
+		if d.kind == decideErase || d.kind == decideEraseTenant {
+			n++
+		}
+	}
+	return n
+}
+
 // Policy is a policy that the gateway knows.
 func (g *Gateway) Policy(id uint16) (p Policy, known bool) {
 	p, known = g.cfg.Policies.Policies[id]

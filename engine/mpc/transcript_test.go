@@ -317,3 +317,30 @@ func (n *noise) test() error {
 	}
 	return nil
 }
+
+// TestTranscriptTellsNoMargin: whatever the score, far from the threshold or next to it on either side, each party sends the same number of bytes in the same rounds.
+func TestTranscriptTellsNoMargin(t *testing.T) {
+	rng := seeded(t)
+	p := defaults(t, 64, VerifyLogScale)
+	pool := vectors(t, rng, p, 2)
+	score := int32(0)
+	for j := range pool[0] {
+		score += int32(pool[0][j]) * int32(pool[1][j])
+	}
+	var first [Parties][]int
+	for n, threshold := range []int32{score - 1<<23, score - 1, score, score + 1, score + 1<<23} {
+		items := itemsOf(pool[:1], pool[1:], []int32{threshold})
+		sent := record(t, freshKeys(), uint64(n+1), p, func(s *Session, i int) (Bits, error) { return s.Verify(t.Context(), items[i]) })
+		for i, tr := range sent {
+			var sizes []int
+			for _, message := range tr.rounds {
+				sizes = append(sizes, len(message))
+			}
+			if n == 0 {
+				first[i] = sizes
+			} else if !slices.Equal(sizes, first[i]) {
+				t.Errorf("party %d, threshold %d beside the score: sent %v, want %v", i, threshold-score, sizes, first[i])
+			}
+		}
+	}
+}
