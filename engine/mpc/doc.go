@@ -160,7 +160,8 @@
 // caller's name for it for 24 hours, the last 8 of a person; without a name, until the caller was told that it was done. After an erasure it is known that
 // it was done, and not what came of it.
 //
-// What is bounded: records that are open, 64 MiB, and people who are known, 65,536; a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time; a gateway has one write of a person
+// What is bounded: records that are open, 64 MiB, and people who are known, 65,536; a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time, and
+// then the oldest of the address that has the most goes; a gateway has one link, the newest; a gateway has one write of a person
 // at a time. A rid is what the gateway says, and is refused only where it is zero, which in a receipt is a whole tenant; a tenant's own counts are
 // apart from those of rids. A request that panics is logged, and ends alone. What is not bounded: budgets' rows, some 200 bytes for each pseudonym that was ever asked for and enrolled, stay.
 //

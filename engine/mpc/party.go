@@ -182,11 +182,8 @@ func (p *Party) closeLinks() {
 	}
 }
 
-// maxHandshakes bounds strangers who are shaking hands.
-const maxHandshakes = 64
-
 func (p *Party) accept(ctx context.Context) {
-	slots := make(chan struct{}, maxHandshakes)
+	var strangers handshakes
 	for {
 		nc, err := p.cfg.Listener.Accept()
 		if err != nil {
@@ -197,21 +194,13 @@ func (p *Party) accept(ctx context.Context) {
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			_ = nc.Close()
-			continue
-		}
-		p.wg.Go(func() {
-			defer func() { <-slots }()
-			p.welcome(ctx, nc)
-		})
+		strangers.begin(nc)
+		p.wg.Go(func() { p.welcome(ctx, nc, &strangers) })
 	}
 }
 
 // welcome takes a connection of the party before, or of a gateway; the party after is dialled, and nobody else has anything to say.
-func (p *Party) welcome(ctx context.Context, nc net.Conn) {
+func (p *Party) welcome(ctx context.Context, nc net.Conn, strangers *handshakes) {
 	pins := make(Pins)
 	for role, pin := range p.cfg.Pins {
 		_, gateway := role.Gateway()
@@ -220,6 +209,7 @@ func (p *Party) welcome(ctx context.Context, nc net.Conn) {
 		}
 	}
 	c, err := Accept(ctx, nc, p.cfg.Identity, pins)
+	strangers.end(nc)
 	if err != nil {
 		p.cfg.Logger.Warn("party: a connection was refused", "from", nc.RemoteAddr().String(), "error", err)
 		return
@@ -378,6 +368,7 @@ func (p *Party) abandonWithin(ctx context.Context, sid uint64) error {
 	return err
 }
 
+// welcomeGateway answers a gateway until its link ends. A gateway has one: a newer takes the place of the one before.
 func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what the gateway has asked ends with its link
@@ -387,12 +378,21 @@ func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
 		p.cfg.Logger.Warn("party: link", "peer", c.Peer(), "error", err)
 		return
 	}
+	var before []*Link
 	p.mu.Lock()
 	closed := p.mu.closed
 	if !closed {
+		for old, o := range p.mu.gateways {
+			if o.index == index {
+				before = append(before, old)
+			}
+		}
 		p.mu.gateways[l] = g
 	}
 	p.mu.Unlock()
+	for _, old := range before {
+		_ = old.Close()
+	}
 	if !closed {
 		<-l.Done() // closeLinks ends it
 	}
