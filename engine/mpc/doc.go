@@ -77,7 +77,8 @@
 // at all, so one that cheats learns nothing of what is computed, whatever it sends (privacy in the client/server model, Araki et al.; check.go).
 // M4  A key is of one connection (TLS 1.3, no resumption; an exporter of it), and a session id is used once with it:
 // each end refuses one that it has had, or that is more than 1,023 below the highest (Window). So no mask hides two
-// things, also after a restart, and also if a gateway sends an id twice. A session runs once.
+// things, also after a restart, and also if a gateway sends an id twice. A session runs once. A gateway counts its ids from the clock on, 65,536 a second, and
+// believes no party of any that are more than a day ahead of it.
 // M5  Dim·Bound² < 2^32 and |product| + |threshold| < 2^31, of a search 2^15: nothing that a check has passed wraps.
 // M6  The norm's tolerance, S² ± 2 % and 2S, keeps a probe that is scaled from moving the threshold by more than 1 %,
 // of a search by 2 %.

@@ -123,6 +123,7 @@ func OpenGateway(c GatewayConfig) (*Gateway, error) {
 		g.remotes[i] = &remote{g: g, index: i, wake: make(chan struct{}, 1)}
 		g.remotes[i].mu.state = PartyAway
 	}
+	g.counter.Store(sidsAt(c.Now()))
 	if err := g.recover(); err != nil {
 		return nil, errors.Join(err, dir.close())
 	}
@@ -205,12 +206,33 @@ func (g *Gateway) Status() (states [Parties]PartyState) {
 // sid is a session id that was not used.
 func (g *Gateway) sid() uint64 { return MakeSID(g.cfg.Index, g.counter.Add(1)) }
 
-// raise has session ids go on above one that was used.
-func (g *Gateway) raise(mark uint64) {
-	mark &= 1<<counterBits - 1
+const (
+	// sidsPerSecond are the session ids that there are for each second of the clock: enough to the year 2106.
+	sidsPerSecond = 1 << 16
+	// aheadMark is how far ahead of the clock the ids may be that a party says were used.
+	aheadMark = 24 * time.Hour
+)
+
+// sidsAt is where session ids of a moment begin. A gateway that is opened counts from there, so it needs no note of those that it used.
+func sidsAt(t time.Time) uint64 {
+	ms := uint64(max(t.UnixMilli(), 0))
+	return min(ms*sidsPerSecond/1000, 1<<counterBits-sidsPerSecond)
+}
+
+// raise has session ids go on above one that was used, by a party's word, as the clock may have been put back. One that is out of reach is not
+// believed: a party that lies could use up the ids.
+func (g *Gateway) raise(party int, mark uint64) {
+	if mark == 0 {
+		return
+	}
+	counter := mark & (1<<counterBits - 1)
+	if SIDGateway(mark) != g.cfg.Index || counter > sidsAt(g.cfg.Now().Add(aheadMark)) {
+		g.cfg.Logger.Warn("gateway: a party says that session ids were used which can't have been. If this clock was put back by more than a day, start the parties anew", "party", party)
+		return
+	}
 	for {
 		now := g.counter.Load()
-		if now >= mark || g.counter.CompareAndSwap(now, mark) {
+		if now >= counter || g.counter.CompareAndSwap(now, counter) {
 			return
 		}
 	}

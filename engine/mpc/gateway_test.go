@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,4 +184,42 @@ func TestPartyDown(t *testing.T) {
 		c.verify("a", x, true)
 	}
 	c.consistent()
+}
+
+// TestMarks: a gateway goes on above the ids that parties say were used, as it must where the clock stands still, and not if no clock explains them.
+func TestMarks(t *testing.T) {
+	rng, c := seeded(t), newWorld(t)
+	var clock atomic.Int64
+	clock.Store(1_800_000_000_000)
+	c.now = func() time.Time { return time.UnixMilli(clock.Load()) }
+	for i := range c.parties {
+		c.start(i)
+	}
+	c.startGateway()
+	c.ready()
+	x := unit(rng, testDim)
+	c.enrol("ada", x)
+	now := c.now()
+	for _, mark := range []uint64{MakeSID(7, 1<<counterBits-2), MakeSID(7, sidsAt(now.Add(aheadMark))+1), MakeSID(8, 1), MakeSID(8, sidsAt(now)+1000)} {
+		before := c.gateway.counter.Load()
+		if c.gateway.raise(1, mark); c.gateway.counter.Load() != before {
+			t.Errorf("%x is believed", mark)
+		}
+	}
+	for range 2 {
+		used := c.gateway.counter.Load()
+		c.verify("ada", x, true)
+		c.stopGateway()
+		c.startGateway()
+		c.ready()
+		if at := c.gateway.counter.Load(); at <= used {
+			t.Errorf("ids go on at %d, and %d was used", at, used)
+		}
+		c.verify("ada", x, true)
+		c.gateway.raise(1, MakeSID(7, sidsAt(now.Add(aheadMark)))) // the most that one can say
+		clock.Add(time.Second.Milliseconds())
+	}
+	if far := sidsAt(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)); far >= 1<<counterBits || sidsAt(time.Unix(1<<32-2, 0)) >= far || sidsAt(time.Time{}) != 0 {
+		t.Errorf("%x", far)
+	}
 }

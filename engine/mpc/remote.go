@@ -193,7 +193,7 @@ func (r *remote) hello(ctx context.Context, drained bool) (h hello, err error) {
 	if err := in.end(); err != nil {
 		return h, err
 	}
-	r.g.raise(h.mark)
+	r.g.raise(r.index, h.mark)
 	if pin := r.g.cfg.ShareKeys[r.index]; pin != (Pin{}) && pin != PinOfShareKey(h.shareKey) {
 		r.g.cfg.Logger.Warn("gateway: a party's share key is not the one that is pinned: envelopes are refused", "party", r.index)
 	}

@@ -8,7 +8,7 @@ const (
 )
 
 // MakeSID is a session id: the gateway's index, which the party compares with the certificate it came with, and a counter
-// that only grows.
+// that only grows, below 2^48.
 func MakeSID(gateway uint16, counter uint64) uint64 {
 	return uint64(gateway)<<counterBits | counter&(1<<counterBits-1)
 }
