@@ -152,7 +152,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add(appendBits(nil, Bits{65, 1, make([]uint64, 3), make([]uint64, 3)}))
 	f.Add((&Receipt{Key: make([]byte, 32), Signature: make([]byte, 64)}).appendTo(nil))
 	f.Add(erasure{of, m.batch.tx, 1}.appendTo(nil))
-	active := head{state: stateActive, dim: 2, flags: flagGallery}
+	active := head{state: stateActive, dim: 2, gallery: 7}
 	f.Add(append(active.appendTo(appendSubject(nil, of)), make([]byte, 12)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, read := range []func(*reader){

@@ -347,3 +347,36 @@ func TestMadeUpTenants(t *testing.T) {
 		t.Fatal(found, err)
 	}
 }
+
+// TestGalleryScale: rows are compared at the scale that they were shared at, whatever the policies say now: at half of it the same threshold would be
+// half the cosine.
+func TestGalleryScale(t *testing.T) {
+	rng, c := seeded(t), startWorld(t)
+	x := unit(rng, testDim)
+	c.enrol("ada", x)
+	coarse := testPolicies(t)
+	p := coarse.Policies[2]
+	p.Params = defaults(t, testDim, 6)
+	p.Cosine = 0.8
+	coarse.Policies[3] = p
+	wantErr(t, coarse.validate(), ErrConfig) // two scales of one model
+	delete(coarse.Policies, 3)
+	coarse.Policies[2] = p
+	c.stopGateway()
+	for i := range c.parties {
+		c.stopParty(i)
+		c.policies[i] = coarse
+		c.start(i)
+	}
+	c.startGateway()
+	c.ready()
+	_, err := c.gateway.Identify(t.Context(), "t", 2, near(rng, x, 0.5))
+	wantErr(t, err, ErrContext)
+	c.verify("ada", x, true)
+	c.enrol("ada", x)
+	for cos, want := range map[float64]int{0.5: 0, 0.9: 1} {
+		if found, err := c.gateway.Identify(t.Context(), "t", 2, near(rng, x, cos)); err != nil || len(found) != want {
+			t.Errorf("cosine %v: %v, %v", cos, found, err)
+		}
+	}
+}

@@ -633,7 +633,7 @@ func (p *Party) identify(ctx context.Context, g *gatewayLink, f Frame, r *reader
 
 func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy, tenant ID, probe Share, e *Envelope) (bits Bits, hash [32]byte, err error) {
 	err = p.inSession(ctx, sid, func(prev, next Neighbour) error { // open, so that peers who are ready earlier are not sent away
-		rows, err := p.galleries.rows(tenant, policy.Model, policy.Params.Dim)
+		rows, err := p.galleries.rows(tenant, policy.rows())
 		if err != nil {
 			return err
 		}
@@ -674,7 +674,7 @@ func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader)
 			gen: person.gen, time: m.time, template: person.template, tx: m.batch.tx}
 		v.shares[i].share = r.share(policy.Params.Dim)
 		if policy.Gallery != 0 {
-			h.flags |= flagGallery
+			h.gallery = byte(p.policies.Policies[policy.Gallery].Params.LogScale)
 			v.second = append(v.second, r.share(policy.Params.Dim))
 			v.shares[i].gallery = v.second[i].Short()
 		}

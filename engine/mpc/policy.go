@@ -15,7 +15,9 @@ type Policy struct {
 	Params Params  // as 2.2
 	Cosine float64 // threshold
 	Check  Check
-	// Gallery is another policy, of IdentifyLogScale at most: who is enrolled under this one is found by that too. 0: not at all.
+	// Gallery is another policy, of IdentifyLogScale at most: who is enrolled under this one is found by that too. 0: not at all. A
+	// model's have one scale, which is that of the shares that are stored: whoever was enrolled at another must be enrolled anew, and until then
+	// searches of their tenant end in ErrContext.
 	Gallery uint16
 }
 
@@ -110,7 +112,25 @@ func (p *Policies) validate() error {
 			return fmt.Errorf("%w: policy %d: its gallery, policy %d, must be one of the same model and dim, with log2_scale %d at most", ErrConfig, id, v.Gallery, IdentifyLogScale)
 		}
 	}
+	if err := p.oneScale(); err != nil {
+		return err
+	}
 	return p.Budgets.validate(p.searched())
+}
+
+// oneScale refuses policies by which rows of one scale would be compared at another. Errors: ErrConfig.
+func (p *Policies) oneScale() error {
+	scales := make(map[uint16]int)
+	for id, v := range p.Policies {
+		if !v.Params.short() {
+			continue
+		}
+		if scale, is := scales[v.Model]; is && scale != v.Params.LogScale {
+			return fmt.Errorf("%w: policy %d: model %d has policies for identification of log2_scale %d and %d: want one", ErrConfig, id, v.Model, scale, v.Params.LogScale)
+		}
+		scales[v.Model] = v.Params.LogScale
+	}
+	return nil
 }
 
 // searched says whether anybody can be searched for.

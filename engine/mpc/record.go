@@ -13,22 +13,20 @@ const (
 	stateDeleted = 2 // a tombstone
 )
 
-// flagGallery says that a record has a share for identification as well.
-const flagGallery = 1
-
 // head is what a party knows of a record in the clear; it goes into what seals the shares. Little endian, recordHead:
 //
-//	"FSR1" · state u8 · party u8 · log2 of the scale u8 · flags u8 · dim u16 · model u16 · generation u32 · time ms u64 · template[16] · transaction[16] ·
+//	"FSR1" · state u8 · party u8 · log2 of the scale u8 · log2 of that of the share for
+//	identification u8, 0 for none · dim u16 · model u16 · generation u32 · time ms u64 · template[16] · transaction[16] ·
 //	secret[16]
 //
 // The time is that of the enrolment, or of the erasure. The secret is the one that the template is a hash of (templateOf), of an active record: it
 // proves to a peer that the gateway has decided. What is prepared has none.
 type head struct {
-	state, party, logScale, flags byte
-	dim, model                    uint16
-	gen                           uint32
-	time                          int64
-	template, tx, secret          ID
+	state, party, logScale, gallery byte
+	dim, model                      uint16
+	gen                             uint32
+	time                            int64
+	template, tx, secret            ID
 }
 
 const (
@@ -37,7 +35,7 @@ const (
 )
 
 func (h *head) appendTo(dst []byte) []byte {
-	dst = append(append(dst, headMagic...), h.state, h.party, h.logScale, h.flags)
+	dst = append(append(dst, headMagic...), h.state, h.party, h.logScale, h.gallery)
 	dst = binary.LittleEndian.AppendUint16(dst, h.dim)
 	dst = binary.LittleEndian.AppendUint16(dst, h.model)
 	dst = binary.LittleEndian.AppendUint32(dst, h.gen)
@@ -51,13 +49,13 @@ func parseHead(b []byte) (h head, err error) {
 	if len(b) != recordHead || string(b[:4]) != headMagic {
 		return h, fmt.Errorf("%w: record", ErrCorrupt)
 	}
-	h.state, h.party, h.logScale, h.flags = b[4], b[5], b[6], b[7]
+	h.state, h.party, h.logScale, h.gallery = b[4], b[5], b[6], b[7]
 	h.dim, h.model = binary.LittleEndian.Uint16(b[8:]), binary.LittleEndian.Uint16(b[10:])
 	h.gen, h.time = binary.LittleEndian.Uint32(b[12:]), int64(binary.LittleEndian.Uint64(b[16:]))
 	copy(h.template[:], b[24:])
 	copy(h.tx[:], b[40:])
 	copy(h.secret[:], b[56:])
-	if h.state != stateActive && h.state != stateDeleted || h.party >= Parties || h.dim > MaxDim || h.state == stateActive && h.dim == 0 {
+	if h.state != stateActive && h.state != stateDeleted || h.party >= Parties || h.dim > MaxDim || h.gallery > IdentifyLogScale || h.state == stateActive && h.dim == 0 {
 		return h, fmt.Errorf("%w: record", ErrCorrupt)
 	}
 	return h, nil
@@ -75,10 +73,10 @@ func (h head) same(o head) bool {
 // shares are what a party holds of a template.
 type shares struct {
 	share   Share
-	gallery ShortShare // empty without flagGallery
+	gallery ShortShare // empty where head.gallery is 0
 }
 
-// bytes encodes the shares, little endian: own u32[dim] · next u32[dim], and with flagGallery own u16[dim] · next u16[dim].
+// bytes encodes the shares, little endian: own u32[dim] · next u32[dim], and for identification own u16[dim] · next u16[dim].
 func (s *shares) bytes() []byte {
 	b := AppendShare(make([]byte, 0, 12*len(s.share.Own)), s.share)
 	return appendShorts(appendShorts(b, s.gallery.Own), s.gallery.Next)
@@ -87,7 +85,7 @@ func (s *shares) bytes() []byte {
 // parseShares is the inverse of bytes. Errors: ErrCorrupt.
 func parseShares(h head, b []byte) (s shares, err error) {
 	dim, size := int(h.dim), 8*int(h.dim)
-	if h.flags&flagGallery != 0 {
+	if h.gallery != 0 {
 		size += 4 * dim
 	}
 	if len(b) != size {

@@ -12,7 +12,7 @@ import (
 // component i+1 from the party after it. Each sends what the repaired party is entitled to, and nothing else. All records go, tombstones too, as
 // of one moment at each source; the two must agree on every head. Attempts are not sent: the budgets of the other two hold meanwhile.
 //
-//	ROUND 1, of a source   count u16 · count × (tenant · rid · head · component u32[dim] · with flagGallery u16[dim]); count 0, as the first and
+//	ROUND 1, of a source   count u16 · count × (tenant · rid · head · component u32[dim] · for identification u16[dim]); count 0, as the first and
 //	                       the last: version[16]
 //	ROUND 2, its answer    nothing: the next may come
 //
@@ -134,7 +134,7 @@ func (r *reader) repaired() (v repaired) {
 	v.head = h
 	if h.state == stateActive {
 		v.full = words(r.bytes(4 * int(h.dim)))
-		if h.flags&flagGallery != 0 {
+		if h.gallery != 0 {
 			v.gallery = shorts(r.bytes(2 * int(h.dim)))
 		}
 	}

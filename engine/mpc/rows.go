@@ -6,11 +6,22 @@ import (
 	"sync"
 )
 
-// rows are a tenant's shares for identification, of one model, as they are at a moment. They are valid until release; meanwhile nobody changes
+// rowsOf says which records' shares can be compared with one probe.
+type rowsOf struct {
+	model, dim uint16
+	logScale   byte // at another, the threshold would mean another cosine
+}
+
+// rows are of records that can be compared under a policy.
+func (p Policy) rows() rowsOf {
+	return rowsOf{p.Model, uint16(p.Params.Dim), byte(p.Params.LogScale)}
+}
+
+// rows are a tenant's shares for identification, of one model and scale, as they are at a moment. They are valid until release; meanwhile nobody changes
 // what is in memory.
 type rows struct {
 	*listing[int32] // slots
-	model           uint16
+	kind            rowsOf
 	version         ID
 	in              *slabs
 	release         func() // may be called again
@@ -112,17 +123,17 @@ func (g *galleries) tenant(tenant ID) *tenantRows {
 	return t
 }
 
-// rows returns a tenant's rows of a model as they are; release must be called when they are no more used. Who has them waits for nothing and
+// rows returns a tenant's rows of a kind as they are; release must be called when they are no more used. Who has them waits for nothing and
 // nobody meanwhile: changes wait for all who have them, and others for the changes. Errors: ErrCorrupt, the disk's.
-func (g *galleries) rows(tenant ID, model uint16, dim int) (r *rows, err error) {
+func (g *galleries) rows(tenant ID, kind rowsOf) (r *rows, err error) {
 	t := g.tenant(tenant)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	changed := g.changes(t)
 	now, version := t.now, g.store.versionNow()
 	switch {
-	case now == nil || now.model != model || !now.fits(dim) || now.version != version || now.in.spread():
-		t.now, err = g.readAll(tenant, model, dim)
+	case now == nil || now.kind != kind || now.version != version || now.in.spread():
+		t.now, err = g.readAll(tenant, kind)
 	case len(changed) > 0:
 		t.now, err = g.change(t, tenant, changed)
 	}
@@ -172,12 +183,12 @@ func (g *galleries) change(t *tenantRows, tenant ID, changed map[ID]bool) (*rows
 
 // has says whether a record is one of the rows.
 func (r *rows) has(h head) bool {
-	return h.flags&flagGallery != 0 && h.model == r.model && r.fits(int(h.dim))
+	return rowsOf{h.model, h.dim, h.gallery} == r.kind
 }
 
 // readAll reads a tenant's rows as of one moment.
-func (g *galleries) readAll(tenant ID, model uint16, dim int) (*rows, error) {
-	made := &rows{listing: &listing[int32]{}, model: model, in: &slabs{dim: dim}}
+func (g *galleries) readAll(tenant ID, kind rowsOf) (*rows, error) {
+	made := &rows{listing: &listing[int32]{}, kind: kind, in: &slabs{dim: int(kind.dim)}}
 	var epoch uint32
 	var k *kek
 	s := g.store

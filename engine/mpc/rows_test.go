@@ -38,11 +38,11 @@ func TestRowsChange(t *testing.T) {
 		}
 		probe := Split(encode(t, c.policies[0].Policies[2].Params, unit(rng, testDim)))
 		for i, p := range c.parties {
-			r, err := p.galleries.rows(tenant, 1, testDim)
+			r, err := p.galleries.rows(tenant, c.policies[0].Policies[2].rows())
 			if err != nil {
 				t.Fatal(err)
 			}
-			fresh, err := p.galleries.readAll(tenant, 1, testDim)
+			fresh, err := p.galleries.readAll(tenant, c.policies[0].Policies[2].rows())
 			if err != nil {
 				t.Fatal(err)
 			}
