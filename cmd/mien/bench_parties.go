@@ -27,7 +27,7 @@ import (
 
 type benchPartiesCmd struct {
 	simdFlags
-	Rows     []int         `help:"People of each identification; they are enrolled first, which is measured too." default:"10000,100000"`
+	Rows     []int         `help:"People of each identification; they are enrolled first, which is measured too and takes minutes for 100000." default:"10000,100000"`
 	Duration time.Duration `help:"Of each measurement." default:"5s"`
 	Dir      string        `help:"Folder for the parties' folders, which are deleted after (default: the system's for temporary files)." type:"path" placeholder:"DIR"`
 }
