@@ -185,6 +185,25 @@ func TestDecentralisedAway(t *testing.T) {
 	}
 }
 
+// TestDecentralisedLost: that a party has lost its store is told, by number, with what to do, and nobody is told to wait.
+func TestDecentralisedLost(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	ada := vector(1, 16)
+	h.want(200, apartCall("PUT", "people/ada", ada))
+	parties.Lose(2)
+	for _, c := range []call{apartCall("POST", "people/ada/verify", ada), apartCall("PUT", "people/bob", ada)} {
+		a := h.do(c)
+		if p := a.problem(t); a.status != 503 || p.Code != codePartyAway || !strings.Contains(p.Detail, "serve --repair-party 2") || a.header.Get("Retry-After") != "" {
+			t.Errorf("%s: %d %v %s", c.path, a.status, a.header, a.body)
+		}
+	}
+	if err := parties.Gateway.Repair(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	parties.Ready()
+	h.want(200, apartCall("POST", "people/ada/verify", ada))
+}
+
 // TestDecentralisedDiffers: a party that has another threshold is seen in /readyz, and the answer says that somebody must do something, and not to try again.
 func TestDecentralisedDiffers(t *testing.T) {
 	h, parties := newPartyHarness(t, "", nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"mien/engine"
+	"mien/engine/mpc"
 	"mien/http/auther"
 	"mien/http/authface"
 	"mien/http/capture"
@@ -298,6 +299,9 @@ func runDialects(all []*dialect.Dialect) (stop func()) {
 func (p *problem) retryAfter() time.Duration {
 	switch p.code {
 	case codeOverloaded, codeShuttingDown, codeTimeout, codePartyAway:
+		if e, ok := errors.AsType[*mpc.DownError](p); ok && len(e.Lost) > 0 {
+			return 0 // until somebody has done something
+		}
 		if !errors.Is(p, engine.ErrOutcomeUnknown) { // what may have happened is not to be repeated unseen
 			return time.Second
 		}

@@ -43,7 +43,7 @@ var sentinels = []sentinel{
 	{mpc.ErrBudget, codeAttemptsExceeded, budgetDetail},
 	{mpc.ErrLocked, codeAttemptsExceeded, budgetDetail},
 	{mpc.ErrUnfinished, codePartyAway, always("it is decided, and a party has not carried it out yet: it will; the same request again, word for word, is not done again and says when it has")},
-	{mpc.ErrPartyDown, codePartyAway, always("one of the three parties is away, and nothing can be decided without it: try again in a moment")},
+	{mpc.ErrPartyDown, codePartyAway, awayDetail},
 	{mpc.ErrPending, codeOverloaded, always("another write of the person is under way: try again in a moment")},
 	{mpc.ErrBusy, codeOverloaded, always("the parties are busy: try again in a moment")},
 	{mpc.ErrEnvelope, codeBadEnvelope, always("an envelope does not open for this: it must be sealed for this person, operation and policy, each for its party and in their order, by what GET …/sealing says")},
@@ -135,6 +135,14 @@ var sentinels = []sentinel{
 	{context.DeadlineExceeded, codeTimeout, always("the time for this request ended before it was done; " +
 		"send fewer or smaller photos at once, or try when the server is less busy")},
 	{context.Canceled, codeShuttingDown, always("the server is shutting down")},
+}
+
+// awayDetail says whether to wait, or that an operator must do something.
+func awayDetail(err error) string {
+	if e, ok := errors.AsType[*mpc.DownError](err); ok && len(e.Lost) > 0 {
+		return fmt.Sprintf("party %d has lost its store, and nothing can be decided without it: an operator must have it filled from the other two (serve --repair-party %d)", e.Lost[0], e.Lost[0])
+	}
+	return "one of the three parties is away, and nothing can be decided without it: try again in a moment"
 }
 
 // differDetail says who has to do something: to try again is of no use.

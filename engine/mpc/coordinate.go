@@ -703,11 +703,11 @@ func (g *Gateway) Repair(ctx context.Context, party int) error {
 		return fmt.Errorf("%w: party %d has its store", ErrExists, party)
 	case PartyLost:
 	default:
-		return &DownError{[]int{party}}
+		return &DownError{Parties: []int{party}}
 	}
 	for i, other := range g.remotes {
 		if i != party && other.state() != PartyReady {
-			return &DownError{[]int{i}}
+			return &DownError{Parties: []int{i}}
 		}
 	}
 	if _, err := g.askAll(ctx, FrameRepair, g.sid(), func(int) []byte { return []byte{byte(party)} }); err != nil {

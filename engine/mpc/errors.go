@@ -172,7 +172,10 @@ func (e *DiffersError) Error() string {
 func (e *DiffersError) Unwrap() error { return ErrDiffers }
 
 // DownError is an ErrPartyDown that says which parties do not serve. It names nobody who was asked for.
-type DownError struct{ Parties []int }
+type DownError struct {
+	Parties []int
+	Lost    []int // those of them that must be repaired: to wait is of no use
+}
 
 // Error names the parties.
 func (e *DownError) Error() string { return fmt.Sprintf("parties that don't serve now: %v", e.Parties) }

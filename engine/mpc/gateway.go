@@ -325,12 +325,14 @@ func (g *Gateway) receipts(d *decision) (all []Receipt) {
 
 // ready returns DownError unless all parties serve, or DiffersError where one is of another cluster.
 func (g *Gateway) ready() error {
-	var down, other []int
+	var down, lost, other []int
 	for i, r := range g.remotes {
 		switch r.state() {
 		case PartyReady:
 		case PartyDiffers:
 			other = append(other, i)
+		case PartyLost:
+			down, lost = append(down, i), append(lost, i)
 		default:
 			down = append(down, i)
 		}
@@ -339,7 +341,7 @@ func (g *Gateway) ready() error {
 		return &DiffersError{other}
 	}
 	if down != nil {
-		return &DownError{down}
+		return &DownError{down, lost}
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type LinkConfig struct {
 // hold is bounded: frames of 4,096 sessions and 64 MiB that are not open, and 3 frames of each that is.
 type Link struct {
 	conn   *Conn
+	since  time.Time
 	cfg    LinkConfig
 	key    [32]byte
 	epoch  [8]byte
@@ -71,7 +72,7 @@ func (w *waiting) expired(now time.Time) bool { return now.Sub(w.since) > heldFo
 // NewLink starts a link on c, which it owns from now on.
 func NewLink(c *Conn, cfg LinkConfig) (*Link, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, RoundTimeout)
-	l := &Link{conn: c, cfg: cfg, done: make(chan struct{})}
+	l := &Link{conn: c, since: time.Now(), cfg: cfg, done: make(chan struct{})}
 	var err error
 	if l.key, l.epoch, err = c.Keys(cfg.Cluster); err != nil {
 		c.Close()

@@ -110,6 +110,7 @@ type Party struct {
 		prev, next *Link
 		gateways   map[*Link]*gatewayLink
 		closed     bool
+		twice      time.Time // when it was said last that a peer is there twice
 	}
 }
 
@@ -218,17 +219,25 @@ func (p *Party) welcome(ctx context.Context, nc net.Conn, strangers *handshakes)
 		p.welcomeGateway(ctx, c, index)
 		return
 	}
+	p.mu.Lock()
+	old := p.mu.prev
+	p.mu.Unlock()
+	p.afterYoung(ctx, old)
 	p.keep(ctx, c, &p.mu.prev)
 }
 
 func (p *Party) dialNext(ctx context.Context) {
 	next := (p.cfg.Index + 1) % Parties
+	out := complaint{log: p.cfg.Logger, text: "party: the next one can't be reached"}
 	retry(ctx, func() (worked bool) {
 		c, err := Dial(ctx, p.cfg.Next, p.cfg.Identity, PartyRole(next), p.cfg.Pins)
 		if err != nil {
-			p.cfg.Logger.Debug("party: next", "error", err)
+			if ctx.Err() == nil {
+				out.about(err)
+			}
 			return false
 		}
+		out.over()
 		l := p.keep(ctx, c, &p.mu.next)
 		if l == nil {
 			return false
@@ -394,6 +403,7 @@ func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
 		_ = old.Close()
 	}
 	if !closed {
+		p.watchTwice(l, g)
 		<-l.Done() // closeLinks ends it
 	}
 	_ = l.Close()

@@ -53,12 +53,16 @@ const (
 
 func (r *remote) run(ctx context.Context) {
 	defer r.setState(PartyAway)
+	out := complaint{log: r.g.cfg.Logger, text: "gateway: a party can't be reached"}
 	retry(ctx, func() bool {
 		c, err := Dial(ctx, r.g.cfg.Parties[r.index], r.g.cfg.Identity, PartyRole(r.index), r.g.cfg.Pins)
 		if err != nil {
-			r.g.cfg.Logger.Debug("gateway: party", "party", r.index, "error", err)
+			if ctx.Err() == nil {
+				out.about(err, "party", r.index)
+			}
 			return false
 		}
+		out.over()
 		l, err := NewLink(c, LinkConfig{Cluster: r.g.cfg.Cluster, Timeout: r.g.cfg.Timeout})
 		if err != nil {
 			return false
@@ -86,7 +90,9 @@ func (r *remote) setState(s PartyState) {
 	if before == s {
 		return
 	}
-	r.g.cfg.Logger.Info("gateway: party", "party", r.index, "state", string(s))
+	if r.g.cfg.Logger.Info("gateway: party", "party", r.index, "state", string(s)); s == PartyLost {
+		r.g.cfg.Logger.Warn(fmt.Sprintf("gateway: the store of party %d is new, or is not the one that it had: nothing is decided until it is filled: serve --repair-party %d", r.index, r.index), "party", r.index)
+	}
 	for _, o := range r.neighbours() { // that a store is the right one may be told by the others alone
 		if s == PartyReady && o.state() == PartyLost {
 			o.nudge()
@@ -360,7 +366,7 @@ func (r *remote) ask(t FrameType, sid uint64, payload []byte) (*Stream, error) {
 	l := r.mu.link
 	r.mu.Unlock()
 	if l == nil {
-		return nil, &DownError{[]int{r.index}}
+		return nil, &DownError{Parties: []int{r.index}}
 	}
 	s, err := l.Open(sid)
 	if err != nil {
@@ -395,7 +401,7 @@ const callRounds = 5
 
 func (r *remote) down(err error) error {
 	if errors.Is(err, ErrPeerDown) {
-		return &DownError{[]int{r.index}}
+		return &DownError{Parties: []int{r.index}}
 	}
 	return err
 }

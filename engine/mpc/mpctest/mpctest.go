@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -160,7 +161,7 @@ func (c *Cluster) serveBy(i int, l net.Listener, policies *mpc.Policies) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := mpc.OpenParty(mpc.PartyConfig{Index: i, Cluster: cluster, Dir: filepath.Join(c.dir, fmt.Sprint("party", i)), Root: key, Identity: c.ids[i],
+	p, err := mpc.OpenParty(mpc.PartyConfig{Index: i, Cluster: cluster, Dir: c.folder(i), Root: key, Identity: c.ids[i],
 		Pins: c.pins, Listener: l, Next: c.addresses[(i+1)%mpc.Parties], Policies: policies, ShareKey: c.shareKeys[i], Timeout: timeout})
 	if err != nil {
 		c.t.Fatal(err)
@@ -202,6 +203,29 @@ func (c *Cluster) LoseShareKey(i int) {
 	c.Start(i)
 }
 
+// Lose has a party start with an empty folder, and waits until the gateway knows.
+func (c *Cluster) Lose(i int) {
+	c.t.Helper()
+	c.Stop(i)
+	if err := os.RemoveAll(c.folder(i)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.serveBy(i, c.listen(i), c.policies)
+	c.await(func() bool { return c.Gateway.Status()[i] == mpc.PartyLost })
+}
+
+func (c *Cluster) folder(i int) string { return filepath.Join(c.dir, fmt.Sprint("party", i)) }
+
+func (c *Cluster) listen(i int) (l net.Listener) {
+	c.t.Helper()
+	c.await(func() (ok bool) { // a connection of before may hold the port for a moment
+		var err error
+		l, err = net.Listen("tcp", c.addresses[i])
+		return err == nil
+	})
+	return l
+}
+
 // Start starts a party that was stopped, and waits until all serve.
 func (c *Cluster) Start(i int) {
 	c.t.Helper()
@@ -220,13 +244,7 @@ func (c *Cluster) StartWith(i int, policies string) {
 
 func (c *Cluster) start(i int, policies *mpc.Policies) {
 	c.t.Helper()
-	var l net.Listener
-	c.await(func() (ok bool) { // a connection of before may hold the port for a moment
-		var err error
-		l, err = net.Listen("tcp", c.addresses[i])
-		return err == nil
-	})
-	c.serveBy(i, l, policies)
+	c.serveBy(i, c.listen(i), policies)
 	c.Ready()
 }
 
