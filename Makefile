@@ -178,7 +178,7 @@ fuzz: prerequisites
 # for ratios. BENCH names others.
 BENCH ?= .
 bench: prerequisites
-	@$(GO) test -run '^$$' -bench '$(BENCH)' -skip InTurns -benchtime 200ms -count 3 -timeout 20m ./simd ./index/... ./bench ./engine ./http | $(GO) run ./bench/report
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -skip InTurns -benchtime 200ms -count 3 -timeout 20m ./simd ./index/... ./bench ./engine ./engine/mpc ./http | $(GO) run ./bench/report
 
 # Photos through the whole pipeline beside its models alone, how long requests take, and the same models from
 # onnxruntime-node, which is fetched to build/node (290 MB) if npm is there. EACH is the time for each figure, in whole seconds.
