@@ -43,7 +43,8 @@ func (s *partyStore) begins(b *pebble.Batch, of Subject) (t *tx, err error) {
 	if t.head, t.found, err = s.head(of); err != nil {
 		return nil, err
 	}
-	v, err := s.get(subjectKey(prefixPrepared, of))
+	_, epoch, _ := s.current()
+	v, err := s.get(epochKey(prefixPrepared, epoch, of))
 	if err != nil || v == nil {
 		return t, err
 	}
@@ -88,8 +89,9 @@ func (s *partyStore) mayPrepare(of []Subject, h []head) error {
 }
 
 // prepare makes enrolments durable that were checked, all or none: the party's vote for them. Until it hears commit or abort it keeps them.
-// It votes once. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
-func (s *partyStore) prepare(of []Subject, h []head, v []shares) error {
+// It votes once. version is that of the shares when the check began: votes of all parties are from before a refresh, which moves them, or from after
+// it. Errors: ErrGeneration, ErrPending, ErrNotReady, ErrStorage.
+func (s *partyStore) prepare(of []Subject, h []head, v []shares, version ID) error {
 	_, epoch, _ := s.current()
 	k, err := s.kek(epoch)
 	if err != nil {
@@ -105,10 +107,10 @@ func (s *partyStore) prepare(of []Subject, h []head, v []shares) error {
 		if done, err := t.mayPrepare(h[i]); err != nil || done {
 			return err
 		}
-		if _, now, _ := s.current(); now != epoch {
+		if _, now, _ := s.current(); now != epoch || s.versionNow() != version {
 			return fmt.Errorf("%w: a refresh", ErrPending)
 		}
-		set(t.batch, subjectKey(prefixPrepared, of[i]), rows[i].appendTo(nil))
+		set(t.batch, epochKey(prefixPrepared, epoch, of[i]), rows[i].appendTo(nil))
 		return nil
 	})
 }
@@ -119,13 +121,14 @@ func (s *partyStore) prepare(of []Subject, h []head, v []shares) error {
 func (s *partyStore) commit(c batch) (replaced bool, err error) {
 	err = s.change(c.subjects(), func(i int, t *tx) error {
 		gen := c.people[i].gen
+		_, epoch, _ := s.current()
 		mine := t.prepared != nil && t.prepared.head.tx == c.tx
 		if mine && t.prepared.head.template != templateOf(t.of, c.people[i].template) {
 			return fmt.Errorf("%w: nobody has decided the enrolment who knows no more", ErrMessage)
 		}
 		if t.found && t.head.gen >= gen {
 			if mine {
-				remove(t.batch, subjectKey(prefixPrepared, t.of))
+				remove(t.batch, epochKey(prefixPrepared, epoch, t.of))
 			}
 			return nil
 		}
@@ -133,14 +136,13 @@ func (s *partyStore) commit(c batch) (replaced bool, err error) {
 			return fmt.Errorf("%w: no such enrolment is prepared", ErrUnknown)
 		}
 		replaced = replaced || t.found
-		_, epoch, _ := s.current()
 		s.opened.drop(t.of)
 		h := t.prepared.head
 		h.secret = c.people[i].template
 		set(t.batch, subjectKey(prefixHead, t.of), h.appendTo(nil))
 		set(t.batch, epochKey(prefixKey, epoch, t.of), t.prepared.key)
 		set(t.batch, epochKey(prefixShares, epoch, t.of), t.prepared.shares)
-		remove(t.batch, subjectKey(prefixPrepared, t.of))
+		remove(t.batch, epochKey(prefixPrepared, epoch, t.of))
 		return s.becomeReady(t.batch)
 	})
 	return replaced, err
@@ -160,8 +162,9 @@ func (s *partyStore) becomeReady(b *pebble.Batch) error {
 // abort forgets enrolments that are prepared; forgot says whether there was any. Doing it again changes nothing. Errors: ErrStorage.
 func (s *partyStore) abort(c batch) (forgot bool, err error) {
 	err = s.update(func(b *pebble.Batch) error {
+		_, epoch, _ := s.current()
 		for _, of := range c.subjects() {
-			v, err := s.get(subjectKey(prefixPrepared, of))
+			v, err := s.get(epochKey(prefixPrepared, epoch, of))
 			if err != nil {
 				return err
 			}
@@ -173,7 +176,8 @@ func (s *partyStore) abort(c batch) (forgot bool, err error) {
 				return err
 			}
 			if r.head.tx == c.tx {
-				remove(b, subjectKey(prefixPrepared, of))
+				remove(b, epochKey(prefixPrepared, epoch, of))
+				remove(b, epochKey(prefixPrepared, epoch+1, of)) // that a refresh has staged
 				forgot = true
 			}
 		}
@@ -194,7 +198,8 @@ const maxDoubts = 1024
 
 // doubts lists enrolments that a gateway began and whose end this party has not heard.
 func (s *partyStore) doubts(gateway uint16) (all []doubt, err error) {
-	err = s.each([]byte{prefixPrepared}, func(key, value []byte) error {
+	_, epoch, _ := s.current()
+	err = s.each(epochPrefix(prefixPrepared, epoch), func(key, value []byte) error {
 		r, err := parsePrepared(value)
 		if err == nil && gatewayOf(r.head.tx) == gateway && len(all) < maxDoubts {
 			all = append(all, doubt{subjectOf(key), r.head.tx, r.head.gen})

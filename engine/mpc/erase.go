@@ -103,7 +103,9 @@ func (t *tx) tombstone(e erasure, now int64) head {
 		remove(t.batch, epochKey(prefixShares, epoch, t.of))
 	}
 	if t.prepared != nil {
-		remove(t.batch, subjectKey(prefixPrepared, t.of))
+		for _, epoch := range t.store.livingNow() {
+			remove(t.batch, epochKey(prefixPrepared, epoch, t.of))
+		}
 	}
 	return h
 }

@@ -132,7 +132,7 @@ func TestTombstone(t *testing.T) {
 				t.Errorf("generation %d: %v, want %v", gen, err, want)
 			}
 			if gen == 1 {
-				wantErr(t, p.store.prepare([]Subject{of}, []head{h}, []shares{{share: Split(make([]uint32, testDim))[0]}}), ErrGeneration)
+				wantErr(t, p.store.prepare([]Subject{of}, []head{h}, []shares{{share: Split(make([]uint32, testDim))[0]}}, ID{}), ErrGeneration)
 			}
 		}
 		if _, err := p.store.commit(doubt{of, newTx(7), 1}.batch(ID{})); err != nil { // of what was erased since

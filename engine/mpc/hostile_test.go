@@ -30,6 +30,7 @@ func (c *world) voted(user string, x []float32) (e *enrolments, leave func()) {
 	c.t.Helper()
 	ctx := context.Background()
 	e = c.enrolling(c.gateway.dir.subject("t", user), x, 0)
+	e.people[0].user = user
 	leave, err := e.enter(ctx)
 	if err == nil {
 		err = cmp.Or(e.begin(), e.vote(ctx))
@@ -265,7 +266,7 @@ func TestAbortedIsShredded(t *testing.T) {
 	e, leave := c.voted("ada", unit(seeded(t), testDim))
 	var keys [Parties][]byte
 	for i, p := range c.parties {
-		v, err := p.store.get(subjectKey(prefixPrepared, e.people[0].of))
+		v, err := p.store.get(epochKey(prefixPrepared, 1, e.people[0].of))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -379,4 +380,55 @@ func TestGalleryScale(t *testing.T) {
 			t.Errorf("cosine %v: %v, %v", cos, found, err)
 		}
 	}
+}
+
+// TestRefreshTakesVotesAlong: an enrolment that nobody decides, of a gateway that is gone, keeps nobody from a refresh; and decided or aborted afterwards,
+// it is as if there had been none.
+func TestRefreshTakesVotesAlong(t *testing.T) {
+	rng, c, ctx := seeded(t), startWorld(t), t.Context()
+	x, y := unit(rng, testDim), unit(rng, testDim)
+	c.enrol("ada", x)
+	c.enrol("bob", x)
+	g := c.gateway
+	old := c.parties[0].store.versionNow()
+	ada, leaveAda := c.voted("ada", y)
+	bob, leaveBob := c.voted("bob", y)
+	for range 2 {
+		if err := g.refreshAlone(ctx, newTx(7)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range c.parties {
+		if all, err := p.store.doubts(7); err != nil || len(all) != 2 {
+			t.Errorf("party %d is in doubt of %v, %v", i, all, err)
+		}
+		h := head{state: stateActive, party: byte(i), logScale: 12, dim: testDim, model: 1, gen: 1, tx: newTx(7)}
+		v := []shares{{share: Split(make([]uint32, testDim))[i]}}
+		wantErr(t, p.store.prepare([]Subject{{newID(), newID()}}, []head{h}, v, old), ErrPending) // checked before the refresh
+	}
+	d, err := ada.decide()
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-d.done
+	bob.forget()
+	bob.abort(bob.people)
+	leaveAda()
+	leaveBob()
+	c.consistent()
+	c.verify("ada", y, true)
+	c.verify("bob", x, true)
+	if found, err := g.Identify(ctx, "t", 2, y); err != nil || !slices.Equal(found, []string{"ada"}) {
+		t.Fatal(found, err)
+	}
+	if err := g.Refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range c.parties {
+		if err := p.store.each([]byte{prefixPrepared}, func(_, _ []byte) error { return errStop }); err != nil {
+			t.Errorf("party %d has a vote left", i)
+		}
+	}
+	c.verify("ada", y, true)
+	c.consistent()
 }

@@ -29,7 +29,7 @@ func enrolled(t *testing.T, s *partyStore, of Subject, gen uint32) {
 	t.Helper()
 	v := shares{share: Share{slices.Repeat([]uint32{gen}, 8), slices.Repeat([]uint32{gen}, 8)}}
 	h := head{state: stateActive, logScale: VerifyLogScale, dim: 8, model: 1, gen: gen, tx: newID(), template: templateOf(of, ID{})}
-	if err := s.prepare([]Subject{of}, []head{h}, []shares{v}); err != nil {
+	if err := s.prepare([]Subject{of}, []head{h}, []shares{v}, s.versionNow()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.commit(batch{of.Tenant, h.tx, []member{{of.RID, gen, ID{}}}}); err != nil {

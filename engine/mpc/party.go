@@ -669,7 +669,7 @@ func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader)
 	if r.bad || gatewayOf(m.batch.tx) != g.index {
 		return nil, ErrMessage
 	}
-	v := &votes{of: m.batch.subjects(), heads: make([]head, len(m.batch.people)), shares: make([]shares, len(m.batch.people))}
+	v := &votes{version: p.store.versionNow(), of: m.batch.subjects(), heads: make([]head, len(m.batch.people)), shares: make([]shares, len(m.batch.people))}
 	if f.Type == FramePrepareSealed {
 		if len(v.of) != 1 {
 			return nil, ErrMessage
@@ -697,7 +697,7 @@ func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader)
 		return nil, err
 	}
 	p.cfg.hook("checked")
-	if err := p.store.prepare(v.of, v.heads, v.shares); err != nil {
+	if err := p.store.prepare(v.of, v.heads, v.shares, v.version); err != nil {
 		return nil, err
 	}
 	p.cfg.hook("prepared")
@@ -706,10 +706,11 @@ func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader)
 
 // votes are enrolments that a party is asked to vote for.
 type votes struct {
-	of     []Subject
-	heads  []head
-	shares []shares
-	second []Share // for identification, as they came
+	version ID // of the shares that the store has meanwhile
+	of      []Subject
+	heads   []head
+	shares  []shares
+	second  []Share // for identification, as they came
 
 	envelope *Envelope // that they came in; nil: the gateway made the shares
 }
@@ -723,7 +724,7 @@ func (p *Party) checkEnrolments(ctx context.Context, g *gatewayLink, sid uint64,
 	compare := func(sid uint64, id uint16, policy Policy, share func(i int) Share) (Bits, error) {
 		items := make([]Item, len(v.of))
 		for i, of := range v.of {
-			items[i] = Item{share(i), share(i), policy.threshold(), v.envelope.about(p.context("enrol", id, policy, of, v.heads[i], ID{}))}
+			items[i] = Item{share(i), share(i), policy.threshold(), v.envelope.about(p.context("enrol", id, policy, of, v.heads[i], v.version))}
 		}
 		policy.Check = CheckFull // whatever probes are spared: what is enrolled stays
 		return p.compare(ctx, sid, policy, items)
@@ -912,7 +913,8 @@ const maxAsked = 64
 func (p *Party) askFates(s *Stream) (asked []doubt) {
 	old := p.nowMs() - p.cfg.DoubtAfter.Milliseconds()
 	var all []doubt
-	err := p.store.each([]byte{prefixPrepared}, func(key, value []byte) error {
+	_, epoch, _ := p.store.current()
+	err := p.store.each(epochPrefix(prefixPrepared, epoch), func(key, value []byte) error {
 		r, err := parsePrepared(value)
 		if err == nil && r.head.time <= old && len(all) < maxAsked {
 			all = append(all, doubt{subjectOf(key), r.head.tx, r.head.gen})

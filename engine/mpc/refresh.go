@@ -60,9 +60,6 @@ func (s *partyStore) beginStaging() error {
 		if err := s.mayChange(); err != nil {
 			return err
 		}
-		if err := s.each([]byte{prefixPrepared}, func(_, _ []byte) error { return ErrPending }); err != nil {
-			return err
-		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.mu.staging = true
@@ -184,9 +181,44 @@ func (s *partyStore) stage(secret []byte) (own, following [32]byte, err error) {
 		return nil
 	})
 	if err == nil {
+		err = s.stagePrepared(snapshot, b, epoch, secret)
+	}
+	if err == nil {
 		err = flush()
 	}
 	return [32]byte(hashes[0].Sum(nil)), [32]byte(hashes[1].Sum(nil)), err
+}
+
+// stagePrepared takes the votes along whose end nobody has heard: if they are decided, all parties have voted, before the refresh, and all take them
+// along. Who is not decided may have the vote of some, so it is no part of what parties compare.
+func (s *partyStore) stagePrepared(from pebble.Reader, b *pebble.Batch, epoch uint32, secret []byte) error {
+	old, err := s.kek(epoch)
+	if err != nil {
+		return err
+	}
+	to, err := s.kek(epoch + 1)
+	if err != nil {
+		return err
+	}
+	return eachOf(from, epochPrefix(prefixPrepared, epoch), func(key, value []byte) error {
+		of := subjectOf(key)
+		r, err := parsePrepared(value)
+		if err != nil {
+			return err
+		}
+		v, err := old.open(epoch, of, r)
+		if err != nil {
+			return err
+		}
+		if err := v.move(secret, s.party, of, r.head.gen); err != nil {
+			return err
+		}
+		moved, err := to.seal(epoch+1, of, r.head, &v)
+		if err == nil {
+			set(b, epochKey(prefixPrepared, epoch+1, of), moved.appendTo(nil))
+		}
+		return err
+	})
 }
 
 // eachActive opens all active records of an epoch, in the order of tenants and rids, as a snapshot has them.
@@ -241,6 +273,16 @@ func (s *partyStore) voteRefresh(txid ID) error {
 	return s.update(func(b *pebble.Batch) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		err := s.each(epochPrefix(prefixPrepared, s.mu.epoch+1), func(key, _ []byte) error { // but for votes that were aborted meanwhile
+			v, err := s.get(epochKey(prefixPrepared, s.mu.epoch, subjectOf(key)))
+			if err == nil && v == nil {
+				remove(b, key)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 		s.mu.staged = &stagedEpoch{txid, s.mu.epoch + 1}
 		set(b, metaKey(metaRefresh), binary.BigEndian.AppendUint32(append([]byte{}, txid[:]...), s.mu.epoch+1))
 		return nil

@@ -30,7 +30,7 @@ import (
 //	0x02 tenant[16] rid[16]                  head of a record, or tombstone
 //	0x03 epoch u32 tenant[16] rid[16]        the record's key, sealed by the epoch's KEK
 //	0x04 epoch u32 tenant[16] rid[16]        the record's shares, sealed by its key
-//	0x05 tenant[16] rid[16]                  enrolment that is prepared
+//	0x05 epoch u32 tenant[16] rid[16]        enrolment that is prepared
 //	0x06 tenant[16] rid[16]                  attempts set aside u32 little-endian · attempts of a record (budget.appendTo)
 //	0x07 tenant[16] kind u8                  the same of the tenant: 't' of all its records together, 'i' its identifications
 const (
@@ -597,7 +597,7 @@ func (s *partyStore) living() []uint32 {
 // dropEpochs removes rows and KEKs of epochs that are past, or were staged by nobody's vote. Doing it again changes nothing.
 func (s *partyStore) dropEpochs() error {
 	err := s.update(func(b *pebble.Batch) error {
-		for _, prefix := range []byte{prefixKey, prefixShares} {
+		for _, prefix := range []byte{prefixKey, prefixShares, prefixPrepared} {
 			from := []byte{prefix}
 			for _, epoch := range s.living() { // in order
 				must(b.DeleteRange(from, epochPrefix(prefix, epoch), nil))
