@@ -173,19 +173,39 @@ func (p *parties) tend(repair int, every time.Duration, log *slog.Logger) {
 		if every <= 0 {
 			return
 		}
-		t := time.NewTicker(every)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-			if err := p.serves.Gateway.Refresh(ctx); err != nil && ctx.Err() == nil {
+		refresh(ctx, p.serves.Gateway, every, log)
+	})
+}
+
+// refreshes is a gateway.
+type refreshes interface {
+	Refreshed() (time.Time, error)
+	Refresh(ctx context.Context) error
+}
+
+// refreshAgain is how long a refresh that came to nothing waits for another try.
+const refreshAgain = time.Minute
+
+// refresh has shares made anew whenever those of last time are old, until ctx ends. Restarts of the server don't put it off.
+func refresh(ctx context.Context, g refreshes, every time.Duration, log *slog.Logger) {
+	for {
+		last, err := g.Refreshed()
+		wait := time.Until(last.Add(every))
+		if err == nil && (wait <= 0 || wait > every) { // or the clock was put back
+			wait, err = 0, g.Refresh(ctx)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
 				log.Warn("parties: shares were not made anew", "error", err)
 			}
+			wait = min(every, refreshAgain)
 		}
-	})
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
 }
 
 // repairEvery is how often it is tried to repair a party: it, or another, may not be there yet.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -642,6 +643,35 @@ func (g *Gateway) Refresh(ctx context.Context) error {
 	return g.refreshAlone(ctx, tx)
 }
 
+// Refreshed is when this gateway had the shares made anew last, or when its store was made if it never has; 1970 after a repair until it has. Errors:
+// ErrClosed, the disk's.
+func (g *Gateway) Refreshed() (time.Time, error) {
+	end, err := g.call()
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer end()
+	v, err := g.dir.get(metaKey(metaFresh))
+	if err == nil && len(v) != 8 {
+		err = fmt.Errorf("%w: time of a refresh", ErrCorrupt)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(v))).UTC(), nil
+}
+
+func freshBytes(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixMilli()))
+}
+
+func (d *directory) setFresh(t time.Time) error {
+	return d.update(func(b *pebble.Batch) error {
+		set(b, metaKey(metaFresh), freshBytes(t))
+		return nil
+	})
+}
+
 // REQUIRES: enterAlone.
 func (g *Gateway) refreshAlone(ctx context.Context, tx ID) error {
 	if err := g.quiet(ctx); err != nil {
@@ -658,7 +688,10 @@ func (g *Gateway) refreshAlone(ctx context.Context, tx ID) error {
 		return err // staged and not decided: the parties' doubts are settled when they are asked next
 	}
 	defer g.reads.Release(everybody)
-	d, err := g.decide(&decision{kind: decideRefreshCommit, tx: tx}, func(*pebble.Batch) error { return nil })
+	d, err := g.decide(&decision{kind: decideRefreshCommit, tx: tx}, func(b *pebble.Batch) error {
+		set(b, metaKey(metaFresh), freshBytes(g.cfg.Now()))
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -709,6 +742,9 @@ func (g *Gateway) Repair(ctx context.Context, party int) error {
 		if i != party && other.state() != PartyReady {
 			return &DownError{Parties: []int{i}}
 		}
+	}
+	if err := g.dir.setFresh(time.UnixMilli(0)); err != nil { // the refresh is due, whatever ends meanwhile
+		return err
 	}
 	if _, err := g.askAll(ctx, FrameRepair, g.sid(), func(int) []byte { return []byte{byte(party)} }); err != nil {
 		return down(err)

@@ -24,6 +24,7 @@ import (
 //	key                        value
 //	0x01 'f'                   format u32
 //	0x01 'i'                   SHA-256 of the cluster and the gateway's index [32], sealed: tells another gateway's folder, and another key
+//	0x01 'w'                   when the shares were made anew last, or the store was made, in ms u64; 0: they must be
 //	0x12 tenant[16] rid[16]    entry: sealed JSON; who is enrolled, or was
 //	0x13 sequence u64          decision that not all parties have carried out yet
 //	0x14 tenant[16] rid[16]    rejects in a row: count u8 · locks u8 · locked until ms u64

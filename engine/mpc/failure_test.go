@@ -432,8 +432,16 @@ func TestRefresh(t *testing.T) {
 	for i, p := range c.parties {
 		_, before[i], _, _ = p.store.record(of)
 	}
+	made, err := c.gateway.Refreshed()
+	if err != nil || made.IsZero() {
+		t.Fatal(made, err)
+	}
+	c.eventually("a moment has passed", func() bool { return time.Now().UnixMilli() > made.UnixMilli() })
 	if err := c.gateway.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if at, err := c.gateway.Refreshed(); err != nil || !at.After(made) {
+		t.Errorf("shares were made anew at %v, before at %v, %v", at, made, err)
 	}
 	c.consistent()
 	again, short := c.joined(of)

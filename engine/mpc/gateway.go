@@ -140,6 +140,11 @@ func (g *Gateway) recover() error {
 	if err := g.dir.forgetBegun(); err != nil {
 		return err
 	}
+	if v, err := g.dir.get(metaKey(metaFresh)); err != nil || v == nil {
+		if err = cmp.Or(err, g.dir.setFresh(g.cfg.Now())); err != nil {
+			return err
+		}
+	}
 	all, err := g.dir.decisions()
 	for _, d := range all {
 		g.owe(d)

@@ -45,6 +45,9 @@ func TestRepairCrash(t *testing.T) {
 				c.start(1)
 			}
 			t.Log("told:", <-ended)
+			if at, err := c.gateway.Refreshed(); err != nil || at.UnixMilli() != 0 {
+				t.Errorf("shares were made anew at %v, %v: the repair was cut off before", at, err)
+			}
 			if p.step == "repaired" {
 				c.ready()
 				wantErr(t, c.gateway.Repair(t.Context(), 1), ErrExists)

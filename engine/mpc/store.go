@@ -51,6 +51,7 @@ const (
 	metaVersion  = 'v'
 	metaRefresh  = 'r'
 	metaReceipt  = 's'
+	metaFresh    = 'w'
 )
 
 // storeFormat is the newest format that this program writes and reads. History: 1 the first.
