@@ -129,6 +129,7 @@ type enrolment struct {
 	template ID       // templateOf the secret
 	secret   ID       // told when it is decided
 	gen      uint32
+	above    uint32 // generation that a party has, if the directory has an earlier one
 	out      *Outcome
 
 	content, name ID      // of the request
@@ -172,6 +173,9 @@ func (e *enrolments) run(ctx context.Context) {
 		e.g.awaitReady(ctx, e.g.cfg.Timeout)
 		err = e.once(ctx)
 	}
+	for tries := 0; tries < Parties && e.behind(err) && ctx.Err() == nil; tries++ {
+		err = e.once(ctx)
+	}
 	if failed, ok := errors.AsType[*ProbeError](err); ok && failed.Item < len(e.people) {
 		one := e.people[failed.Item]
 		e.drop(func(t *enrolment) error {
@@ -194,6 +198,21 @@ func (e *enrolments) run(ctx context.Context) {
 	if err != nil {
 		e.drop(func(*enrolment) error { return e.sealed.failed(down(err)) })
 	}
+}
+
+// maxBehind bounds how far one party's word moves a generation, of which there are 2^32.
+const maxBehind = 1 << 10
+
+// behind says whether a party has a later generation of the one person than the directory, as after its folder was put back from a backup;
+// then the person is enrolled above it.
+func (e *enrolments) behind(err error) bool {
+	party, ok := errors.AsType[*GenerationError](err)
+	if !ok || len(e.people) != 1 || party.Has < e.people[0].gen {
+		return false
+	}
+	t := e.people[0]
+	t.above = uint32(min(uint64(party.Has), uint64(t.gen)+maxBehind))
+	return true
 }
 
 // ofOne says whether what the parties refused may be one person's fault.
@@ -282,6 +301,7 @@ func (e *enrolments) begin() error {
 			if err == nil {
 				_, again, named = e.g.dir.enrolledBy(t.of, is, t.content, t.name, e.time)
 			}
+			gen := max(is.Gen, t.above)
 			switch {
 			case err != nil:
 				failed = err
@@ -291,10 +311,10 @@ func (e *enrolments) begin() error {
 				return errAgain
 			case is.State == stateActive && !t.replace:
 				return ErrExists
-			case is.Gen == math.MaxUint32:
+			case gen == math.MaxUint32:
 				return ErrGeneration
 			}
-			t.gen, t.asked = is.Gen+1, is.Asked
+			t.gen, t.asked = gen+1, is.Asked
 			return nil
 		})
 		set(b, begunKey(e.tx), e.batch(e.people).appendTo(nil))

@@ -65,13 +65,13 @@ func (s *partyStore) mayChange() error {
 	return nil
 }
 
-// mayPrepare says why an enrolment can't be prepared. done says that it was committed already. Errors: ErrGeneration, ErrPending.
+// mayPrepare says why an enrolment can't be prepared. done says that it was committed already. Errors: GenerationError, ErrPending.
 func (t *tx) mayPrepare(h head) (done bool, err error) {
 	switch {
 	case t.found && t.head.state == stateActive && t.head.tx == h.tx:
 		return true, nil
-	case t.head.gen+1 != h.gen: // a tombstone's generation counts: a PREPARE from before the erasure comes too late
-		return false, fmt.Errorf("%w: %d follows %d", ErrGeneration, h.gen, t.head.gen)
+	case h.gen <= t.head.gen: // a tombstone's generation counts: a PREPARE from before the erasure comes too late
+		return false, &GenerationError{t.head.gen}
 	case t.prepared != nil: // of this transaction too: a vote is for the shares that were checked, not for others under its name
 		return false, ErrPending
 	}

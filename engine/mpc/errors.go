@@ -138,6 +138,17 @@ func (e *ProbeError) Error() string {
 
 func (e *ProbeError) Unwrap() error { return ErrProbe }
 
+// GenerationError is an ErrGeneration with the generation of the record, or of the tombstone, that the party has.
+type GenerationError struct{ Has uint32 }
+
+// Error says what is there.
+func (e *GenerationError) Error() string {
+	return fmt.Sprintf("%v: a party has %d", ErrGeneration, e.Has)
+}
+
+// Unwrap returns ErrGeneration.
+func (e *GenerationError) Unwrap() error { return ErrGeneration }
+
 // BudgetError is an ErrBudget with the time until there is another attempt.
 type BudgetError struct{ Retry time.Duration }
 

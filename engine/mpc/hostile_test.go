@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // What a gateway, or a party, that does not follow the protocol comes to.
@@ -430,5 +432,50 @@ func TestRefreshTakesVotesAlong(t *testing.T) {
 		}
 	}
 	c.verify("ada", y, true)
+	c.consistent()
+}
+
+// TestDirectoryFromBackup: a gateway whose folder was put back from a backup enrols and erases those whom it enrolled since.
+func TestDirectoryFromBackup(t *testing.T) {
+	rng, c, ctx := seeded(t), startWorld(t), t.Context()
+	x := unit(rng, testDim)
+	c.enrol("replaced", unit(rng, testDim))
+	c.enrol("erased", unit(rng, testDim))
+	c.stopGateway()
+	backup := c.gatewayFS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
+	c.startGateway()
+	c.ready()
+	for range 3 {
+		for _, user := range []string{"replaced", "erased", "new"} {
+			c.enrol(user, unit(rng, testDim))
+		}
+	}
+	c.stopGateway()
+	c.gatewayFS = backup
+	c.startGateway()
+	c.ready()
+	for _, user := range []string{"replaced", "new"} {
+		e := c.enrol(user, x)
+		c.verify(user, x, true)
+		if e.Generation < 4 {
+			t.Errorf("%s has generation %d", user, e.Generation)
+		}
+	}
+	gone, err := c.gateway.Delete(ctx, "t", "erased")
+	if err != nil || len(gone.Receipts) != Parties {
+		t.Fatal(gone, err)
+	}
+	for _, r := range gone.Receipts {
+		if r.Records != 1 || r.Generation != 4 {
+			t.Errorf("%+v", r)
+		}
+	}
+	for i, p := range c.parties {
+		if h, _, err := p.store.head(c.gateway.dir.subject("t", "erased")); err != nil || h.state != stateDeleted {
+			t.Errorf("party %d has %+v, %v", i, h, err)
+		}
+	}
+	c.enrol("erased", x)
+	c.verify("erased", x, true)
 	c.consistent()
 }

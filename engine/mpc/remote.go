@@ -293,6 +293,9 @@ func (r *remote) send(ctx context.Context, d *decision) error {
 		return err
 	}
 	receipt, err := r.receipt(d, b)
+	if err == nil && d.kind == decideErase && receipt.Records == 0 && receipt.Generation > d.gen {
+		receipt, err = r.eraseLater(ctx, d, receipt)
+	}
 	if err != nil {
 		return err
 	}
@@ -300,6 +303,20 @@ func (r *remote) send(ctx context.Context, d *decision) error {
 	r.mu.queue = slices.DeleteFunc(r.mu.queue, func(q *decision) bool { return q == d })
 	r.mu.Unlock()
 	return r.g.acknowledge(d, r.index, receipt)
+}
+
+// eraseLater erases what a party has of a later generation than the directory knew, as after its folder was put back from a backup. What was
+// enrolled since the decision stays: then the receipt stands.
+func (r *remote) eraseLater(ctx context.Context, d *decision, stands *Receipt) (*Receipt, error) {
+	e, _, err := r.g.dir.entry(d.of)
+	if err != nil || e.Tx != d.tx {
+		return stands, err
+	}
+	b, err := r.call(ctx, FrameDelete, r.g.sid(), erasure{d.of, d.tx, stands.Generation}.appendTo(nil))
+	if err != nil {
+		return nil, err
+	}
+	return r.receipt(d, b)
 }
 
 // receipt is what a party has signed, nil of what is no erasure. Errors: ErrMessage, also for a signature that is not its.

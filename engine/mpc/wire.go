@@ -31,7 +31,7 @@ import (
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
 //	hello          store[16] · state u8 · u8 1 if it has votes · mark u64 · public key [32] · version · staged transaction, zero for none · instance[16] ·
 //	               size u16, 0 for none · share key [size] · count u16 · count × (tenant · rid · transaction · generation u32) · settings
-//	ERROR          code u8 · retry ms u64
+//	ERROR          code u8 · retry ms u64, or of an enrolment's generation that of the party's record
 //
 // tenant, rid, template and transaction are 16 bytes each.
 
@@ -319,18 +319,24 @@ func errorPayload(err error) []byte {
 	if b, ok := errors.AsType[*BudgetError](err); ok {
 		retry = b.Retry.Milliseconds()
 	}
+	if g, ok := errors.AsType[*GenerationError](err); ok {
+		retry = int64(g.Has)
+	}
 	return binary.LittleEndian.AppendUint64([]byte{codeOf(err)}, uint64(retry))
 }
 
 // errorOf is the inverse of errorPayload.
 func errorOf(party int, payload []byte) error {
 	r := reader{b: payload}
-	code, retry := r.u8(), time.Duration(r.u64())*time.Millisecond
+	code, more := r.u8(), r.u64()
 	if r.end() != nil || codes[code] == nil {
 		return fmt.Errorf("party %d: %w", party, ErrMessage)
 	}
 	if code == codeBudget {
-		return &BudgetError{retry}
+		return &BudgetError{time.Duration(more) * time.Millisecond}
+	}
+	if code == codeGeneration && more != 0 {
+		return fmt.Errorf("party %d: %w", party, &GenerationError{uint32(more)})
 	}
 	return fmt.Errorf("party %d: %w", party, codes[code])
 }
