@@ -33,7 +33,7 @@ type cli struct {
 	JSON   bool            `help:"Print JSON: one object, or one a line." name:"json"`
 
 	Serve      serveCmd      `cmd:"" help:"Serve the API from a data folder."`
-	Party      partyCmd      `cmd:"" help:"Hold one of three shares of the templates of decentralised matching; make the keys for that."`
+	Party      partyCmd      `cmd:"" help:"Hold one of three shares of the templates of decentralised matching; make the keys for that. Flags of the holder itself: mien party run --help."`
 	Enroll     enrollCmd     `cmd:"" help:"Enrol a folder of person/photo files."`
 	Identify   identifyCmd   `cmd:"" help:"Search a gallery for the person on a photo."`
 	Verify     verifyCmd     `cmd:"" help:"Check that a photo shows a person of a gallery."`

@@ -47,8 +47,14 @@ type parties struct {
 
 // openParties opens the gateway, and starts the parties if they are to be children. What is opened is to be closed after the server.
 func (c *serveCmd) openParties(ctx context.Context, spaces []engine.Space, log *slog.Logger) (*parties, error) {
+	if c.RepairParty < -1 || c.RepairParty >= mpc.Parties {
+		return nil, fmt.Errorf("--repair-party %d: parties are 0, 1 and 2", c.RepairParty)
+	}
 	switch c.Parties {
 	case "":
+		if c.RepairParty >= 0 {
+			return nil, fmt.Errorf("--repair-party %d needs --parties", c.RepairParty)
+		}
 		return &parties{}, nil
 	case "dev":
 		p, err := c.devParties(ctx, spaces[0], log)
@@ -74,7 +80,7 @@ func (c *serveCmd) openParties(ctx context.Context, spaces []engine.Space, log *
 func readParties(path string) (c partiesConfig, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return c, reason(err)
+		return c, fmt.Errorf("the file can't be read: %w; README.md has its form, and --parties dev needs none", reason(err))
 	}
 	defer f.Close()
 	d := json.NewDecoder(f)
@@ -112,6 +118,7 @@ func (c partiesConfig) open(spaces []engine.Space, log *slog.Logger) (*parties, 
 			return nil, fmt.Errorf("round_timeout: %w", err)
 		}
 	}
+	warnReadable(log, filepath.Join(c.Dir, tlsKeyFile), filepath.Join(c.Dir, directoryFile))
 	for i, p := range c.Parties {
 		pins, err := parsePins(map[string]string{string(mpc.PartyRole(i)): p.Pin})
 		if err != nil {

@@ -582,15 +582,28 @@ func TestPartiesFile(t *testing.T) {
 	s = startShared(t, filepath.Join(dir, "data"), file, "--repair-party", "2")
 	s.matches("ann", ann, true)
 
-	for _, bad := range [][]string{
-		{"party", "--config", parties[0].config, "--data", filepath.Join(dir, "gateway")},
-		{"party", "--config", parties[0].config, "--data", filepath.Join(dir, "nothing")},
-		{"party", "--config", parties[0].config, "--pin", "party0=00"},
-		{"party", "init", filepath.Join(dir, "party0"), "--role", "party2"},
-		{"party", "init", filepath.Join(dir, "new"), "--role", "king"},
+	for _, bad := range []struct {
+		says string
+		args []string
+	}{
+		{"not of a party", []string{"party", "--config", parties[0].config, "--data", filepath.Join(dir, "gateway")}},
+		{"tls.crt", []string{"party", "--config", parties[0].config, "--data", filepath.Join(dir, "nothing")}},
+		{"party0", []string{"party", "--config", parties[0].config, "--pin", "party0=00"}},
+		{"--pin lacks party2, gateway-0", []string{"party", "--config", parties[0].config, "--pin", "party1=" + at[1].Pin}},
+		{"in use by another mien", []string{"party", "--config", parties[0].config, "--listen", "127.0.0.1:0"}},
+		{"", []string{"party", "init", filepath.Join(dir, "party0"), "--role", "party2"}},
+		{"king", []string{"party", "init", filepath.Join(dir, "new"), "--role", "king"}},
+		{"parties are 0, 1 and 2", []string{"serve", "--data", filepath.Join(dir, "other"), "--listen", "127.0.0.1:0", "--parties", file, "--repair-party", "7"}},
+		{"README.md has its form", []string{"serve", "--data", filepath.Join(dir, "other"), "--listen", "127.0.0.1:0", "--parties", "none.json"}},
 	} {
-		if _, stderr, code := mien(t, env, bad...); code != 1 || stderr == "" {
-			t.Errorf("%v: %d %s", bad, code, stderr)
+		if _, stderr, code := mien(t, env, bad.args...); code != 1 || stderr == "" || !strings.Contains(stderr, bad.says) {
+			t.Errorf("%v: %d %s, want %q", bad.args, code, stderr, bad.says)
+		}
+	}
+	for role, want := range map[string]bool{"party0": true, "gateway": false} { // budgets are each party's own
+		b, err := os.ReadFile(filepath.Join(dir, role, policiesFile))
+		if err != nil || bytes.Contains(b, []byte(`"window": "30d"`)) != want {
+			t.Errorf("%s: %v %s", role, err, b)
 		}
 	}
 	if err := s.stop(syscall.SIGTERM); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -82,6 +83,7 @@ func (c *partyRunCmd) Run(ctx context.Context) error {
 		return err
 	}
 	config.Logger = log.With("party", config.Index)
+	warnReadable(config.Logger, filepath.Join(c.Data, tlsKeyFile), filepath.Join(c.Data, shareKeyFile), or(c.Kek, c.Data, kekFile))
 	if config.ShareKey == nil {
 		config.Logger.Info("party: the folder has no share.key, so shares that clients sealed are refused: mien party init makes one")
 	}
@@ -114,6 +116,9 @@ func (c *partyRunCmd) config() (config mpc.PartyConfig, err error) {
 	if config.Pins, err = parsePins(c.Pin); err != nil {
 		return config, err
 	}
+	if err := needPins(config.Pins, index); err != nil {
+		return config, err
+	}
 	if config.Policies, err = readPolicies(or(c.Policies, c.Data, policiesFile)); err != nil {
 		return config, err
 	}
@@ -127,6 +132,37 @@ func (c *partyRunCmd) config() (config mpc.PartyConfig, err error) {
 	defer clear(kek)
 	config.Root, err = engine.NewRootKey(kek)
 	return config, err
+}
+
+// needPins refuses a party that would let nobody in.
+func needPins(pins mpc.Pins, index int) error {
+	var missing []string
+	for _, i := range []int{(index + 1) % mpc.Parties, (index + 2) % mpc.Parties} {
+		if _, ok := pins[mpc.PartyRole(i)]; !ok {
+			missing = append(missing, string(mpc.PartyRole(i)))
+		}
+	}
+	gateway := false
+	for role := range pins {
+		_, is := role.Gateway()
+		gateway = gateway || is
+	}
+	if !gateway {
+		missing = append(missing, string(mpc.GatewayRole(0)))
+	}
+	if missing != nil {
+		return fmt.Errorf("--pin lacks %s, who could not connect: mien party init prints each one's pin", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// warnReadable says of files of a folder that they can be read by others.
+func warnReadable(log *slog.Logger, files ...string) {
+	for _, file := range files {
+		if secret(file, "warn") != nil {
+			log.Warn("a key can be read by others: chmod 600 " + file)
+		}
+	}
 }
 
 func (c *partyRunCmd) listener() (net.Listener, error) {
@@ -271,7 +307,7 @@ func initParty(dir string, role mpc.Role, of engine.Space) (id mpc.Identity, err
 	for _, name := range names {
 		err = errors.Join(err, writeNew(filepath.Join(dir, name), newMasterKey()))
 	}
-	err = errors.Join(err, writeNew(filepath.Join(dir, policiesFile), policiesText(of)))
+	err = errors.Join(err, writeNew(filepath.Join(dir, policiesFile), policiesText(of, role)))
 	return id, err
 }
 
@@ -314,8 +350,9 @@ const (
 	partyIdentifyFMR = 1e-6
 )
 
-// policiesText is a file of policies for an embedding space, as mpc.ParsePolicies reads it.
-func policiesText(s engine.Space) string {
+// policiesText is a file of policies for an embedding space, as mpc.ParsePolicies reads it. A party's has the default budgets, to be changed there: of
+// identifications none, as they follow from the record's.
+func policiesText(s engine.Space, role mpc.Role) string {
 	type policy struct {
 		Model   int     `json:"model"`
 		Dim     int     `json:"dim"`
@@ -326,7 +363,11 @@ func policiesText(s engine.Space) string {
 	}
 	verify := policy{1, s.Dim, mpc.VerifyLogScale, rounded(s.Calibration.CosineAt(partyVerifyFMR)), "full", identifyPolicy}
 	identify := policy{1, s.Dim, mpc.IdentifyLogScale, min(rounded(s.Calibration.CosineAt(partyIdentifyFMR)), 0.95), "full", 0}
-	b, err := json.MarshalIndent(map[string]any{"policies": map[int]policy{verifyPolicy: verify, identifyPolicy: identify}}, "", "  ")
+	file := map[string]any{"policies": map[int]policy{verifyPolicy: verify, identifyPolicy: identify}}
+	if _, party := role.Party(); party {
+		file["budgets"] = mpc.Budgets{Record: mpc.DefaultRecordBudget, Tenant: mpc.DefaultTenantBudget}
+	}
+	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		panic("BUG: policies do not marshal: " + err.Error())
 	}

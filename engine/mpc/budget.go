@@ -18,9 +18,9 @@ type Limit struct {
 // about everybody of its tenant. So Record is of both, and verifications have what identifications can't use (verifications): who lets a tenant
 // identify more raises Record by as much, and sees what a person's face is asked.
 type Budgets struct {
-	Record   []Limit // answers about one person, by verifications and identifications; nil: DefaultRecordBudget
-	Tenant   []Limit // verifications of all records of a tenant together; nil: DefaultTenantBudget
-	Identify []Limit // identifications of a tenant, within each window of Record; nil: a third of Record
+	Record   []Limit `json:"record,omitempty"`   // answers about one person, by verifications and identifications; nil: DefaultRecordBudget
+	Tenant   []Limit `json:"tenant,omitempty"`   // verifications of all records of a tenant together; nil: DefaultTenantBudget
+	Identify []Limit `json:"identify,omitempty"` // identifications of a tenant, within each window of Record; nil: a third of Record
 }
 
 // What budgets are where none are given. The record's are those that keep an attacker who climbs a hill by accept and reject from

@@ -582,7 +582,6 @@ func (g *Gateway) delete(ctx context.Context, of Subject, content ID) (Erased, e
 	d, err := g.decide(&decision{kind: decideErase, of: of, tx: tx, gen: e.Gen, template: e.Template}, func(b *pebble.Batch) error {
 		g.dir.setEntry(b, of, gone)
 		g.dir.owe(b, of, content)
-		remove(b, subjectKey(prefixRejects, of))
 		return nil
 	})
 	if err != nil {
@@ -633,7 +632,6 @@ func (g *Gateway) DeleteTenant(ctx context.Context, tenant string) (Erased, erro
 	}
 	defer leave()
 	d, err := g.decide(&decision{kind: decideEraseTenant, of: Subject{Tenant: id}, tx: tx}, func(b *pebble.Batch) error {
-		removeAll(b, append([]byte{prefixRejects}, id[:]...))
 		removeAll(b, append([]byte{prefixOwed}, id[:]...))
 		return g.dir.each(append([]byte{prefixEntry}, id[:]...), func(key, value []byte) error {
 			of := subjectOf(key)

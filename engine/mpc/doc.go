@@ -142,7 +142,8 @@
 // N11 A receipt is signed by a key of the party's store (Ed25519) and says, by pseudonyms, which template was erased when: that which the
 // party's own store had under the person's, whatever it was told, and none where there was none. Two of three
 // erasures destroy a template for good, as one party's share is noise: so Delete returns with two, after a while, and the third follows (N4).
-// N12 After five rejects in a row the gateway locks a person for 15 minutes, and twice as long each time; an accept ends the count. It is
+// N12 After five rejects in a row the gateway locks a person for 15 minutes, and twice as long each time; an accept ends the count, and an
+// erasure does not: who is enrolled again is still locked. It is
 // durable before the answer is told, and answers that come at once are not told beyond it.
 // What a party has counted of a person its administrator forgets on the stopped party (UnlockRecord), by their pseudonym, which the gateway's tells (Pseudonym):
 // no request does it, so none of a gateway that was taken over. Two parties that are unlocked are not enough.

@@ -96,7 +96,7 @@ var (
 	// ErrKeyFile says that the file kek and the store don't belong together: one of them is not there, or from another time.
 	ErrKeyFile = errors.New("mpc: the file kek is not that of this store")
 	// ErrInUse says that a running process has the store open.
-	ErrInUse = errors.New("mpc: the store is in use by a running process")
+	ErrInUse = errors.New("mpc: the folder is in use by another mien, which must be stopped first")
 	// ErrFormat says that a newer program wrote the store.
 	ErrFormat = errors.New("mpc: the store was written by a newer version")
 	// ErrCorrupt says that the store holds what this program cannot have written.

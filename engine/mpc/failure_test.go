@@ -339,6 +339,32 @@ func TestLock(t *testing.T) {
 	c.verify("a", x, true)
 }
 
+// TestLockOutlivesErasure: who is erased and enrolled again is locked as before (N12).
+func TestLockOutlivesErasure(t *testing.T) {
+	rng, c := seeded(t), startWorld(t)
+	x := unit(rng, testDim)
+	for _, erase := range []func() error{
+		func() error { _, err := c.gateway.Delete(t.Context(), "t", "a"); return err },
+		func() error { _, err := c.gateway.DeleteTenant(t.Context(), "t"); return err },
+	} {
+		c.enrol("a", x)
+		for range rejectsToLock {
+			if match, err := c.gateway.Verify(t.Context(), "t", "a", 1, near(rng, x, 0)); match || err != nil {
+				t.Fatal(match, err)
+			}
+		}
+		if err := erase(); err != nil {
+			t.Fatal(err)
+		}
+		c.enrol("a", x)
+		_, err := c.gateway.Verify(t.Context(), "t", "a", 1, x)
+		wantErr(t, err, ErrLocked)
+		if err := c.gateway.Unlock("t", "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestPolicyDiffers: a party that was given another threshold is shown as such, and what is decided by that policy is refused, nothing else. A gateway
 // that asks nevertheless gets no answer (M8).
 func TestPolicyDiffers(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -85,14 +87,38 @@ func ParsePolicies(b []byte) (*Policies, error) {
 		from []limitFile
 	}{{&out.Budgets.Record, f.Budgets.Record}, {&out.Budgets.Tenant, f.Budgets.Tenant}, {&out.Budgets.Identify, f.Budgets.Identify}} {
 		for _, v := range l.from {
-			window, err := time.ParseDuration(v.Window)
+			window, err := parseWindow(v.Window)
 			if err != nil {
-				return nil, fmt.Errorf("%w: budget: %w", ErrConfig, err)
+				return nil, err
 			}
 			*l.to = append(*l.to, Limit{v.Attempts, window})
 		}
 	}
 	return out, out.validate()
+}
+
+// parseWindow reads a window: as Go writes durations, or in days, "30d". Errors: ErrConfig.
+func parseWindow(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 10); err == nil {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%w: budget: the window %q is no time: write it as 90s, 1m, 24h or 30d", ErrConfig, text)
+	}
+	return d, nil
+}
+
+// MarshalJSON is the form that ParsePolicies reads.
+func (l Limit) MarshalJSON() ([]byte, error) {
+	const day = 24 * time.Hour
+	window := strings.TrimSuffix(strings.TrimSuffix(l.Window.String(), "0s"), "0m")
+	if l.Window%day == 0 {
+		window = fmt.Sprintf("%dd", l.Window/day)
+	}
+	return json.Marshal(limitFile{l.Attempts, window})
 }
 
 // Errors: ErrConfig.

@@ -76,7 +76,7 @@ const (
 	cacheBytes    = 32 << 20 // the filters of tables with 10 million people, who are looked for when somebody is enrolled
 )
 
-// openDatabase opens or makes the store. Errors: ErrFormat, the disk's.
+// openDatabase opens or makes the store. Errors: ErrInUse, ErrFormat, the disk's.
 func openDatabase(disk vfs.FS, dir string, log *slog.Logger) (*database, error) {
 	d := &database{failed: make(chan struct{})}
 	d.fail = sync.OnceFunc(func() { close(d.failed) })
@@ -94,7 +94,7 @@ func openDatabase(disk vfs.FS, dir string, log *slog.Logger) (*database, error) 
 	}
 	db, err := pebble.Open(disk.PathJoin(dir, "store"), o)
 	if err != nil {
-		return nil, fmt.Errorf("mpc: open store: %w", err)
+		return nil, fmt.Errorf("mpc: open store: %w", inUse(err))
 	}
 	d.db = db
 	if err := d.checkFormat(); err != nil {

@@ -37,7 +37,7 @@ func UnlockRecord(c PartyConfig, of Subject) (attempts uint64, err error) {
 	}
 	s, err := openPartyStore(c.FS, c.Dir, c.Cluster, c.Index, c.Root, c.Logger)
 	if err != nil {
-		return 0, inUse(err)
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
 	h, found, err := s.head(of)
@@ -55,7 +55,7 @@ func UnlockRecord(c PartyConfig, of Subject) (attempts uint64, err error) {
 
 // inUse is ErrInUse of what Pebble says of a folder that a process holds.
 func inUse(err error) error {
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+	if errors.Is(err, syscall.EAGAIN) {
 		return fmt.Errorf("%w (%w)", ErrInUse, err)
 	}
 	return err
