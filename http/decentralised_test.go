@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,10 +19,10 @@ import (
 const partyPolicies = `{"policies": {"1": {"model": 1, "dim": 16, "log2_scale": 12, "cosine": 0.4, "gallery": 2},
 	"2": {"model": 1, "dim": 16, "log2_scale": 7, "cosine": 0.55}}%s}`
 
-// newPartyHarness serves a gallery "staff" with parties; budgets go into their policies.
+// newPartyHarness serves a gallery "staff" with parties; budgets go into their policies, "" are wide ones.
 func newPartyHarness(t *testing.T, budgets string, change func(*Config)) (*harness, *mpctest.Cluster) {
 	t.Helper()
-	parties := mpctest.New(t, fmt.Sprintf(partyPolicies, budgets))
+	parties := mpctest.New(t, fmt.Sprintf(partyPolicies, cmp.Or(budgets, mpctest.WideBudgets)))
 	h := newHarness(t, func(c *Config) {
 		c.Decentralised = &Decentralised{Gateway: parties.Gateway, Policies: map[string]uint16{testSpace.ID: 1}}
 		if change != nil {

@@ -1,6 +1,7 @@
 package youverse_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	nethttp "net/http"
@@ -18,11 +19,11 @@ import (
 	"mien/http/youverse"
 )
 
-// newSharedClient is newClient for a server with three parties; budgets go into their policies.
+// newSharedClient is newClient for a server with three parties; budgets go into their policies, "" are wide ones.
 func newSharedClient(t *testing.T, budgets string, change func(*http.Config, *engine.Config)) (client, *mpctest.Cluster) {
 	t.Helper()
 	m := extracttest.Default(t).Manifest()
-	parties := mpctest.New(t, fmt.Sprintf(`{"policies": {"1": {"model": 1, "dim": %d, "log2_scale": 12, "cosine": 0.4}}%s}`, m.Dim, budgets))
+	parties := mpctest.New(t, fmt.Sprintf(`{"policies": {"1": {"model": 1, "dim": %d, "log2_scale": 12, "cosine": 0.4}}%s}`, m.Dim, cmp.Or(budgets, mpctest.WideBudgets)))
 	c := newClient(t, func(h *http.Config, e *engine.Config) {
 		h.Decentralised = &http.Decentralised{Gateway: parties.Gateway, Policies: map[string]uint16{m.Space: 1}}
 		if change != nil {

@@ -72,6 +72,9 @@ type running struct {
 	done chan struct{}
 }
 
+// WideBudgets is for policies of tests that are not about budgets: an attempt that is made again because a machine is slow counts as well.
+const WideBudgets = `, "budgets": {"record": [{"attempts": 100000, "window": "1h"}], "identify": [{"attempts": 30000, "window": "1h"}]}`
+
 const cluster = "mpctest"
 
 // timeout is long: a machine that runs other tests is slow, and a party that is stopped is seen at once by the end of its links.
