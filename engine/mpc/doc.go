@@ -127,8 +127,8 @@
 // an abort does; it overwrites the person's row in memory before the receipt is signed. Backups of the store are noise once
 // a refresh has made a new epoch and the file kek has the old key no more, in backups of it neither.
 // A party does not open a store whose keys are not in that file, and makes no new ones for it.
-// N8  A refresh is committed by one small batch that names the epoch. It waits for nobody's decision: votes for enrolments are taken along. Two parties never compare shares of different epochs: the refresh's name is
-// in the context (M8).
+// N8  A refresh is committed by one small batch that names the epoch. It waits for nobody's decision: votes for enrolments are taken along. Two parties
+// never compare shares of different epochs: the refresh's name is in the context (M8).
 // N9  Budgets are each party's own, and count all attempts, as parties don't know what came of them. No refresh, restart, enrolment or erasure gives
 // attempts back; a crash takes some. No window of a limit's length has more attempts than the limit; one counts for up to a 24th longer, and
 // for two windows where the clock was set back. A repaired party begins
