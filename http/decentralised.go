@@ -166,10 +166,11 @@ func (a *apart) erase() (mpc.Erased, error) {
 	if err == nil && e.Pending > 1 { // asked again
 		err = mpc.ErrUnfinished
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, mpc.ErrUnfinished) {
 		return e, inWords(err)
 	}
-	return e, a.record(engine.AuditDecentralisedDelete, engine.AuditDone)
+	// It is decided, whether the parties have carried it out or not.
+	return e, cmp.Or(a.record(engine.AuditDecentralisedDelete, engine.AuditDone), err)
 }
 
 // identify finds who matches; their order means nothing.

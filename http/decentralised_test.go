@@ -454,6 +454,35 @@ func TestDecentralisedAgain(t *testing.T) {
 	h.want(200, apartCall("PUT", "people/named", vector(3, 16)).named("new"))
 }
 
+// TestDecentralisedErasureUnanswered: an erasure that is decided is on the audit log, though its caller has no answer; asked again, it gives the receipts.
+func TestDecentralisedErasureUnanswered(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	h.want(200, apartCall("PUT", "people/ada", vector(1, 16)))
+	ctx, leave := context.WithCancel(t.Context())
+	parties.OnStep(func(step string) {
+		if step == "erasing" {
+			parties.OnStep(nil)
+			parties.Stop(1)
+			parties.Stop(2)
+			leave()
+		}
+	})
+	erase := apartCall("DELETE", "people/ada", nil)
+	if resp, err := h.client.Do(h.request(erase).WithContext(ctx)); err == nil {
+		t.Fatal(resp.Status)
+	}
+	for end := time.Now().Add(time.Minute); len(h.auditOf("decentralised.delete", "ada")) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("an erasure that is decided is not on the audit log")
+		}
+	}
+	parties.Start(1, 2)
+	var e apartErased
+	if h.untilFree(erase).into(t, &e); e.Pending != 0 || len(e.Receipts) != mpc.Parties {
+		t.Errorf("%+v", e)
+	}
+}
+
 // unanswered has a request that enrols be decided while party 1 stops, and its client go away.
 func (h *harness) unanswered(parties *mpctest.Cluster, c call) {
 	h.t.Helper()

@@ -229,10 +229,13 @@ func (c *Cluster) listen(i int) (l net.Listener) {
 	return l
 }
 
-// Start starts a party that was stopped, and waits until all serve.
-func (c *Cluster) Start(i int) {
+// Start starts parties that were stopped, and waits until all serve.
+func (c *Cluster) Start(these ...int) {
 	c.t.Helper()
-	c.start(i, c.policies)
+	for _, i := range these {
+		c.serveBy(i, c.listen(i), c.policies)
+	}
+	c.Ready()
 }
 
 // StartWith is Start with policies of the party's own.
@@ -242,12 +245,7 @@ func (c *Cluster) StartWith(i int, policies string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.start(i, p)
-}
-
-func (c *Cluster) start(i int, policies *mpc.Policies) {
-	c.t.Helper()
-	c.serveBy(i, c.listen(i), policies)
+	c.serveBy(i, c.listen(i), p)
 	c.Ready()
 }
 
