@@ -219,11 +219,14 @@ func (r *remote) settleDoubts(ctx context.Context) error {
 		if r.g.concerns(d.tx) {
 			continue
 		}
+		if r.g.dir.hasFailed() { // a decision may be on the disk: whoever starts next knows
+			return ErrStorage
+		}
 		if _, err := r.call(ctx, FrameAbort, r.g.sid(), d.batch(ID{}).appendTo(nil)); err != nil {
 			return err
 		}
 	}
-	if h.staged != (ID{}) && gatewayOf(h.staged) == r.g.cfg.Index && !r.g.concerns(h.staged) {
+	if h.staged != (ID{}) && gatewayOf(h.staged) == r.g.cfg.Index && !r.g.concerns(h.staged) && !r.g.dir.hasFailed() {
 		if _, err := r.call(ctx, FrameRefreshCommit, r.g.sid(), append([]byte{0}, h.staged[:]...)); err != nil {
 			return err
 		}
