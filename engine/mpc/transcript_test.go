@@ -87,7 +87,7 @@ func runs(t *testing.T) map[string]struct {
 }
 
 // TestTranscriptHidesInputs looks for four neighbouring components of any template or probe, or of any party's shares of
-// them, in all that is sent.
+// them, in all that is sent; and in each round for four numbers of what would be sent if nothing were hidden.
 func TestTranscriptHidesInputs(t *testing.T) {
 	rng := seeded(t)
 	p := defaults(t, 64, VerifyLogScale)
@@ -102,11 +102,24 @@ func TestTranscriptHidesInputs(t *testing.T) {
 			}
 		}
 	}
-	sent := record(t, freshKeys(), 9, p, func(s *Session, i int) (Bits, error) { return s.Verify(t.Context(), items[i]) })
+	send := func(keys [Parties][32]byte, sid uint64) [Parties]*transcript {
+		return record(t, keys, sid, p, func(s *Session, i int) (Bits, error) { return s.Verify(t.Context(), items[i]) })
+	}
+	var one [Parties][32]byte // where all links have one key, F(kᵢ) ⊕ F(kᵢ₊₁) and F(kᵢ) − F(kᵢ₊₁) are 0
+	sent, bare, again := send(freshKeys(), 9), send(one, 10), send(one, 11)
 	for i, tr := range sent {
 		for round, message := range tr.rounds {
 			if at := leak(message, secrets); at >= 0 {
 				t.Errorf("party %d, round %d: a plaintext at byte %d", i, round, at)
+			}
+			if round == 0 || len(message) == 0 {
+				continue
+			}
+			if at := leak(message, [][]byte{bare[i].rounds[round]}); at >= 0 {
+				t.Errorf("party %d, round %d: what is at byte %d is not hidden", i, round, at)
+			}
+			if round < 9 && leak(again[i].rounds[round], [][]byte{bare[i].rounds[round]}) < 0 { // then sums over sets that each session draws
+				t.Errorf("party %d, round %d: where nothing is hidden, nothing is found", i, round)
 			}
 		}
 	}
