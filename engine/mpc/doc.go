@@ -90,7 +90,7 @@
 // the number and order of items, person and generation, by the tags. Parties that were told, or configured, differently
 // come to nothing.
 // M9  Lengths are checked before memory is taken: of frames (64 MiB, and memory as bytes arrive), of frames held for
-// sessions that are not open, of sessions of a link. A peer that does not take what is sent, or is silent, ends the
+// sessions that are not open, of those that open sessions of a link have not received (256 MiB), of sessions of a link. A peer that does not take what is sent, or is silent, ends the
 // link, and nothing else.
 // M10 What parties send, in how many rounds and bytes, does not depend on a score (TestTranscriptTellsNoMargin), nor do their computations branch on one: products,
 // ANDs and XORs of whole words. The gateway alone knows the decision, and does more for a reject than for an accept: it makes the count of rejects durable (N12).

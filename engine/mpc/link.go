@@ -15,6 +15,7 @@ const (
 	maxSessions   = 4096            // open streams of a link, and ids whose frames are held
 	maxHeldBytes  = 64 << 20        // of frames of sessions that are not open yet
 	heldFor       = 5 * time.Second // then they are dropped
+	maxUnread     = 256 << 20       // of frames of open sessions that nobody has received; a session that would have more ends
 	maxQueuedSend = 64 << 20        // then senders wait
 	keptBuffer    = 1 << 20         // of a writer between writes
 	readBuffer    = 64 << 10
@@ -40,7 +41,7 @@ type LinkConfig struct {
 // Link carries the frames of many sessions over one connection. It is safe for concurrent use.
 //
 // A session id is opened once in the life of a link, so that no key is used twice with it (M4). What a peer can make it
-// hold is bounded: frames of 4,096 sessions and 64 MiB that are not open, and 3 frames of each that is.
+// hold is bounded: frames of 4,096 sessions and 64 MiB that are not open, and of those that are 3 frames each and 256 MiB.
 type Link struct {
 	conn   *Conn
 	since  time.Time
@@ -49,6 +50,7 @@ type Link struct {
 	epoch  [8]byte
 	used   Window
 	writer writer
+	unread atomic.Int64 // bytes that streams hold
 	wg     sync.WaitGroup
 	done   chan struct{}
 	mu     struct {

@@ -472,6 +472,38 @@ func TestHeldFrames(t *testing.T) {
 	}
 }
 
+// TestUnreadFrames: what nobody receives is bounded, in all sessions of a link together; the session that would have more ends, and no other.
+func TestUnreadFrames(t *testing.T) {
+	l, _ := joined(t, LinkConfig{Timeout: ample})
+	large := make([]byte, MaxFrame)
+	var all []*Stream
+	for sid := range uint64(maxUnread/MaxFrame + 1) {
+		s, err := l.Open(sid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.deliver(Frame{SID: sid, Type: frameRound + 1, Payload: large})
+		all = append(all, s)
+	}
+	last := all[len(all)-1]
+	if _, err := last.Recv(1, ample, nil); !errors.Is(err, ErrFrame) {
+		t.Errorf("more than is held: %v", err)
+	}
+	last.Close()
+	if got := l.unread.Load(); got != maxUnread {
+		t.Errorf("%d bytes are held, want %d", got, maxUnread)
+	}
+	if b, err := all[0].Recv(1, ample, nil); err != nil || len(b) != MaxFrame {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	for _, s := range all[:len(all)-1] { // what is left goes with the session
+		s.Close()
+	}
+	if got := l.unread.Load(); got != 0 || l.Err() != nil {
+		t.Errorf("%d bytes are held, %v", got, l.Err())
+	}
+}
+
 // TestHandle: a party gets its gateways' frames, and answers.
 func TestHandle(t *testing.T) {
 	a, b := identity(t, GatewayRole(1)), identity(t, PartyRole(1))

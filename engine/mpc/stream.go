@@ -25,11 +25,22 @@ func (s *Stream) take(f Frame) {
 		s.fail(abortOf(f.Payload))
 		return
 	}
-	select {
-	case s.in <- f:
-	default:
-		s.fail(fmt.Errorf("%w: more than are due", ErrFrame))
+	n := int64(len(f.Payload))
+	if s.link.unread.Add(n) <= maxUnread {
+		select {
+		case s.in <- f:
+			return
+		default:
+		}
 	}
+	s.link.unread.Add(-n)
+	s.fail(fmt.Errorf("%w: more than are due", ErrFrame))
+}
+
+// taken is a frame that was received, or that nobody will.
+func (s *Stream) taken(f Frame) Frame {
+	s.link.unread.Add(-int64(len(f.Payload)))
+	return f
 }
 
 func abortOf(payload []byte) error {
@@ -105,7 +116,7 @@ func (s *Stream) next(timeout time.Duration, other <-chan struct{}) (Frame, erro
 	defer s.timer.Stop()
 	select {
 	case f := <-s.in:
-		return f, nil
+		return s.taken(f), nil
 	case <-s.dead:
 		return Frame{}, s.err
 	case <-other:
@@ -119,7 +130,7 @@ func (s *Stream) next(timeout time.Duration, other <-chan struct{}) (Frame, erro
 func (s *Stream) RecvFrame(ctx context.Context) (Frame, error) {
 	select {
 	case f := <-s.in:
-		return f, nil
+		return s.taken(f), nil
 	case <-s.dead:
 		return Frame{}, s.err
 	case <-ctx.Done():
@@ -144,6 +155,14 @@ func (s *Stream) Abort(reason *ProbeError) {
 func (s *Stream) Close() {
 	s.fail(ErrAborted)
 	s.link.mu.Lock()
-	defer s.link.mu.Unlock()
-	delete(s.link.mu.streams, s.sid)
+	delete(s.link.mu.streams, s.sid) // nothing more is taken
+	s.link.mu.Unlock()
+	for {
+		select {
+		case f := <-s.in:
+			s.taken(f)
+		default:
+			return
+		}
+	}
 }
