@@ -80,7 +80,7 @@
 // things, also after a restart, and also if a gateway sends an id twice. A session runs once. A gateway counts its ids from the clock on, 65,536 a second, and
 // believes no party of any that are more than a day ahead of it.
 // M5  Dim·Bound² < 2^32 and |product| + |threshold| < 2^31, of a search 2^15: nothing that a check has passed wraps.
-// M6  The norm's tolerance, S² ± 2 % and 2S, keeps a probe that is scaled from moving the threshold by more than 1 %,
+// M6  The norm's tolerance, S² ± 2 % and 2S, keeps a probe that is scaled from moving the threshold by more than 1.1 %,
 // of a search by 2 %.
 // M7  A party that finds a tag that differs, an unexpected frame or a silent peer says so to both neighbours and sends
 // nothing more. Each round waits for the next party's message, so nobody is more than two rounds ahead of it and nobody
