@@ -572,11 +572,16 @@ func (g *Gateway) delete(ctx context.Context, of Subject, content ID) (Erased, e
 	if err != nil {
 		return Erased{}, err
 	}
-	if !found {
-		return Erased{}, ErrUnknown
-	}
-	if e.State == stateDeleted {
-		return g.erasedBefore(of, e, content)
+	if e.State != stateActive {
+		gen, template := g.held(ctx, of, e)
+		switch {
+		case gen > e.Gen:
+			e.Gen, e.Template = gen, template
+		case !found:
+			return Erased{}, ErrUnknown
+		default:
+			return g.erasedBefore(of, e, content)
+		}
 	}
 	gone := entry{State: stateDeleted, Gen: e.Gen, Template: e.Template, Time: g.cfg.Now().UTC(), Tx: tx, Asked: withoutAnswers(e.Asked)}
 	d, err := g.decide(&decision{kind: decideErase, of: of, tx: tx, gen: e.Gen, template: e.Template}, func(b *pebble.Batch) error {
@@ -589,6 +594,24 @@ func (g *Gateway) delete(ctx context.Context, of Subject, content ID) (Erased, e
 	}
 	g.cfg.hook("erasing")
 	return g.erased(ctx, d)
+}
+
+// held is the generation and template of a record that a party says it has although the directory has none, as after the gateway's folder was put back from a
+// backup; 0 for none. One party's word moves it by maxBehind at most.
+func (g *Gateway) held(ctx context.Context, of Subject, e entry) (gen uint32, template ID) {
+	if g.concerns(e.Tx) { // an erasure of it is on its way
+		return 0, template
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
+	defer cancel()
+	answers, _ := g.askEach(ctx, FrameHolds, appendSubject(nil, of)) // who is not there says nothing
+	for _, b := range answers {
+		r := &reader{b: b}
+		if n, id := r.u32(), r.id(); r.end() == nil && n > gen {
+			gen, template = n, id
+		}
+	}
+	return uint32(min(uint64(gen), uint64(e.Gen)+maxBehind)), template
 }
 
 // erased waits for all parties, or after a round's time for two.

@@ -114,11 +114,13 @@
 // N3  A party that has voted for an enrolment never gives up by itself: the gateway may have decided. It waits, and asks its peers after
 // DoubtAfter; one that has committed settles it, by a secret that it has of the gateway's COMMIT: the template that was voted for is named by its
 // hash. So no party, nor two, can say that something was decided.
-// N4  A party serves a gateway only what comes after that gateway has sent it all that it was owed: erasures come before verifications.
+// N4  A party serves a gateway, on each link, from when that gateway has said that it has sent all that was owed: erasures of before come before
+// verifications. What is erased later the gateway asks nobody about from the decision on. That it says the truth is its word: the parties know nothing of a
+// decision that they were not told.
 // N5  A record's generation grows with each enrolment, and a tombstone keeps it. So an enrolment from before an erasure is refused,
 // whenever it comes, and an erasure of one that was replaced or erased before changes nothing. A gateway whose folder was
 // put back from a backup learns of later generations as parties refuse its own: it enrols above them, and erases them where it has decided an erasure.
-// Who was enrolled since the backup is not in its directory, and can be erased once enrolled anew.
+// Who was enrolled since the backup is not in its directory, and is verified and found once enrolled anew; an erasure of them asks the parties.
 // N6  An enrolment is checked as probes are, whatever checks its policy has: the parties see that they hold shares of one vector, and the gateway,
 // before it decides, that it is of norm 1, within the bound, and matches itself. Nobody puts it together for that. That the share for identification is of the same face is the gateway's word, or that
 // of the client that sealed both.

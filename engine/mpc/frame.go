@@ -25,6 +25,7 @@ const (
 	FramePrepareSealed  FrameType = 24
 	FrameDelete         FrameType = 30
 	FrameDeleteTenant   FrameType = 31
+	FrameHolds          FrameType = 32
 	FrameRefresh        FrameType = 40
 	FrameRefreshCommit  FrameType = 41
 	FrameRepair         FrameType = 50

@@ -445,10 +445,12 @@ func TestDirectoryFromBackup(t *testing.T) {
 	backup := c.gatewayFS.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
 	c.startGateway()
 	c.ready()
+	var since Enrolled
 	for range 3 {
 		for _, user := range []string{"replaced", "erased", "new"} {
 			c.enrol(user, unit(rng, testDim))
 		}
+		since = c.enrol("unknown since", unit(rng, testDim))
 	}
 	c.stopGateway()
 	c.gatewayFS = backup
@@ -461,7 +463,20 @@ func TestDirectoryFromBackup(t *testing.T) {
 			t.Errorf("%s has generation %d", user, e.Generation)
 		}
 	}
-	gone, err := c.gateway.Delete(ctx, "t", "erased")
+	_, err := c.gateway.Delete(ctx, "t", "nobody")
+	wantErr(t, err, ErrUnknown)
+	gone, err := c.gateway.Delete(ctx, "t", "unknown since")
+	if err != nil || len(gone.Receipts) != Parties {
+		t.Fatal(gone, err)
+	}
+	for _, r := range gone.Receipts {
+		if r.Records != 1 || r.Generation != 3 || r.Template != since.Template {
+			t.Errorf("%+v", r)
+		}
+	}
+	_, err = c.gateway.Delete(ctx, "t", "unknown since")
+	wantErr(t, err, ErrUnknown)
+	gone, err = c.gateway.Delete(ctx, "t", "erased")
 	if err != nil || len(gone.Receipts) != Parties {
 		t.Fatal(gone, err)
 	}

@@ -485,6 +485,8 @@ func (p *Party) answer(ctx context.Context, g *gatewayLink, f Frame) ([]byte, er
 		return p.erase(r)
 	case FrameDeleteTenant:
 		return p.eraseTenant(r)
+	case FrameHolds:
+		return p.holds(r)
 	case FrameRefresh:
 		return p.orAbandon(ctx, f.SID, func() ([]byte, error) { return nil, p.refresh(ctx, f.SID, r) })
 	case FrameRefreshCommit:
@@ -787,6 +789,19 @@ func (p *Party) eraseTenant(r *reader) ([]byte, error) {
 	p.shredSoon()
 	receipt := p.store.sign(p.cfg.Cluster, Receipt{Tenant: tenant, Tx: tx, Records: n, Time: time.UnixMilli(now).UTC()})
 	return receipt.appendTo(nil), nil
+}
+
+// holds says which record of a person is here.
+func (p *Party) holds(r *reader) ([]byte, error) {
+	of := r.subject()
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	h, found, err := p.store.head(of)
+	if err != nil || !found || h.state != stateActive {
+		h.gen, h.template = 0, ID{}
+	}
+	return append(binary.LittleEndian.AppendUint32(nil, h.gen), h.template[:]...), err
 }
 
 func (p *Party) refresh(ctx context.Context, sid uint64, r *reader) error {

@@ -17,6 +17,7 @@ import (
 //	COMMIT, ABORT  batch
 //	DELETE         tenant · rid · transaction · generation u32
 //	DELETE_TENANT  tenant · transaction
+//	HOLDS          tenant · rid
 //	REFRESH        transaction
 //	REFRESH_COMMIT u8 1 to commit, 0 to abort · transaction
 //	REPAIR         party u8 that is repaired
@@ -25,7 +26,7 @@ import (
 //
 //	RESULT of      VERIFY, IDENTIFY: attempts u32 · bits · (IDENTIFY: SHA-256 of the rows [32]); PREPARE: bits · [bits]; DELETE,
 //	               DELETE_TENANT: generation u32 · records u32 · time ms u64 · template · transaction · public key [32] · signature [64];
-//	               HELLO: hello; others: nothing
+//	               HELLO: hello; HOLDS: generation u32 of a record, 0 for none · template; others: nothing
 //	batch          tenant · transaction · count u16 · count × (rid · generation u32 · template; of COMMIT its secret), in the order of
 //	               rids, which differ
 //	bits           count u32 · own u64[⌈count/64⌉] · next u64[⌈count/64⌉]
