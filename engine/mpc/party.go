@@ -381,6 +381,9 @@ func (p *Party) abandonWithin(ctx context.Context, sid uint64) error {
 func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what the gateway has asked ends with its link
+	for _, old := range p.linksOf(index) {
+		p.afterYoung(ctx, old)
+	}
 	g := &gatewayLink{index: index}
 	l, err := NewLink(c, LinkConfig{Cluster: p.cfg.Cluster, Timeout: p.cfg.Timeout, Handle: func(l *Link, f Frame) { p.handle(ctx, g, l, f) }})
 	if err != nil {
@@ -403,7 +406,6 @@ func (p *Party) welcomeGateway(ctx context.Context, c *Conn, index uint16) {
 		_ = old.Close()
 	}
 	if !closed {
-		p.watchTwice(l, g)
 		<-l.Done() // closeLinks ends it
 	}
 	_ = l.Close()

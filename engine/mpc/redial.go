@@ -36,8 +36,8 @@ func causeOf(err error) string {
 	return err.Error()
 }
 
-// youngLink is the age up to which a link that is up is not replaced by another of the same peer. Two processes that have one party's folder take
-// turns at it, each as soon as the other has; a party that was started anew has ended its link before.
+// youngLink is the age up to which a link that is up is not replaced by another of the same peer. Two processes that have one folder take
+// turns at it, each as soon as the other has; one that was started anew has ended its link before.
 const youngLink = time.Second
 
 // twiceEvery is how often it is said that a peer is there twice.
@@ -64,24 +64,16 @@ func (p *Party) afterYoung(ctx context.Context, old *Link) {
 	}
 }
 
-// watchTwice says so if a gateway is connected twice for longer than a link that is dead can seem up.
-func (p *Party) watchTwice(l *Link, g *gatewayLink) {
-	t := time.NewTimer(2 * p.cfg.Timeout)
-	defer t.Stop()
-	select {
-	case <-l.Done():
-		return
-	case <-t.C:
-	}
+// linksOf are a gateway's links that are up.
+func (p *Party) linksOf(gateway uint16) (links []*Link) {
 	p.mu.Lock()
-	twice := false
-	for other, o := range p.mu.gateways {
-		twice = twice || other != l && o.index == g.index && other.Err() == nil
+	defer p.mu.Unlock()
+	for l, g := range p.mu.gateways {
+		if g.index == gateway {
+			links = append(links, l)
+		}
 	}
-	p.mu.Unlock()
-	if twice {
-		p.saidTwice(l.Peer())
-	}
+	return links
 }
 
 func (p *Party) saidTwice(peer Role) {

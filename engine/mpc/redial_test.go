@@ -44,43 +44,43 @@ func TestTwice(t *testing.T) {
 	c.start(0)
 	c.ready()
 	x := unit(rng, testDim)
-	c.enrol("a", x)
+	c.eventually("somebody is enrolled", func() bool {
+		_, err := c.gateway.Enrol(t.Context(), "t", "a", Enrolment{Policy: 1, Template: x, Replace: true})
+		return err == nil
+	})
 	c.verify("a", x, true)
 }
 
-// TestTwoGateways: two processes with one gateway's key are told of by the parties.
+// TestTwoGateways: two processes with one gateway's key are told of by the parties, and with one of them gone all is well.
 func TestTwoGateways(t *testing.T) {
-	c := newWorld(t)
+	rng, c := seeded(t), newWorld(t)
 	var said lines
-	config := c.partyConfig(0)
-	config.Timeout, config.Logger = testTimeout/100, said.logger() // told after two
-	p, err := OpenParty(config)
+	for i := range c.parties {
+		config := c.partyConfig(i)
+		if i == 0 {
+			config.Logger = said.logger()
+		}
+		c.startAs(config)
+	}
+	c.startGateway()
+	c.ready()
+	config := c.gatewayConfig()
+	config.FS, config.Dir = vfs.NewCrashableMem(), "copy"
+	g, err := OpenGateway(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := p.store.end(); err != nil {
-			t.Error(err)
-		}
-	}()
-	var links [2]*Link
-	for i := range links {
-		a, b, err := connect(t, c.gid, c.ids[0], c.pins, c.pins)
-		if err != nil {
-			t.Fatal(err)
-		}
-		newLink(t, a, LinkConfig{Timeout: testTimeout})
-		links[i] = newLink(t, b, LinkConfig{Timeout: testTimeout})
-		p.mu.gateways[links[i]] = &gatewayLink{index: 7}
-		if i == 0 {
-			if p.watchTwice(links[i], p.mu.gateways[links[i]]); said.has("twice") {
-				t.Error("one is not two")
-			}
-		}
+	c.eventually("it is told", func() bool { return said.has("WARN", "in use twice", "peer=gateway-7") })
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
 	}
-	if p.watchTwice(links[1], p.mu.gateways[links[1]]); !said.has("WARN", "in use twice", "peer=gateway-7") {
-		t.Error("two are not told of")
-	}
+	c.ready()
+	x := unit(rng, testDim)
+	c.eventually("somebody is enrolled", func() bool {
+		_, err := c.gateway.Enrol(t.Context(), "t", "a", Enrolment{Policy: 1, Template: x, Replace: true})
+		return err == nil
+	})
+	c.verify("a", x, true)
 }
 
 // TestWrongPin: who dials, and is refused for its key, or finds another key than it has the pin of, says so once, where an operator sees it.
