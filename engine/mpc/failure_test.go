@@ -435,11 +435,13 @@ func TestClusterDiffers(t *testing.T) {
 		})
 	}
 	c.stopParty(2)
+	c.awaitState(2, PartyAway) // else it may be seen as it was
 	c.refuses(c.partyConfig(2), ErrOther)
 	c.disks[2] = vfs.NewCrashableMem()
 	config2 := c.partyConfig(2)
 	config2.Timeout = c.timeout / 2
 	c.startAs(config2)
+	c.ready()
 	c.awaitState(2, PartyDiffers)
 	c.enrol("a", unit(rng, testDim)) // a timeout stops nothing
 }
