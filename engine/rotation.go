@@ -246,6 +246,9 @@ func (e *Engine) rotateDue() {
 }
 
 // allTenants are the tenants who have keys.
+// Tenants are those that have keys or galleries, in order.
+func (e *Engine) Tenants() []string { return slices.Sorted(maps.Keys(e.allTenants())) }
+
 func (e *Engine) allTenants() map[string]*tenantKeys {
 	e.mu.RLock()
 	defer e.mu.RUnlock()

@@ -437,6 +437,49 @@ func (s *Server) forget(ctx context.Context, tenant string, galleries func() ([]
 	return then()
 }
 
+// CheckCanaries has the parties tested, once for each gallery that has decentralised people (mpc.Gateway.CheckCanary). What goes wrong is logged and
+// counted. Errors: ctx's.
+func (s *Server) CheckCanaries(ctx context.Context) error {
+	for _, tenant := range s.engine.Tenants() {
+		galleries, err := s.engine.Galleries(ctx, tenant)
+		if err != nil {
+			s.log.Warn("canaries: galleries", "error", err)
+		}
+		for _, g := range galleries {
+			if err := s.checkCanary(ctx, apart{s: s, ctx: ctx, tenant: tenant, gallery: g.Name}, g.Space); err != nil && ctx.Err() == nil {
+				s.log.Debug("canaries: not checked", "tenant", tenant, "gallery", g.Name, "error", err)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *Server) checkCanary(ctx context.Context, of apart, space string) error {
+	policy, known := s.cfg.Decentralised.Policies[space]
+	if !known {
+		return nil
+	}
+	give, err := s.enrolments.share(ctx, of.tenant)
+	if err != nil {
+		return err
+	}
+	defer give()
+	people, err := of.gateway().HoldsPeople(of.group())
+	if err != nil || !people {
+		return err
+	}
+	err = of.gateway().CheckCanary(ctx, of.group(), policy)
+	if errors.Is(err, mpc.ErrCanary) {
+		s.canaries.failed.Add(1)
+		s.log.Error("canaries: the parties gave a wrong answer: one is faulty, or cheats", "tenant", of.tenant, "gallery", of.gallery)
+	}
+	if err == nil || errors.Is(err, mpc.ErrCanary) {
+		s.canaries.checked.Add(1)
+		return nil
+	}
+	return err
+}
+
 func (s *Server) forgetPeople(ctx context.Context, of apart) error {
 	g := s.cfg.Decentralised.Gateway
 	holds, err := g.Holds(of.group())

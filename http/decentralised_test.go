@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -41,6 +42,46 @@ func apartCall(method, path string, v []float32) call {
 		c.body = probeJSON(v, "")
 	}
 	return c
+}
+
+// TestDecentralisedCanaries: galleries that have decentralised people are tested, are told nothing of it, and take canaries along when they go.
+func TestDecentralisedCanaries(t *testing.T) {
+	h, parties := newPartyHarness(t, "", nil)
+	h.want(201, call{method: "PUT", path: "/v1/galleries/other"})
+	ada := vector(1, 16)
+	h.want(200, apartCall("PUT", "people/ada", ada))
+	for range 3 {
+		if err := h.server.CheckCanaries(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var found apartPeople
+	h.want(200, apartCall("POST", "identify", ada)).into(t, &found)
+	if len(found.People) != 1 || found.People[0] != "ada" {
+		t.Errorf("%v", found.People)
+	}
+	checked := func(n int, staff, other bool) {
+		t.Helper()
+		a := h.want(200, call{method: "GET", path: "/metrics"})
+		for _, line := range []string{fmt.Sprintf(`mien_decentralised_canary_checks_total{tenant="default"} %d`, n), `mien_decentralised_canary_failures_total{tenant="default"} 0`} {
+			if !bytes.Contains(append(a.body, 10), []byte(line+"\n")) {
+				t.Errorf("want %s", line)
+			}
+		}
+		for gallery, want := range map[string]bool{"staff": staff, "other": other} {
+			if holds, err := parties.Gateway.Holds("default/" + gallery); holds != want || err != nil {
+				t.Errorf("%s: %v, %v", gallery, holds, err)
+			}
+		}
+	}
+	checked(3, true, false)
+	h.want(200, apartCall("DELETE", "people/ada", nil))
+	if err := h.server.CheckCanaries(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checked(3, true, false) // nobody is left but canaries
+	h.want(204, call{method: "DELETE", path: "/v1/galleries/staff"})
+	checked(3, false, false)
 }
 
 // TestDecentralised goes through the life of a person whom the parties hold.

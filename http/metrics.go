@@ -109,7 +109,7 @@ func (s *Server) metricsOfParties(b *bytes.Buffer, tenant string) {
 	const state = "mien_decentralised_party"
 	fmt.Fprintf(b, "# HELP %s 1 for the state that each party of decentralised matching is in.\n# TYPE %s gauge\n", state, state)
 	for i, is := range s.parties() {
-		for _, p := range []mpc.PartyState{mpc.PartyAway, mpc.PartyOwed, mpc.PartyLost, mpc.PartyReady} {
+		for _, p := range []mpc.PartyState{mpc.PartyAway, mpc.PartyOwed, mpc.PartyLost, mpc.PartyDiffers, mpc.PartyReady} {
 			n := 0
 			if p == is {
 				n = 1
@@ -120,6 +120,15 @@ func (s *Server) metricsOfParties(b *bytes.Buffer, tenant string) {
 	const pending = "mien_decentralised_erasures_pending"
 	fmt.Fprintf(b, "# HELP %s Erasures that are decided and that a party has not carried out yet.\n# TYPE %s gauge\n%s{tenant=%q} %d\n",
 		pending, pending, pending, tenant, s.cfg.Decentralised.Gateway.ErasuresPending())
+	for _, c := range []struct {
+		name, help string
+		count      uint64
+	}{
+		{"mien_decentralised_canary_checks_total", "Times that the parties were asked about people whom nobody is.", s.canaries.checked.Load()},
+		{"mien_decentralised_canary_failures_total", "Times that they answered wrongly then: one is faulty, or cheats.", s.canaries.failed.Load()},
+	} {
+		fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s counter\n%s{tenant=%q} %d\n", c.name, c.help, c.name, c.name, tenant, c.count)
+	}
 }
 
 // galleriesWithStatus leaves out those that have no index, and those that the key is not for.

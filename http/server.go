@@ -42,6 +42,7 @@ type Server struct {
 	failures *failures // of clients to authenticate
 
 	enrolments enrolments // with the parties
+	canaries   struct{ checked, failed atomic.Uint64 }
 
 	draining atomic.Bool
 	base     context.Context // of every request

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,8 @@ type parties struct {
 	greeting string
 	children *children // of --parties dev
 
-	stop context.CancelFunc // of tend
+	ctx  context.Context // of tend and test
+	stop context.CancelFunc
 	wg   sync.WaitGroup
 }
 
@@ -171,16 +173,32 @@ func (c partiesConfig) checkSpaces(spaces []engine.Space, policies *mpc.Policies
 
 // tend repairs a party, if one is named, and refreshes shares every so often, until close.
 func (p *parties) tend(repair int, every time.Duration, log *slog.Logger) {
-	var ctx context.Context
-	ctx, p.stop = context.WithCancel(context.Background())
+	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.wg.Go(func() {
 		if repair >= 0 {
-			p.repair(ctx, repair, log)
+			p.repair(p.ctx, repair, log)
 		}
 		if every <= 0 {
 			return
 		}
-		refresh(ctx, p.serves.Gateway, every, log)
+		refresh(p.ctx, p.serves.Gateway, every, log)
+	})
+}
+
+// test has the parties asked about canaries at random times, every so often on average, until close.
+func (p *parties) test(server *http.Server, every time.Duration) {
+	if p.serves == nil || every <= 0 {
+		return
+	}
+	p.wg.Go(func() {
+		for {
+			select {
+			case <-p.ctx.Done():
+				return
+			case <-time.After(time.Duration(rand.ExpFloat64() * float64(every))):
+			}
+			_ = server.CheckCanaries(p.ctx) // it fails when this ends
+		}
 	})
 }
 

@@ -126,6 +126,7 @@ type serveCmd struct {
 	Parties           string        `help:"Decentralised matching: the file that says where the three parties are, or dev, to try it out: three child processes below the data folder, which are one trust domain." env:"MIEN_PARTIES" placeholder:"FILE"`
 	RepairParty       int           `help:"With --parties: fill the new store of the party of this number, which has lost its own, from the other two; it is done once." env:"MIEN_REPAIR_PARTY" default:"-1"`
 	RefreshShares     time.Duration `help:"With --parties: how often all shares are made anew, so that those that are stolen at different times fit nothing; 0: never." env:"MIEN_REFRESH_SHARES" default:"24h"`
+	Canaries          time.Duration `help:"With --parties: how often, on average and at random times, the parties are asked about people whom nobody is, of each gallery that has decentralised people; a wrong answer is an error in the log; 0: never." env:"MIEN_CANARIES" default:"3h"`
 	logFlags
 }
 
@@ -194,6 +195,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
+	parties.test(server, c.Canaries)
 	c.announce(out, log, address(ln.Addr(), certificate), data, packs.spaces(), parties.greeting)
 	return serveUntil(ctx, server, ln, log)
 }

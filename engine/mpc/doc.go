@@ -149,22 +149,20 @@
 // durable before the answer is told, and answers that come at once are not told beyond it.
 // What a party has counted of a person its administrator forgets on the stopped party (UnlockRecord), by their pseudonym, which the gateway's tells (Pseudonym):
 // no request does it, so none of a gateway that was taken over. Two parties that are unlocked are not enough.
-//
-// N13 Canaries are people whom nobody is: the gateway draws their templates from its key, enrols them as others, and verifies them now and then
-// (CheckCanary).
+// N13 Canaries are people whom nobody is: the gateway draws their templates from its key, enrols two of them as others in each tenant that has people,
+// and verifies them at random times, with probes of theirs and of strangers (CheckCanary, which the server calls: serve --canaries). They lock nobody,
+// are found by nobody, and go when the tenant does.
 // N14 Enrolments are of up to 256 people of a tenant at once (EnrolAll; Enrol has one): one BEGIN, one vote, one decision, each durable in one batch, so
 // after a crash all of them are enrolled or none is. Who does not match themselves is left out. Where a check fails, or a session, all is aborted:
 // whom it failed is told, and the gateway begins anew with the others, in halves where it does not know who it was.
-//
 // N15 What is kept in memory to be quick is what the store holds: of a party, records that were verified last, open (openRecords); of a gateway, who
 // was, without names (known). A write of somebody drops them before it can be seen, so none is served that was erased or replaced, and a party
 // overwrites its shares once no session uses them, those of all at a refresh.
-// N17 A party and a gateway tell each other what they must have alike (settings). Of another cluster a gateway asks a party nothing, and nothing is decided by a policy that
-// is not the same at both, which M8 would see to anyway, without saying why.
-//
 // N16 A request that enrols and comes again is not done again (Request, EnrolledBy): what it was is in the batch of the decision. It is known by its
 // caller's name for it for 24 hours, the last 8 of a person; without a name, until the caller was told that it was done. After an erasure it is known that
 // it was done, and not what came of it.
+// N17 A party and a gateway tell each other what they must have alike (settings). Of another cluster a gateway asks a party nothing, and nothing is decided by a policy that
+// is not the same at both, which M8 would see to anyway, without saying why.
 //
 // What is bounded: records that are open, 64 MiB, and people who are known, 65,536; a party does 512 requests at once, of 16 MiB at most; 64 strangers shake hands at a time, and
 // then the oldest of the address that has the most goes; a gateway has one link, the newest; a gateway has one write of a person

@@ -426,6 +426,15 @@ func (g *Gateway) Verify(ctx context.Context, tenant, user string, policy uint16
 
 // VerifyAll is Verify of up to MaxItems questions in one session. One that can't be asked fails all.
 func (g *Gateway) VerifyAll(ctx context.Context, tenant string, policy uint16, questions []Question) ([]bool, error) {
+	a, err := g.attempt(tenant, policy, questions)
+	if err != nil {
+		return nil, err
+	}
+	return a.run(ctx)
+}
+
+// attempt encodes questions. Errors: ErrPolicy, ErrMessage, ErrVector.
+func (g *Gateway) attempt(tenant string, policy uint16, questions []Question) (*attempt, error) {
 	p, known := g.cfg.Policies.Policies[policy]
 	if !known {
 		return nil, ErrPolicy
@@ -442,7 +451,7 @@ func (g *Gateway) VerifyAll(ctx context.Context, tenant string, policy uint16, q
 		}
 		a.of, a.probes = append(a.of, names.subject(q.User)), append(a.probes, encoded)
 	}
-	return a.run(ctx)
+	return a, nil
 }
 
 // attempt is one call of VerifyAll.
@@ -453,6 +462,7 @@ type attempt struct {
 	of            []Subject
 	probes        [][]uint32
 	sealed        *Envelopes // envelopes in the place of probes: then of is one
+	canary        bool       // of canaries: their rejects are not counted
 }
 
 func (a *attempt) run(ctx context.Context) ([]bool, error) {
@@ -463,7 +473,7 @@ func (a *attempt) run(ctx context.Context) ([]bool, error) {
 	defer end()
 	now := a.g.nowMs()
 	for _, of := range a.of {
-		if err := a.g.dir.mayAttempt(of, now); err != nil {
+		if err := a.g.dir.mayAttempt(of, now); err != nil && !a.canary {
 			return nil, err
 		}
 	}
@@ -477,6 +487,9 @@ func (a *attempt) run(ctx context.Context) ([]bool, error) {
 	}
 	if err != nil {
 		return nil, a.sealed.failed(down(err))
+	}
+	if a.canary {
+		return match, nil
 	}
 	return match, a.g.dir.settleAnswers(a.of, match, a.g.nowMs())
 }

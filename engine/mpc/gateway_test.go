@@ -94,13 +94,27 @@ func TestCanaries(t *testing.T) {
 	rng, c := seeded(t), startWorld(t)
 	x := unit(rng, testDim)
 	c.enrol("a", x)
-	if err := c.gateway.EnrolCanaries(t.Context(), "t", 1, 3); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		if err := c.gateway.CheckCanary(t.Context(), "t", 1, 3); err != nil {
+	for range 3 * rejectsToLock { // which would lock a person
+		if err := c.gateway.CheckCanary(t.Context(), "t", 1); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := c.gateway.CheckCanary(t.Context(), "nobody", 1); err != nil {
+		t.Fatal(err)
+	}
+	for tenant, want := range map[string]bool{"t": true, "nobody": false} {
+		if people, err := c.gateway.HoldsPeople(tenant); people != want || err != nil {
+			t.Errorf("%s: people %v, %v", tenant, people, err)
+		}
+		if any, err := c.gateway.Holds(tenant); !any || err != nil {
+			t.Errorf("%s: %v, %v", tenant, any, err)
+		}
+	}
+	if _, err := c.gateway.DeleteTenant(t.Context(), "nobody"); err != nil {
+		t.Fatal(err)
+	}
+	if any, err := c.gateway.Holds("nobody"); any || err != nil {
+		t.Errorf("erased with the tenant: %v, %v", any, err)
 	}
 	users, err := c.gateway.Identify(t.Context(), "t", 2, c.gateway.canary("t", 1, testDim))
 	if err != nil || len(users) != 0 {
@@ -108,7 +122,7 @@ func TestCanaries(t *testing.T) {
 	}
 	_, err = c.gateway.Enrol(t.Context(), "t", canaryUser(1), Enrolment{Policy: 1, Template: x, Replace: true})
 	wantErr(t, err, ErrMessage)
-	for i := range 3 { // every party's shares are exchanged for those of somebody else, as one that cheats could not do alone
+	for i := range canaries { // every party's shares are exchanged for those of somebody else, as one that cheats could not do alone
 		for _, p := range c.parties {
 			from, to := c.gateway.dir.subject("t", "a"), c.gateway.dir.subject("t", canaryUser(i))
 			_, v, _, err := p.store.record(from)
@@ -134,7 +148,7 @@ func TestCanaries(t *testing.T) {
 			}
 		}
 	}
-	wantErr(t, c.gateway.CheckCanary(t.Context(), "t", 1, 3), ErrCanary)
+	wantErr(t, c.gateway.CheckCanary(t.Context(), "t", 1), ErrCanary)
 }
 
 // TestGatewayRestart: a gateway and parties that are started anew know everybody, and go on with unused session ids.

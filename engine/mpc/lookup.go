@@ -1,6 +1,9 @@
 package mpc
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // errStop ends a walk that has found what it looked for.
 var errStop = errors.New("mpc: found")
@@ -19,8 +22,17 @@ func (g *Gateway) Enrolled(tenant, user string) (bool, error) {
 	return err == nil, err
 }
 
-// Holds reports whether anybody of a tenant is enrolled. Errors: ErrClosed, ErrCorrupt, the disk's.
+// Holds reports whether anybody of a tenant is enrolled, canaries among them. Errors: ErrClosed, ErrCorrupt, the disk's.
 func (g *Gateway) Holds(tenant string) (bool, error) {
+	return g.holds(tenant, func(string) bool { return true })
+}
+
+// HoldsPeople is Holds without canaries.
+func (g *Gateway) HoldsPeople(tenant string) (bool, error) {
+	return g.holds(tenant, func(user string) bool { return !strings.HasPrefix(user, canaryPrefix) })
+}
+
+func (g *Gateway) holds(tenant string, counts func(user string) bool) (bool, error) {
 	end, err := g.call()
 	if err != nil {
 		return false, err
@@ -29,7 +41,7 @@ func (g *Gateway) Holds(tenant string) (bool, error) {
 	id := g.dir.tenant(tenant)
 	err = g.dir.each(append([]byte{prefixEntry}, id[:]...), func(key, value []byte) error {
 		e, err := g.dir.openEntry(subjectOf(key), value)
-		if err == nil && e.State == stateActive {
+		if err == nil && e.State == stateActive && counts(e.User) {
 			err = errStop
 		}
 		return err
