@@ -85,24 +85,41 @@ func (m *masks) combinations(n int, f planes) []uint64 {
 // probe that failed a check; ErrResult: a component, of which each comes twice, comes otherwise the second time, as a party, or
 // what carried its answer, is at fault. Then there is no answer.
 func OpenBits(of [Parties]Bits) ([]bool, error) {
+	match, failed, err := openBits(of)
+	if err == nil {
+		err = firstFailed(failed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return match, nil
+}
+
+// openBits tells of each probe whether it failed a check; then what is said to match is noise. Errors: ErrResult.
+func openBits(of [Parties]Bits) (match, failed []bool, err error) {
 	n, words := of[0].N, of[0].words()
 	for i, b := range of {
 		if b.N != n || b.Probes != of[0].Probes || len(b.Own) != words || !slices.Equal(b.Next, of[(i+1)%Parties].Own) {
-			return nil, fmt.Errorf("%w: those of parties %d and %d", ErrResult, i, (i+1)%Parties)
+			return nil, nil, fmt.Errorf("%w: those of parties %d and %d", ErrResult, i, (i+1)%Parties)
 		}
 	}
 	open := make([]uint64, words)
 	for i := range open {
 		open[i] = of[0].Own[i] ^ of[1].Own[i] ^ of[2].Own[i]
 	}
-	for i, verdict := range open[wordsOf(n):] {
-		if verdict != 0 {
-			return nil, &ProbeError{i, FailedVector}
-		}
-	}
-	match := make([]bool, n)
+	match, failed = make([]bool, n), make([]bool, of[0].Probes)
 	for i := range match {
 		match[i] = open[i/64]>>(i%64)&1 != 0
 	}
-	return match, nil
+	for i, verdict := range open[wordsOf(n):] {
+		failed[i] = verdict != 0
+	}
+	return match, failed, nil
+}
+
+func firstFailed(failed []bool) error {
+	if i := slices.Index(failed, true); i >= 0 {
+		return &ProbeError{i, FailedVector}
+	}
+	return nil
 }

@@ -357,22 +357,22 @@ func (e *enrolments) vote(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	match, err := e.open(answers)
+	refused, err := e.open(answers)
 	if err != nil {
 		return err
 	}
 	i := -1
 	e.abort(e.drop(func(*enrolment) error {
-		if i++; !match[i] {
-			return fmt.Errorf("%w: the template does not match itself", ErrRefused)
-		}
-		return nil
+		i++
+		return e.sealed.failed(refused[i])
 	}))
 	return nil
 }
 
-// open tells whose templates match themselves, for all that they are enrolled for. Errors: ErrMessage, ErrRefused.
-func (e *enrolments) open(answers [Parties][]byte) (match []bool, err error) {
+// open tells who is refused, and why: whose template fails a check, or does not match itself, for anything that they are enrolled for. The others go
+// on in the same transaction: were it begun anew without them, a party that cheats could ask about all who are left again, and again.
+// Errors: ErrMessage, ErrResult.
+func (e *enrolments) open(answers [Parties][]byte) (refused []error, err error) {
 	var bits [2][Parties]Bits
 	uses := 1
 	if e.policy.Gallery != 0 {
@@ -387,17 +387,25 @@ func (e *enrolments) open(answers [Parties][]byte) (match []bool, err error) {
 			return nil, err
 		}
 	}
-	match = slices.Repeat([]bool{true}, len(e.people))
+	refused = make([]error, len(e.people))
 	for use := range uses {
-		is, err := OpenBits(bits[use])
-		if err != nil || len(is) != len(match) || bits[use][0].Probes != len(match) {
-			return nil, fmt.Errorf("%w: %w", ErrRefused, cmp.Or(err, ErrMessage))
+		match, failed, err := openBits(bits[use])
+		if err != nil {
+			return nil, err
 		}
-		for i := range match {
-			match[i] = match[i] && is[i]
+		if len(match) != len(refused) || len(failed) != len(refused) {
+			return nil, fmt.Errorf("%w: %d answers of %d people", ErrMessage, len(match), len(refused))
+		}
+		for i := range refused {
+			switch {
+			case failed[i]:
+				refused[i] = fmt.Errorf("%w: %w", ErrRefused, &ProbeError{i, FailedVector})
+			case !match[i] && refused[i] == nil:
+				refused[i] = fmt.Errorf("%w: the template does not match itself", ErrRefused)
+			}
 		}
 	}
-	return match, nil
+	return refused, nil
 }
 
 // forget aborts the transaction: what was begun and is not decided.

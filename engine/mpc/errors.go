@@ -15,7 +15,7 @@ var (
 	// ErrShare says that a share has the wrong length.
 	ErrShare = errors.New("mpc: bad share")
 	// ErrProbe says that a check of a probe failed: it is no unit vector within the bound, its shares are not of one
-	// vector, or the parties were told different things about it. The session has halted everywhere. See ProbeError.
+	// vector, or the parties were told different things about it. There is no answer. See ProbeError.
 	ErrProbe = errors.New("mpc: invalid probe")
 	// ErrSID says that a session id was used before in this epoch, or is too old to tell.
 	ErrSID = errors.New("mpc: session id used before")
@@ -125,8 +125,8 @@ func (f Failure) String() string {
 	return fmt.Sprintf("failure %d", uint8(f))
 }
 
-// ProbeError is an ErrProbe with the item that failed: the first of the session, and its first failure in the order of
-// the constants. It tells nothing of the template.
+// ProbeError is an ErrProbe with the item that failed: the first whose shares or contexts differ, or else the first whose
+// vector is refused. It tells nothing of the template.
 type ProbeError struct {
 	Item    int
 	Failure Failure

@@ -563,7 +563,27 @@ func (a *attempt) open(answers [Parties][]byte) ([]bool, error) {
 			a.g.cfg.Logger.Warn("gateway: many attempts at a person", "attempts", used, "tenant", a.tenant, "rid", a.of[0].RID)
 		}
 	}
-	return OpenBits(bits)
+	match, failed, err := openBits(bits)
+	if err != nil {
+		return nil, err
+	}
+	return match, a.refuse(match, failed)
+}
+
+// refuse is the error of the first probe that failed a check. The others' answers are not told then, and count all the same. Errors: ErrProbe.
+func (a *attempt) refuse(match, failed []bool) error {
+	err := firstFailed(failed)
+	if err == nil || a.canary {
+		return err
+	}
+	var of []Subject
+	var told []bool
+	for i, s := range a.of {
+		if !failed[i] {
+			of, told = append(of, s), append(told, match[i])
+		}
+	}
+	return errors.Join(err, a.g.dir.settleAnswers(of, told, a.g.nowMs()))
 }
 
 // awaitCommit waits, for a round's time at most, until all parties have the record that was decided last.
