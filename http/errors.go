@@ -51,7 +51,7 @@ var sentinels = []sentinel{
 	{mpc.ErrShareKey, codeDecentralisedUnconfigured, always("a party has no key to seal shares to, or not the one that is pinned here: send image or template, or have the parties' and the server's operator set it up")},
 	{mpc.ErrProbe, codeTemplateUnfit, always("the parties' checks find that the shares are not of one vector of norm 1 whose numbers are within the policy's bound")},
 	{mpc.ErrDiffers, codePartiesDiffer, differDetail},
-	{mpc.ErrContext, codeOverloaded, always("the parties do not agree on what is asked about: people are being enrolled meanwhile; try again in a moment")},
+	{mpc.ErrContext, codeOverloaded, always("the parties do not agree on what is asked about: people are being enrolled meanwhile; try again in a moment. Where it goes on so, and envelopes were sent, these are not of one probe: seal new ones")},
 	{mpc.ErrVector, codeTemplateUnfit, always("a number of the template is beyond what the parties' policy allows: it is no embedding of a face")},
 	{mpc.ErrRefused, codeTemplateUnfit, always("the parties refuse the template: it does not match itself, as a number of it is lost in rounding")},
 	{mpc.ErrPolicy, codeSpaceMismatch, always("the person is enrolled with the parties under another embedding space or policy: enrol them again")},

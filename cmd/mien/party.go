@@ -55,11 +55,11 @@ const (
 	policiesFile  = "policies.json"
 )
 
-// Run serves until a signal.
 // partyBallast is memory that is never touched, and so takes none: the collector waits for as much garbage more. What lives of a party without a
 // searched gallery is a few MB, which it would mark ten times a second under load, for a fifth of the processor (profiled).
 const partyBallast = 64 << 20
 
+// Run serves until a signal.
 func (c *partyRunCmd) Run(ctx context.Context) error {
 	log, flush := c.logger(os.Stderr)
 	defer flush()

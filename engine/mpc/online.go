@@ -136,7 +136,30 @@ func (s *Session) search(ctx context.Context, g searched, it Probe) (Bits, error
 }
 
 func (s *Session) identify(g searched, it Probe) (Bits, error) {
-	c, n := newChecks(s, "identify", 1), g.len()
+	c := newChecks(s, "identify", 1)
+	matches, failed, err := s.searchSigns(c, g, it)
+	if err != nil {
+		return Bits{}, err
+	}
+	sums, err := s.reshare(s.masks.combinations(2*verdictBits, c.failed(failed, 0)))
+	if err != nil {
+		return Bits{}, err
+	}
+	// The second sum stands for the checks, of which there are more: what hides a row's answer is made of it.
+	parts := matches.own
+	for i, v := range s.masks.combinations(g.len(), sums.cut(1, 2)) {
+		parts[i] ^= v
+	}
+	out, err := s.reshare(parts)
+	if err != nil {
+		return Bits{}, err
+	}
+	return outcome(g.len(), out, sums.cut(0, 1)), nil
+}
+
+// searchSigns are which rows match, and the signs of the probe's checks, shared, in rounds 1 to 8.
+func (s *Session) searchSigns(c *checks, g searched, it Probe) (matches, failed planes, err error) {
+	n := g.len()
 	c.rows = n
 	c.add(it.Share, it.Threshold, it.Context)
 	_, norm := products(it.Share, it.Share)
@@ -146,11 +169,11 @@ func (s *Session) identify(g searched, it Probe) (Bits, error) {
 	s.masks.hideWords(norms)
 	in, err := s.exchange(append(appendComponent(appendShorts(nil, scores), norms), c.tags...))
 	if err != nil {
-		return Bits{}, err
+		return matches, failed, err
 	}
 	rest := in[2*n:]
 	if err := c.compare(rest[4:]); err != nil {
-		return Bits{}, err
+		return matches, failed, err
 	}
 	next := shorts(in[:2*n])
 	s.plusShort(ShortShare{scores, next}, -uint16(it.Threshold))
@@ -160,22 +183,9 @@ func (s *Session) identify(g searched, it Probe) (Bits, error) {
 	short.shortLanes(ShortShare{scores, next})
 	c.lanes(long, 0, Share{norms, words(rest[:4])})
 	if err := s.add(short, long); err != nil {
-		return Bits{}, err
+		return matches, failed, err
 	}
-	sums, err := s.reshare(s.masks.combinations(2*verdictBits, c.failed(long.sign(), 0)))
-	if err != nil {
-		return Bits{}, err
-	}
-	// The second sum stands for the checks, of which there are more: what hides a row's answer is made of it.
-	parts := s.matches(n, short.sign()).own
-	for i, v := range s.masks.combinations(n, sums.cut(1, 2)) {
-		parts[i] ^= v
-	}
-	out, err := s.reshare(parts)
-	if err != nil {
-		return Bits{}, err
-	}
-	return outcome(n, out, sums.cut(0, 1)), nil
+	return s.matches(n, short.sign()), long.sign().clone(), nil
 }
 
 // products are this party's parts of ⟨x, y⟩ and ⟨y, y⟩: of xᵢyᵢ + xᵢyᵢ₊₁ + xᵢ₊₁yᵢ. The three parties' add up.

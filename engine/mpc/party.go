@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -926,17 +927,24 @@ const (
 // maxAsked bounds the doubts of a question.
 const maxAsked = 64
 
-// askFates asks a peer, and returns what of.
+// askFates asks a peer, and returns what of: where there are more doubts than go into a question, of any, as there may be some that nobody can settle.
 func (p *Party) askFates(s *Stream) (asked []doubt) {
 	old := p.nowMs() - p.cfg.DoubtAfter.Milliseconds()
 	var all []doubt
+	n := 0
 	_, epoch, _ := p.store.current()
 	err := p.store.each(epochPrefix(prefixPrepared, epoch), func(key, value []byte) error {
 		r, err := parsePrepared(value)
-		if err == nil && r.head.time <= old && len(all) < maxAsked {
-			all = append(all, doubt{subjectOf(key), r.head.tx, r.head.gen})
+		if err != nil || r.head.time > old {
+			return err
 		}
-		return err
+		d := doubt{subjectOf(key), r.head.tx, r.head.gen}
+		if n++; len(all) < maxAsked {
+			all = append(all, d)
+		} else if i := rand.IntN(n); i < maxAsked {
+			all[i] = d
+		}
+		return nil
 	})
 	if err != nil || len(all) == 0 {
 		return nil

@@ -203,10 +203,26 @@ func (c cheat) Send(round byte, p []byte) error {
 // not makes what it has of all signs, and what it is sent after, one random vector: as many vectors as there are bits, and some, span the space.
 // So no sum of what it has tells anything, of no check either. Were the checks' signs opened among the parties, each would be such a sum.
 func TestCheatSeesNoise(t *testing.T) {
-	rng := seeded(t)
-	p := defaults(t, 4, VerifyLogScale)
-	x := vectors(t, rng, p, 1)
-	items := itemsOf(x, x, []int32{0})
+	t.Run("verify", func(t *testing.T) {
+		p := defaults(t, 4, VerifyLogScale)
+		x := vectors(t, seeded(t), p, 1)
+		items := itemsOf(x, x, []int32{0})
+		cheatSeesNoise(t, p, []int{2}, func(s *Session, i int) (matches, failed planes, err error) {
+			return s.verifySigns(newChecks(s, "verify", 1), items[i])
+		}, func(s *Session, i int) (Bits, error) { return s.verify(items[i]) })
+	})
+	t.Run("identify", func(t *testing.T) {
+		p := defaults(t, 4, IdentifyLogScale)
+		rows := vectors(t, seeded(t), p, 64)
+		g, probes := galleryOf(rows), probesOf(rows[0], 0)
+		cheatSeesNoise(t, p, []int{2, 1}, func(s *Session, i int) (matches, failed planes, err error) {
+			return s.searchSigns(newChecks(s, "identify", 1), g[i], probes[i])
+		}, func(s *Session, i int) (Bits, error) { return s.identify(g[i], probes[i]) })
+	})
+}
+
+// cheatSeesNoise has party 0 cheat, which goes on after the signs with nothing of its own: words in each round that is left.
+func cheatSeesNoise(t *testing.T, p Params, rest []int, signs func(s *Session, i int) (matches, failed planes, err error), honest func(s *Session, i int) (Bits, error)) {
 	keys := freshKeys()
 	var first []byte
 	var basis span
@@ -219,22 +235,21 @@ func TestCheatSeesNoise(t *testing.T) {
 		s[0].Prev.Peer, s[1].Prev.Peer = cheat{s[0].Prev.Peer}, recorded{s[1].Prev.Peer, sent}
 		var seen []byte
 		errs := together(func(i int) error {
-			if i != 0 {
-				_, err := s[i].Verify(t.Context(), items[i])
-				return err
-			}
-			_, err := s[0].run(t.Context(), func() (Bits, error) {
-				c := newChecks(s[0], "verify", 1)
-				match, failed, err := s[0].verifySigns(c, items[0])
-				if err != nil {
-					return Bits{}, err
+			_, err := s[i].run(t.Context(), func() (Bits, error) {
+				if i != 0 {
+					return honest(s[i], i)
 				}
-				for _, words := range [][]uint64{match.own, match.next, failed.own, failed.next} {
+				matches, failed, err := signs(s[0], 0)
+				for _, words := range [][]uint64{matches.own, matches.next, failed.own, failed.next} {
 					for _, w := range words {
 						seen = binary.LittleEndian.AppendUint64(seen, w)
 					}
 				}
-				_, err = s[0].reshare(make([]uint64, 2))
+				for _, words := range rest {
+					if err == nil {
+						_, err = s[0].reshare(make([]uint64, words))
+					}
+				}
 				return Bits{}, err
 			})
 			return err
