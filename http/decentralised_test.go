@@ -211,7 +211,11 @@ func TestDecentralisedAway(t *testing.T) {
 			}
 		}
 	}
-	metrics(`mien_decentralised_party{tenant="default",party="1",state="away"} 1`, `mien_decentralised_party{tenant="default",party="1",state="ready"} 0`,
+	refreshed, err := parties.Gateway.Refreshed()
+	if err != nil || time.Since(refreshed) > time.Hour {
+		t.Errorf("%v %v", refreshed, err)
+	}
+	metrics(fmt.Sprintf(`mien_decentralised_refreshed_timestamp_seconds{tenant="default"} %d`, refreshed.Unix()), `mien_decentralised_party{tenant="default",party="1",state="away"} 1`, `mien_decentralised_party{tenant="default",party="1",state="ready"} 0`,
 		`mien_decentralised_party{tenant="default",party="2",state="ready"} 1`, `mien_decentralised_erasures_pending{tenant="default"} 0`)
 	for _, c := range []call{apartCall("POST", "people/ada/verify", ada), apartCall("POST", "identify", ada), apartCall("PUT", "people/bob", ada)} {
 		a := h.do(c)

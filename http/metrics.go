@@ -120,6 +120,11 @@ func (s *Server) metricsOfParties(b *bytes.Buffer, tenant string) {
 	const pending = "mien_decentralised_erasures_pending"
 	fmt.Fprintf(b, "# HELP %s Erasures that are decided and that a party has not carried out yet.\n# TYPE %s gauge\n%s{tenant=%q} %d\n",
 		pending, pending, pending, tenant, s.cfg.Decentralised.Gateway.ErasuresPending())
+	if last, err := s.cfg.Decentralised.Gateway.Refreshed(); err == nil { // else it is closed, or its disk is told of elsewhere
+		const refreshed = "mien_decentralised_refreshed_timestamp_seconds"
+		fmt.Fprintf(b, "# HELP %s When the parties' shares were made anew last; 0 after a repair until they are.\n# TYPE %s gauge\n%s{tenant=%q} %d\n",
+			refreshed, refreshed, refreshed, tenant, last.Unix())
+	}
 	for _, c := range []struct {
 		name, help string
 		count      uint64

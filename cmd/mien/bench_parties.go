@@ -100,7 +100,7 @@ func benchParties(ctx context.Context, dir string) (*parties, error) {
 		return nil, err
 	}
 	k.start(ctx)
-	config := partiesConfig{Cluster: devCluster, Dir: filepath.Join(dir, "gateway"), Spaces: map[string]uint16{of.ID: verifyPolicy}, Parties: k.at}
+	config := partiesConfig{Cluster: devCluster, Dir: filepath.Join(dir, "gateway"), Spaces: policiesOf([]engine.Space{of}), Parties: k.at}
 	p, err := config.open([]engine.Space{of}, log)
 	if err != nil {
 		k.stop()

@@ -70,7 +70,7 @@ func devConfig(dir string, of engine.Space) (c partiesConfig, err error) {
 	if id := strings.TrimSpace(string(made)); id != of.ID {
 		return c, fmt.Errorf("%s was made for embedding space %s, and this server's default is %s: name that pack first by --models, or remove the folder with all who are enrolled", dir, id, of.ID)
 	}
-	return partiesConfig{Cluster: devCluster, Dir: gateway, Spaces: map[string]uint16{of.ID: verifyPolicy}}, nil
+	return partiesConfig{Cluster: devCluster, Dir: gateway, Spaces: policiesOf([]engine.Space{of})}, nil
 }
 
 // children are three parties as child processes. Their ports are held here, so that they outlive the children.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -433,9 +435,43 @@ func (p *partyProgram) start(args ...string) {
 	p.t.Helper()
 	p.cmd = exec.Command(program, append([]string{"party", "--config", p.config, "--listen-fd", "3"}, args...)...)
 	p.cmd.ExtraFiles = []*os.File{p.port}
+	log, err := os.Create(p.config + ".log")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	p.cmd.Stderr = log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// monitor is what a party, started with --status, answers its monitor.
+func (p *partyProgram) monitor(s *sharedServer, path string) (status int, body string) {
+	p.t.Helper()
+	var line struct{ Status string }
+	s.await("a party answers monitors", func() bool {
+		log, err := os.ReadFile(p.config + ".log")
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for l := range bytes.Lines(log) {
+			if _ = json.Unmarshal(l, &line); line.Status != "" {
+				return true
+			}
+		}
+		return false
+	})
+	resp, err := nethttp.Get("http://" + line.Status + path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }
 
 func (p *partyProgram) stop(sig os.Signal) error {
@@ -472,7 +508,7 @@ func TestPartiesFile(t *testing.T) {
 		l.Close()
 		t.Cleanup(func() { port.Close() })
 		m := made(role, role)
-		if again := made(role, role); again != m {
+		if again := made(role, role); !reflect.DeepEqual(again, m) {
 			t.Errorf("init made other keys: %+v, %+v", m, again)
 		}
 		pins[role] = m.Pin
@@ -483,24 +519,36 @@ func TestPartiesFile(t *testing.T) {
 		parties[i] = &partyProgram{t: t, port: port, config: filepath.Join(dir, role+".json")}
 	}
 	for i, p := range parties {
-		write(t, p.config, map[string]any{"data": filepath.Join(dir, string(mpc.PartyRole(i))), "cluster": "test", "next": at[(i+1)%mpc.Parties].Address, "pin": pins})
+		write(t, p.config, map[string]any{"data": filepath.Join(dir, string(mpc.PartyRole(i))), "cluster": "test", "next": at[(i+1)%mpc.Parties].Address, "pin": pins, "status": "127.0.0.1:0"})
 		p.start()
 		t.Cleanup(func() { _ = p.stop(os.Kill) })
 	}
 	file := filepath.Join(dir, "parties.json")
-	var space struct{ Space string }
-	manifest, err := os.ReadFile(filepath.Join(strings.TrimPrefix(env[1], "MIEN_MODELS="), "manifest.json"))
-	if err == nil {
-		err = json.Unmarshal(manifest, &space)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, file, map[string]any{"cluster": "test", "dir": "gateway", "spaces": map[string]int{space.Space: 1}, "parties": at})
+	write(t, file, map[string]any{"cluster": "test", "dir": "gateway", "spaces": gateway.Spaces, "parties": at})
 	s := startShared(t, filepath.Join(dir, "data"), file)
 	ann := s.face()
 	s.until(200, "PUT", "people/ann", ann)
 	s.matches("ann", ann, true)
+
+	// Each party's own administrator sees how it does, and nobody's name.
+	for path, want := range map[string]struct {
+		status int
+		says   []string
+	}{
+		"/healthz": {200, []string{`"status":"ok"`}},
+		"/readyz":  {200, []string{`{"status":"ok","party":2,"gateways":1}`}},
+		"/metrics": {200, []string{`mien_party_repairs{party="2"} 0`, `mien_party_serves{party="2"} 1`, `mien_party_linked{party="2",peer="0"} 1`, `mien_party_linked{party="2",peer="1"} 1`, `mien_party_gateways{party="2"} 1`,
+			`mien_party_requests_total{party="2",operation="enrol",outcome="ok"} 1`, `mien_party_requests_total{party="2",operation="verify",outcome="ok"} 1`,
+			`mien_party_request_seconds_total{party="2",operation="verify",outcome="ok"} 0.`}},
+		"/people": {404, []string{"/metrics"}},
+	} {
+		status, body := parties[2].monitor(s, path)
+		for _, says := range want.says {
+			if status != want.status || !strings.Contains(body, says) || strings.Contains(body, "ann") {
+				t.Errorf("%s: %d %s, want %d %s", path, status, body, want.status, says)
+			}
+		}
+	}
 
 	// A client that has the share keys' pins seals, unless they are others.
 	sharePins := func(last string) []string {
@@ -573,6 +621,9 @@ func TestPartiesFile(t *testing.T) {
 	}
 	parties[2].start()
 	s.await("party 2 is lost", func() bool { return s.states()[2] == mpc.PartyLost })
+	if status, body := parties[2].monitor(s, "/readyz"); status != 503 || !strings.Contains(body, "--repair-party 2") {
+		t.Errorf("of a party that has lost its store: %d %s", status, body)
+	}
 	if a := s.ask("POST", "people/ann/verify", ann); a.status != 503 {
 		t.Errorf("with a party that has lost its store: %v", a)
 	}

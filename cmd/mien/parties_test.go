@@ -8,7 +8,35 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"mien/engine"
+	"mien/engine/mpc"
 )
+
+// TestPoliciesText: what init writes is what a party reads, of each embedding space a policy and one for searches, and nobody is compared across spaces.
+func TestPoliciesText(t *testing.T) {
+	at := func(cosine float64) engine.Calibration {
+		return engine.Calibration{Points: []engine.CalibrationPoint{{Cosine: cosine, FMR: 1e-4}, {Cosine: cosine + 0.1, FMR: 1e-6}}}
+	}
+	spaces := []engine.Space{{ID: "a", Dim: 128, Calibration: at(0.4)}, {ID: "b", Dim: 512, Calibration: at(0.3)}}
+	for role, budgets := range map[mpc.Role]int{mpc.PartyRole(1): len(mpc.DefaultRecordBudget), mpc.GatewayRole(0): 0} {
+		p, err := mpc.ParsePolicies([]byte(policiesText(spaces, role)))
+		if err != nil || len(p.Policies) != 4 || len(p.Budgets.Record) != budgets {
+			t.Fatalf("%s: %v %+v", role, err, p)
+		}
+		for id, s := range map[uint16]engine.Space{policiesOf(spaces)["a"]: spaces[0], policiesOf(spaces)["b"]: spaces[1]} {
+			verify := p.Policies[id]
+			search := p.Policies[verify.Gallery]
+			if verify.Params.Dim != s.Dim || search.Params.Dim != s.Dim || search.Model != verify.Model ||
+				verify.Cosine != s.Calibration.Points[0].Cosine || search.Cosine != s.Calibration.Points[1].Cosine {
+				t.Errorf("%s, space %s: %+v, %+v", role, s.ID, verify, search)
+			}
+		}
+		if p.Policies[1].Model == p.Policies[3].Model {
+			t.Errorf("%s: two spaces are one model: %+v", role, p.Policies)
+		}
+	}
+}
 
 // refresher is a gateway whose next refreshes fail.
 type refresher struct {

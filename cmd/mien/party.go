@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ type partyRunCmd struct {
 	Kek          string            `name:"kek" help:"File with the key that wraps the keys of the store, 64 hex digits (default: DIR/kek.key)." env:"MIEN_PARTY_KEK_FILE" type:"path" placeholder:"FILE"`
 	Policies     string            `help:"File of thresholds and budgets, which no gateway can change (default: DIR/policies.json)." env:"MIEN_PARTY_POLICIES" type:"path" placeholder:"FILE"`
 	RoundTimeout time.Duration     `help:"How long a peer may take to answer; the same at all parties and gateways." env:"MIEN_PARTY_ROUND_TIMEOUT" default:"2s"`
+	Status       string            `help:"Address at which a monitor has GET /healthz, /readyz and /metrics of this party, over HTTP, without a key: one that your monitoring alone reaches." env:"MIEN_PARTY_STATUS" placeholder:"HOST:PORT"`
 	CoreDumps    bool              `name:"allow-core-dumps" help:"Let the system write this process's memory, with shares and keys in it, to disk when it crashes." env:"MIEN_ALLOW_CORE_DUMPS"`
 	ListenFD     int               `name:"listen-fd" hidden:""`   // of serve --parties dev, which holds the port
 	WithParent   bool              `name:"with-parent" hidden:""` // end when stdin does
@@ -87,6 +89,13 @@ func (c *partyRunCmd) Run(ctx context.Context) error {
 	if config.ShareKey == nil {
 		config.Logger.Info("party: the folder has no share.key, so shares that clients sealed are refused: mien party init makes one")
 	}
+	var monitors net.Listener
+	if c.Status != "" {
+		if monitors, err = listen(c.Status, true); err != nil { // it tells nothing of people
+			return fmt.Errorf("--status: %w", listenError(c.Status, err))
+		}
+		defer monitors.Close()
+	}
 	if config.Listener, err = c.listener(); err != nil {
 		return err
 	}
@@ -94,6 +103,14 @@ func (c *partyRunCmd) Run(ctx context.Context) error {
 	if err != nil {
 		_ = config.Listener.Close()
 		return fmt.Errorf("party folder %s: %w", c.Data, err)
+	}
+	if monitors != nil {
+		config.Logger.Info("party: answers monitors", "status", monitors.Addr().String())
+		go func() { // ends with the process
+			if err := (partyStatus{config.Index, p.Status}).serve(ctx, monitors); err != nil {
+				config.Logger.Warn("party: monitors are not answered any more", "error", err)
+			}
+		}()
 	}
 	config.Logger.Info("party: serving", "version", version, "address", config.Listener.Addr().String(), "next", c.Next, "data", c.Data, "pin", pinText(config.Identity.Pin()))
 	return p.Serve(ctx)
@@ -245,7 +262,7 @@ func pinText(p mpc.Pin) string { return hex.EncodeToString(p[:]) }
 type partyInitCmd struct {
 	Dir    string `arg:"" help:"Folder to make; nothing that is in it is replaced." type:"path"`
 	Role   string `help:"party0, party1, party2, or gateway-N of a server." required:"" placeholder:"ROLE"`
-	Models string `help:"Folder of the model pack that policies.json is made for (default: beside the program)." env:"MIEN_MODELS" type:"path" placeholder:"DIR"`
+	Models string `help:"Folders of the model packs that policies.json is made for, as serve has them (default: beside the program)." env:"MIEN_MODELS" placeholder:"DIR"`
 }
 
 // partyMade is what init prints.
@@ -255,24 +272,32 @@ type partyMade struct {
 	SharePin string `json:"share_pin,omitempty"` // of the key that clients seal shares to
 	ShareKey string `json:"share_key,omitempty"` // that key, base64
 	Dir      string `json:"dir"`
+	// Spaces are the policies of embedding spaces, as the file of serve --parties has them.
+	Spaces map[string]uint16 `json:"spaces"`
 }
 
-// Run makes the keys, and the policies of the pack.
+// Run makes the keys, and the policies of the packs.
 func (c *partyInitCmd) Run(out *output) error {
 	var models []string
 	if c.Models != "" {
 		models = filepath.SplitList(c.Models)
 	}
 	_, models = modelFlags{Models: models}.paths()
-	m, err := pack.Load(models[0])
+	var spaces []engine.Space
+	for _, dir := range models {
+		m, err := pack.Load(dir)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(spaces, func(s engine.Space) bool { return s.ID == m.Space }) {
+			spaces = append(spaces, space(m))
+		}
+	}
+	id, err := initParty(c.Dir, mpc.Role(c.Role), spaces...)
 	if err != nil {
 		return err
 	}
-	id, err := initParty(c.Dir, mpc.Role(c.Role), space(m))
-	if err != nil {
-		return err
-	}
-	made, share := partyMade{Role: c.Role, Pin: pinText(id.Pin()), Dir: c.Dir}, ""
+	made, share := partyMade{Role: c.Role, Pin: pinText(id.Pin()), Dir: c.Dir, Spaces: policiesOf(spaces)}, ""
 	key, err := readShareKey(c.Dir)
 	if err != nil {
 		return err
@@ -282,12 +307,16 @@ func (c *partyInitCmd) Run(out *output) error {
 		made.ShareKey, made.SharePin = base64.StdEncoding.EncodeToString(public), pinText(mpc.PinOfShareKey(public))
 		share = "\nshare pin " + made.SharePin + " (give it to clients that seal shares themselves; --json has the whole key)"
 	}
-	return out.print(made, fmt.Sprintf("%s in %s\npin %s%s\npolicies.json holds the thresholds for embedding space %s: read it, and have it the same at all parties and gateways", made.Role, relative(c.Dir), made.Pin, share, m.Space))
+	text := fmt.Sprintf("%s in %s\npin %s%s\npolicies.json holds the thresholds; read it, and have \"policies\" the same at all parties and gateways. By policy:", made.Role, relative(c.Dir), made.Pin, share)
+	for _, s := range spaces {
+		text += fmt.Sprintf("\n%d: embedding space %s", made.Spaces[s.ID], s.ID)
+	}
+	return out.print(made, text)
 }
 
 // initParty makes the folder of a role with its keys and policies, all for their owner alone. What is there is kept: it is to be called
 // again after a crash. Errors: mpc.ErrOther, where the folder is another role's.
-func initParty(dir string, role mpc.Role, of engine.Space) (id mpc.Identity, err error) {
+func initParty(dir string, role mpc.Role, of ...engine.Space) (id mpc.Identity, err error) {
 	if !role.Valid() {
 		return id, fmt.Errorf("there is no role %q: party0, party1, party2, or gateway-N", role)
 	}
@@ -338,11 +367,14 @@ func writeNew(path, text string) error {
 	return nil
 }
 
-// Policies of the files that init makes.
-const (
-	verifyPolicy   = 1
-	identifyPolicy = 2
-)
+// policiesOf are the policies of embedding spaces in the files that init makes: of each space one, and the next for searches.
+func policiesOf(spaces []engine.Space) map[string]uint16 {
+	ids := make(map[string]uint16, len(spaces))
+	for i, s := range spaces {
+		ids[s.ID] = uint16(2*i + 1)
+	}
+	return ids
+}
 
 // False match rates of those policies: that of the engine's verifications, and one that a search of 10,000 reaches once in a hundred.
 const (
@@ -350,20 +382,24 @@ const (
 	partyIdentifyFMR = 1e-6
 )
 
-// policiesText is a file of policies for an embedding space, as mpc.ParsePolicies reads it. A party's has the default budgets, to be changed there: of
+// policiesText is a file of policies for embedding spaces, as mpc.ParsePolicies reads it. A party's has the default budgets, to be changed there: of
 // identifications none, as they follow from the record's.
-func policiesText(s engine.Space, role mpc.Role) string {
+func policiesText(spaces []engine.Space, role mpc.Role) string {
 	type policy struct {
-		Model   int     `json:"model"`
+		Model   uint16  `json:"model"`
 		Dim     int     `json:"dim"`
 		Scale   int     `json:"log2_scale"`
 		Cosine  float64 `json:"cosine"`
 		Check   string  `json:"check,omitempty"`
-		Gallery int     `json:"gallery,omitempty"`
+		Gallery uint16  `json:"gallery,omitempty"`
 	}
-	verify := policy{1, s.Dim, mpc.VerifyLogScale, rounded(s.Calibration.CosineAt(partyVerifyFMR)), "full", identifyPolicy}
-	identify := policy{1, s.Dim, mpc.IdentifyLogScale, min(rounded(s.Calibration.CosineAt(partyIdentifyFMR)), 0.95), "full", 0}
-	file := map[string]any{"policies": map[int]policy{verifyPolicy: verify, identifyPolicy: identify}}
+	policies, ids := make(map[uint16]policy), policiesOf(spaces)
+	for i, s := range spaces {
+		id, model := ids[s.ID], uint16(i+1)
+		policies[id] = policy{model, s.Dim, mpc.VerifyLogScale, rounded(s.Calibration.CosineAt(partyVerifyFMR)), "full", id + 1}
+		policies[id+1] = policy{model, s.Dim, mpc.IdentifyLogScale, min(rounded(s.Calibration.CosineAt(partyIdentifyFMR)), 0.95), "full", 0}
+	}
+	file := map[string]any{"policies": policies}
 	if _, party := role.Party(); party {
 		file["budgets"] = mpc.Budgets{Record: mpc.DefaultRecordBudget, Tenant: mpc.DefaultTenantBudget}
 	}

@@ -102,6 +102,7 @@ type Party struct {
 	used      Window
 	instance  ID // of this life of the party: envelopes are for one
 	nonces    nonces
+	tallies   tallies
 	slots     chan struct{}
 	shredding chan struct{} // holds one token when something was erased
 
@@ -424,12 +425,15 @@ func (p *Party) handle(ctx context.Context, g *gatewayLink, l *Link, f Frame) {
 	select {
 	case p.slots <- struct{}{}:
 	default:
+		p.tallies.note(f.Type, ErrBusy, 0)
 		p.reply(l, f.SID, nil, ErrBusy)
 		return
 	}
 	p.wg.Go(func() {
 		defer func() { <-p.slots }()
+		begin := time.Now()
 		answer, err := p.survive(f, func() ([]byte, error) { return p.answer(ctx, g, f) })
+		p.tallies.note(f.Type, err, time.Since(begin))
 		p.reply(l, f.SID, answer, err)
 	})
 }
