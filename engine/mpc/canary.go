@@ -23,14 +23,34 @@ func (g *Gateway) canary(tenant string, n, dim int) []float32 {
 }
 
 func unitOf(rng *rand.Rand, dim int) []float32 {
-	x, square := make([]float64, dim), 0.0
+	x := make([]float64, dim)
 	for j := range x {
 		x[j] = rng.NormFloat64()
-		square += x[j] * x[j]
 	}
-	out := make([]float32, dim)
-	for j := range x {
-		out[j] = float32(x[j] / math.Sqrt(square))
+	return normalised(x)
+}
+
+// strangerTo is a random vector at a right angle to another, which it never matches: of few numbers, some random ones would.
+func strangerTo(of []float32) []float32 {
+	x, dot := make([]float64, len(of)), 0.0
+	for j, v := range of {
+		x[j] = rand.NormFloat64()
+		dot += x[j] * float64(v)
+	}
+	for j, v := range of {
+		x[j] -= dot * float64(v)
+	}
+	return normalised(x)
+}
+
+func normalised(x []float64) []float32 {
+	square := 0.0
+	for _, v := range x {
+		square += v * v
+	}
+	out := make([]float32, len(x))
+	for j, v := range x {
+		out[j] = float32(v / math.Sqrt(square))
 	}
 	return out
 }
@@ -55,7 +75,7 @@ func (g *Gateway) CheckCanary(ctx context.Context, tenant string, policy uint16)
 		i := rand.IntN(canaries)
 		x, want := g.canary(tenant, i, p.Params.Dim), true
 		if k == stranger {
-			x, want = unitOf(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), p.Params.Dim), false
+			x, want = strangerTo(x), false
 		}
 		a, err := g.attempt(tenant, policy, []Question{{canaryUser(i), x}})
 		if err != nil {
