@@ -21,6 +21,7 @@ import (
 	"mien/engine"
 	"mien/engine/mpc"
 	"mien/extract/pack"
+	"mien/http"
 )
 
 type partyCmd struct {
@@ -107,7 +108,7 @@ func (c *partyRunCmd) Run(ctx context.Context) error {
 	if monitors != nil {
 		config.Logger.Info("party: answers monitors", "status", monitors.Addr().String())
 		go func() { // ends with the process
-			if err := (partyStatus{config.Index, p.Status}).serve(ctx, monitors); err != nil {
+			if err := (http.PartyStatus{Index: config.Index, Status: p.Status}).Serve(ctx, monitors); err != nil {
 				config.Logger.Warn("party: monitors are not answered any more", "error", err)
 			}
 		}()
