@@ -160,11 +160,11 @@ func (l *Link) end(err error) {
 		for _, s := range l.mu.streams {
 			s.fail(err)
 		}
+		l.writer.stop(err) // before anybody is told: who knows that the link has ended can't send
 		close(l.done)
 	}
 	l.mu.Unlock()
 	if first {
-		l.writer.stop(err)
 		l.conn.tls.NetConn().Close()
 	}
 }
