@@ -93,10 +93,10 @@ lint:
 modernise:
 	$(GO) fix -diff ./...
 
-# Not what runs on one goroutine and compares millions, or damages byte after byte: minutes with the race detector, which has nothing to find there.
-# make check leaves nothing out.
-RACE_OMIT ?= /simd$$|/bench/(chart|evaluate|peers|report)$$|/browsertest$$|/extract/pack$$
-RACE_SKIP ?= ^(TestLive|TestMisses|TestLarge|TestSearchEach|TestSamePhoto|TestAuto|TestRemovedAreNeverFound|TestThousandsOfCopies|TestAlmostAllRemoved|TestRemoveAllThenAdd|TestSavedIndexDamaged|TestVerifyKeepsItsRate|TestLargePhotos|TestDamage|TestDamagedIndex|TestSavedAtRest|TestGroupCost|TestLargeWarp|TestMeasuresFall|TestAnswerBudget|TestFlippedBytes)$$
+# Not what runs on one goroutine and compares millions, damages byte after byte or stops at each write, nor what starts the built program: minutes with
+# the race detector, which has nothing to find there. make check leaves nothing out.
+RACE_OMIT ?= /simd$$|/bench$$|/bench/(chart|evaluate|peers|report)$$|/browsertest$$|/extract/pack$$|/cmd/
+RACE_SKIP ?= ^(TestLive|TestMisses|TestLarge|TestSearchEach|TestSamePhoto|TestAuto|TestRemovedAreNeverFound|TestThousandsOfCopies|TestAlmostAllRemoved|TestRemoveAllThenAdd|TestSavedIndexDamaged|TestVerifyKeepsItsRate|TestLargePhotos|TestDamage|TestDamagedIndex|TestSavedAtRest|TestGroupCost|TestLargeWarp|TestMeasuresFall|TestAnswerBudget|TestFlippedBytes|TestRestartsAndCrashes|TestOnceCrash|TestCrashAfterSave|TestAdoptionCrash|TestImportCrash|TestRootRotationCrash|TestDedupeCrash|TestOldCacheFile|TestLabelsAreUsedAgain)$$
 race:
 	$(GO) test -race -vet=off -short -shuffle=on -timeout 25m -skip '$(RACE_SKIP)' $$($(GO) list ./... | grep -Ev '$(or $(RACE_OMIT),^$$)')
 
