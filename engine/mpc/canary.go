@@ -83,6 +83,9 @@ func (g *Gateway) CheckCanary(ctx context.Context, tenant string, policy uint16)
 		}
 		a.canary = true
 		match, err := a.run(ctx)
+		if errors.Is(err, ErrResult) || errors.Is(err, ErrProbe) {
+			return fmt.Errorf("%w: %w", ErrCanary, err)
+		}
 		if err != nil {
 			return err
 		}

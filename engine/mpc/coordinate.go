@@ -294,8 +294,12 @@ func (e *enrolments) begin() error {
 	if err := e.g.readyFor(e.id, e.policy.Gallery); err != nil {
 		return err
 	}
+	erased := e.g.erases(e.tenant)
 	return e.g.dir.update(func(b *pebble.Batch) (failed error) {
 		e.drop(func(t *enrolment) error {
+			if erased {
+				return ErrPending
+			}
 			is, _, err := e.g.dir.entry(t.of)
 			again, named := false, error(nil)
 			if err == nil {
@@ -317,9 +321,24 @@ func (e *enrolments) begin() error {
 			t.gen, t.asked = gen+1, is.Asked
 			return nil
 		})
-		set(b, begunKey(e.tx), e.batch(e.people).appendTo(nil))
+		if len(e.people) > 0 {
+			set(b, begunKey(e.tx), e.batch(e.people).appendTo(nil))
+		}
 		return failed
 	})
+}
+
+// erases reports whether a tenant's erasure is decided and some party has not carried it out: it comes to that party again, after a restart to all, and
+// would take whoever is enrolled meanwhile.
+func (g *Gateway) erases(tenant ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, d := range g.mu.decided {
+		if d.kind == decideEraseTenant && d.of.Tenant == tenant {
+			return true
+		}
+	}
+	return false
 }
 
 // batch is what parties are told of some of the people.

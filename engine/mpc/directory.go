@@ -2,6 +2,7 @@ package mpc
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -350,7 +351,8 @@ func (d *directory) settleAnswers(of []Subject, match []bool, now int64) error {
 	if quiet { // the common case costs no write
 		return nil
 	}
-	return d.update(func(b *pebble.Batch) error {
+	var locked error // told when what was counted is durable: somebody who is in it twice is locked for good
+	err := d.update(func(b *pebble.Batch) error {
 		after := make(map[Subject]rejects)
 		for i, s := range of {
 			r, seen := after[s]
@@ -362,7 +364,8 @@ func (d *directory) settleAnswers(of []Subject, match []bool, now int64) error {
 				r = parseRejects(v)
 			}
 			if err := r.locked(now); err != nil {
-				return err
+				locked = err
+				continue
 			}
 			after[s] = r.next(match[i], now)
 		}
@@ -376,6 +379,7 @@ func (d *directory) settleAnswers(of []Subject, match []bool, now int64) error {
 		}
 		return nil
 	})
+	return cmp.Or(err, locked)
 }
 
 func (r rejects) next(match bool, now int64) rejects {

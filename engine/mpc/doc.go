@@ -114,6 +114,7 @@
 // (meters).
 // N2  What a gateway has begun and not decided is aborted: it forgets it (presumed abort), and parties that doubt it ask when they are linked,
 // and are asked every 30 s. What it has decided is sent to each party, in order, until that has carried it out; doing it twice changes nothing.
+// Of a tenant's erasure that is so because nobody is enrolled in the tenant while it is owed to a party (erases).
 // N3  A party that has voted for an enrolment never gives up by itself: the gateway may have decided. It waits, and asks its peers after
 // DoubtAfter; one that has committed settles it, by a secret that it has of the gateway's COMMIT: the template that was voted for is named by its
 // hash. So no party, nor two, can say that something was decided.

@@ -337,6 +337,13 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.verify("a", x, true)
+	for range 4 {
+		c.verify("a", near(rng, x, 0), false)
+	}
+	wrong := Question{"a", near(rng, x, 0)}
+	_, err := c.gateway.VerifyAll(t.Context(), "t", 1, []Question{wrong, wrong}) // the fifth, and a sixth that the lock meets
+	wantErr(t, err, ErrLocked)
+	locked(15 * time.Minute)
 }
 
 // TestLockOutlivesErasure: who is erased and enrolled again is locked as before (N12).

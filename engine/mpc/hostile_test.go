@@ -494,3 +494,43 @@ func TestDirectoryFromBackup(t *testing.T) {
 	c.verify("erased", x, true)
 	c.consistent()
 }
+
+// TestNobodyJoinsAnErasure: while a tenant's erasure is owed to a party nobody is enrolled there: the erasure comes to that party again, and after a
+// restart to all three, and would take them.
+func TestNobodyJoinsAnErasure(t *testing.T) {
+	c := startWorld(t)
+	x := unit(seeded(t), testDim)
+	c.enrol("ann", x)
+	c.stopParty(2)
+	erased, err := c.gateway.DeleteTenant(t.Context(), "t")
+	if err != nil || erased.Pending != 1 || !c.gateway.erases(c.gateway.dir.tenant("t")) {
+		t.Fatalf("%+v, %v", erased, err)
+	}
+	c.stopGateway()
+	c.startGateway()
+	if !c.gateway.erases(c.gateway.dir.tenant("t")) {
+		t.Error("a restart forgets an erasure that is owed")
+	}
+	c.start(2)
+	c.ready()
+	c.eventually("the erasure is carried out", func() bool { return !c.gateway.erases(c.gateway.dir.tenant("t")) })
+	c.enrol("ann", x)
+
+	d := &decision{kind: decideEraseTenant, of: Subject{Tenant: c.gateway.dir.tenant("t")}, tx: newTx(0)}
+	owed := func(is bool) {
+		c.gateway.mu.Lock()
+		defer c.gateway.mu.Unlock()
+		if delete(c.gateway.mu.decided, d.tx); is {
+			c.gateway.mu.decided[d.tx] = d
+		}
+	}
+	owed(true)
+	_, err = c.gateway.Enrol(t.Context(), "t", "bob", Enrolment{Policy: 1, Template: x})
+	wantErr(t, err, ErrPending)
+	_, err = c.gateway.Enrol(t.Context(), "another", "bob", Enrolment{Policy: 1, Template: x})
+	wantErr(t, err, nil)
+	owed(false)
+	c.enrol("bob", x)
+	c.verify("ann", x, true)
+	c.consistent()
+}

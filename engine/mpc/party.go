@@ -658,15 +658,21 @@ func (p *Party) search(ctx context.Context, sid uint64, id uint16, policy Policy
 		}
 		defer rows.release()
 		if hash = rows.hash; rows.len() == 0 {
-			return nil
+			return errNoRows // a peer that has some is not to wait for this party
 		}
 		about := p.context("identify", id, policy, Subject{Tenant: tenant}, head{}, rows.version)
 		s := &Session{Index: p.cfg.Index, SID: sid, Prev: prev, Next: next, Params: policy.Params, Check: policy.Check, Timeout: 5 * p.cfg.Timeout}
 		bits, err = s.search(ctx, rows, Probe{probe, policy.threshold(), e.about(sha256.Sum256(append(about[:], hash[:]...)))})
 		return err
 	})
+	if errors.Is(err, errNoRows) {
+		err = nil
+	}
 	return bits, hash, err
 }
+
+// errNoRows ends the session of a search that has nothing to look at.
+var errNoRows = errors.New("mpc: no rows")
 
 // prepare checks enrolments with the peers, makes them durable and so votes for them.
 func (p *Party) prepare(ctx context.Context, g *gatewayLink, f Frame, r *reader) ([]byte, error) {
