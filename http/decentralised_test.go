@@ -504,11 +504,11 @@ func TestDecentralisedErasureUnanswered(t *testing.T) {
 	h, parties := newPartyHarness(t, "", nil)
 	h.want(200, apartCall("PUT", "people/ada", vector(1, 16)))
 	ctx, leave := context.WithCancel(t.Context())
+	parties.Stop(1)
+	parties.Stop(2)
 	parties.OnStep(func(step string) {
 		if step == "erasing" {
 			parties.OnStep(nil)
-			parties.Stop(1)
-			parties.Stop(2)
 			leave()
 		}
 	})
@@ -523,7 +523,9 @@ func TestDecentralisedErasureUnanswered(t *testing.T) {
 	}
 	parties.Start(1, 2)
 	var e apartErased
-	if h.untilFree(erase).into(t, &e); e.Pending != 0 || len(e.Receipts) != mpc.Parties {
+	if a := h.untilFree(erase); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	} else if a.into(t, &e); e.Pending != 0 || len(e.Receipts) != mpc.Parties {
 		t.Errorf("%+v", e)
 	}
 }

@@ -662,6 +662,10 @@ func (g *Gateway) erasedBefore(of Subject, e entry, content ID) (Erased, error) 
 	d := g.mu.decided[e.Tx]
 	g.mu.Unlock()
 	if d == nil {
+		e, _, err := g.dir.entry(of) // again: it may have been carried out, with its receipts, since it was read
+		if err != nil {
+			return Erased{}, err
+		}
 		owed, err := g.dir.owes(of, content)
 		if err == nil && !owed {
 			err = ErrUnknown
