@@ -130,7 +130,8 @@
 // of the client that sealed both.
 // N7  A record's shares are sealed by a random key of their own (AES-256-GCM), that by the epoch's key encryption key, and that by the root key, in the
 // file kek. An erasure removes the record's key, which compactions take out of the store's files within seconds, as
-// an abort does; it overwrites the person's row in memory before the receipt is signed. Backups of the store are noise once
+// an abort does; it overwrites the person's row in memory before the receipt is signed (rows of a tenant that is erased whole, and those from before
+// a refresh, are left to the collector). Backups of the store are noise once
 // a refresh has made a new epoch and the file kek has the old key no more, in backups of it neither.
 // A party does not open a store whose keys are not in that file, and makes no new ones for it.
 // N8  A refresh is committed by one small batch that names the epoch. It waits for nobody's decision: votes for enrolments are taken along. Two parties
@@ -144,7 +145,8 @@
 // N10 A party is lost, and serves nothing until it is repaired, if its store is none that the gateway knew; or if its shares are of a version that neither of the
 // others has, as after a folder was put back from before a refresh; or if it has neither record nor vote and both others have records. Its store says that a
 // repair filled it, so other gateways, and one that ended meanwhile, go on with it. Nobody repairs a store of the version that the other two have. A
-// folder from a backup of after the last refresh is not told from the one that was there: who was enrolled or erased since is refused or lacks a record.
+// folder from a backup of after the last refresh is not told from the one that was there: who was enrolled or erased since is refused or lacks a record. If it also
+// lost a vote that was decided and not carried out there, the party stays away, and nothing is decided, until its store is made new and repaired.
 // N11 A receipt is signed by a key of the party's store (Ed25519) and says, by pseudonyms, which template was erased when: that which the
 // party's own store had under the person's, whatever it was told, and none where there was none. Two of three
 // erasures destroy a template for good, as one party's share is noise: so Delete returns with two, after a while, and the third follows (N4).
